@@ -1,0 +1,98 @@
+package watchman
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+)
+
+// TraceID names one trace: 16 bytes; all zero is invalid.
+type TraceID [16]byte
+
+// SpanID names one span of a trace: 8 bytes; all zero is invalid.
+type SpanID [8]byte
+
+// Flags is the trace-flags byte of W3C trace context.
+type Flags byte
+
+const (
+	FlagSampled Flags = 1 << 0 // the caller records this trace
+	FlagRandom  Flags = 1 << 1 // Level 2: the last 7 bytes of the trace id are random
+)
+
+// IsValid reports whether id is not all zero.
+func (id TraceID) IsValid() bool { return id != TraceID{} }
+
+// IsValid reports whether id is not all zero.
+func (id SpanID) IsValid() bool { return id != SpanID{} }
+
+// String returns 32 lower-case hex digits.
+func (id TraceID) String() string { return hex.EncodeToString(id[:]) }
+
+// String returns 16 lower-case hex digits.
+func (id SpanID) String() string { return hex.EncodeToString(id[:]) }
+
+// MarshalText writes the id as hex digits.
+func (id TraceID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id[:]), nil }
+
+// MarshalText writes the id as hex digits, an invalid one as nothing.
+func (id SpanID) MarshalText() ([]byte, error) {
+	if !id.IsValid() {
+		return nil, nil
+	}
+	return hex.AppendEncode(nil, id[:]), nil
+}
+
+// UnmarshalText reads 32 hex digits.
+func (id *TraceID) UnmarshalText(b []byte) error { return unhex("trace id", id[:], b) }
+
+// UnmarshalText reads 16 hex digits, or nothing for the invalid id.
+func (id *SpanID) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*id = SpanID{}
+		return nil
+	}
+	return unhex("span id", id[:], b)
+}
+
+// ParseTraceID reads 32 hex digits that are not all zero.
+func ParseTraceID(s string) (TraceID, error) {
+	var id TraceID
+	if err := id.UnmarshalText([]byte(s)); err != nil {
+		return TraceID{}, err
+	}
+	if !id.IsValid() {
+		return TraceID{}, fmt.Errorf("watchman: trace id %q: all zero", s)
+	}
+	return id, nil
+}
+
+func unhex(what string, dst, b []byte) error {
+	if len(b) == 2*len(dst) {
+		if _, err := hex.Decode(dst, b); err == nil {
+			return nil
+		}
+	}
+	if len(b) > 40 {
+		b = b[:40]
+	}
+	return fmt.Errorf("watchman: %s %q: want %d hex digits", what, b, 2*len(dst))
+}
+
+// newTraceID and newSpanID need not be unguessable, only unique, and the
+// runtime's generator is some thirty times cheaper than the operating system's.
+func newTraceID() (id TraceID) {
+	for !id.IsValid() {
+		binary.LittleEndian.PutUint64(id[:8], rand.Uint64())
+		binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
+	}
+	return id
+}
+
+func newSpanID() (id SpanID) {
+	for !id.IsValid() {
+		binary.LittleEndian.PutUint64(id[:], rand.Uint64())
+	}
+	return id
+}

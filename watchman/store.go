@@ -1,0 +1,144 @@
+package watchman
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// store keeps traces in memory, bounded by number and bytes; the oldest goes first.
+type store struct {
+	mu        sync.Mutex
+	maxTraces int
+	maxBytes  int64
+	traces    map[TraceID]*keptTrace
+	order     []TraceID // oldest first, from head on
+	head      int
+	bytes     int64
+	kept      uint64
+	evicted   uint64
+}
+
+type keptTrace struct {
+	spans []SpanRecord
+	bytes int64
+}
+
+// maxTraceSpans bounds one kept trace, which may gather many local roots.
+const maxTraceSpans = 2048
+
+func (st *store) init(traces int, bytes int64) {
+	st.maxTraces, st.maxBytes = traces, bytes
+	st.traces = make(map[TraceID]*keptTrace)
+}
+
+// add keeps spans under their trace, next to what is already there.
+func (st *store) add(id TraceID, spans []SpanRecord) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.kept += uint64(len(spans))
+	t := st.traces[id]
+	if t == nil {
+		t = &keptTrace{}
+		st.traces[id] = t
+		st.order = append(st.order, id)
+	}
+	if room := maxTraceSpans - len(t.spans); len(spans) > room {
+		spans = spans[:room]
+	}
+	for i := range spans {
+		t.bytes += spans[i].size()
+		st.bytes += spans[i].size()
+	}
+	t.spans = append(t.spans, spans...)
+	for len(st.order)-st.head > 1 && (len(st.order)-st.head > st.maxTraces || st.bytes > st.maxBytes) {
+		st.evictLocked()
+	}
+}
+
+// append adds a late span to a trace that was kept; it reports false if it was not.
+func (st *store) append(id TraceID, rec SpanRecord) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	t := st.traces[id]
+	if t == nil || len(t.spans) >= maxTraceSpans {
+		return false
+	}
+	st.kept++
+	t.bytes += rec.size()
+	st.bytes += rec.size()
+	t.spans = append(t.spans, rec)
+	return true
+}
+
+func (st *store) evictLocked() {
+	id := st.order[st.head]
+	st.head++
+	st.bytes -= st.traces[id].bytes
+	delete(st.traces, id)
+	st.evicted++
+	if st.head > 1024 && st.head > len(st.order)/2 {
+		st.order = slices.Delete(st.order, 0, st.head)
+		st.head = 0
+	}
+}
+
+func (st *store) stats() Stats {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return Stats{Kept: st.kept, Traces: len(st.traces), Bytes: st.bytes, Evicted: st.evicted}
+}
+
+// Trace returns the kept spans of one trace in this process, in the order in
+// which they were kept; nil if there are none.
+func (w *Watchman) Trace(id TraceID) []SpanRecord {
+	if w == nil {
+		return nil
+	}
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	if t := w.store.traces[id]; t != nil {
+		return slices.Clone(t.spans)
+	}
+	return nil
+}
+
+// TraceSummary is a kept trace in a list.
+type TraceSummary struct {
+	TraceID  TraceID       `json:"trace_id"`
+	Name     string        `json:"name"` // of the first local root kept
+	Start    time.Time     `json:"start"`
+	Duration time.Duration `json:"duration_ns"`
+	Spans    int           `json:"spans"`
+	Errors   int           `json:"errors"` // spans that failed
+	Keep     string        `json:"keep"`
+}
+
+// Traces returns up to limit of the kept traces, newest first.
+func (w *Watchman) Traces(limit int) []TraceSummary {
+	if w == nil {
+		return nil
+	}
+	st := &w.store
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	var list []TraceSummary
+	for i := len(st.order) - 1; i >= st.head && len(list) < limit; i-- {
+		t := st.traces[st.order[i]]
+		if len(t.spans) == 0 {
+			continue
+		}
+		root := &t.spans[0]
+		sum := TraceSummary{
+			TraceID: root.TraceID, Name: root.Name, Start: root.Start, Duration: root.Duration,
+			Spans: len(t.spans), Keep: root.Keep,
+		}
+		for i := range t.spans {
+			if t.spans[i].Error != "" {
+				sum.Errors++
+			}
+		}
+		list = append(list, sum)
+	}
+	return list
+}
