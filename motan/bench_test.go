@@ -1,0 +1,110 @@
+package motan_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/heddle-go/heddle/motan"
+	"github.com/heddle-go/heddle/watchman"
+)
+
+type benchRequest struct {
+	UID  int64  `motan:"uid"`
+	Text string `motan:"text"`
+	Key  string `motan:"key"`
+}
+
+// processorTime is the CPU time of this process, client and server together.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// startServer serves srv on a loopback port until the test ends.
+func startServer(t testing.TB, srv *motan.Server) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go srv.Serve(ln)
+	t.Cleanup(func() { srv.Close() })
+	return ln.Addr().String()
+}
+
+func newServer(t testing.TB, opts *motan.ServerOptions) *motan.Server {
+	t.Helper()
+	srv, err := motan.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return srv
+}
+
+func newClient(t testing.TB, service string, reg motan.Registry, opts *motan.ClientOptions) *motan.Client {
+	t.Helper()
+	c, err := motan.NewClient(service, reg, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// BenchmarkCall is a 400-byte request and its echo over two connections on
+// loopback, with tracing on; cpu-µs/op is client and server together.
+func BenchmarkCall(b *testing.B) {
+	w, err := watchman.New("bench", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv := newServer(b, &motan.ServerOptions{Watchman: w})
+	motan.Handle(srv, "bench.Echo", "echo", func(_ context.Context, q *benchRequest) (*benchRequest, error) { return q, nil })
+	addr := startServer(b, srv)
+	for _, callers := range []int{1, 100, 256, 1000} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			c := newClient(b, "bench.Echo", motan.Static(addr), &motan.ClientOptions{Watchman: w, Timeout: 10 * time.Second})
+			req := &benchRequest{UID: 1, Text: strings.Repeat("x", 360), Key: "newyear-123456"}
+			if _, err := motan.Call[benchRequest](b.Context(), c, "echo", req); err != nil {
+				b.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			took := make([][]time.Duration, callers)
+			b.ReportAllocs()
+			b.ResetTimer()
+			cpu, began := processorTime(), time.Now()
+			for i := range callers {
+				n := b.N / callers
+				if i < b.N%callers {
+					n++
+				}
+				wg.Go(func() {
+					for range n {
+						t := time.Now()
+						if _, err := motan.Call[benchRequest](b.Context(), c, "echo", req); err != nil {
+							b.Error(err)
+							return
+						}
+						took[i] = append(took[i], time.Since(t))
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			all := slices.Concat(took...)
+			slices.Sort(all)
+			b.ReportMetric(float64((processorTime()-cpu).Microseconds())/float64(b.N), "cpu-µs/op")
+			b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "qps")
+			b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
+		})
+	}
+}

@@ -1,0 +1,100 @@
+package motan
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// ErrorType says who an error is about.
+type ErrorType int
+
+const (
+	Framework ErrorType = iota // the call itself: no endpoint, connection lost, timeout
+	Service                    // the server: no such service or method, overloaded, panicked
+	Business                   // the application's own answer; never retried
+)
+
+// Codes of errors that this package makes; the numbers are the ones other
+// Motan implementations use.
+const (
+	CodeNotFound    = 404   // the server does not offer the service
+	CodeInternal    = 500   // decoding, a panic, an unknown method
+	CodeUnsupported = 501   // a framework service that is not implemented
+	CodeNoEndpoint  = 1001  // no endpoint can take a call now
+	CodeConnection  = 1002  // the connection failed under the call
+	CodeReject      = 10002 // the server has too much to do
+	CodeTimeout     = 10003 // no answer in time
+	CodeBusiness    = 30001 // a handler's plain error
+)
+
+// Error is an error that crossed the wire or ended a call. It is what handlers
+// return to choose the code that the caller sees.
+type Error struct {
+	Code    int
+	Type    ErrorType
+	Message string
+
+	// sent reports that the request may have been executed.
+	sent bool
+	// cause is the local reason, nil if the error came over the wire.
+	cause error
+}
+
+// Error says type, code and message.
+func (e *Error) Error() string {
+	kind := "framework"
+	switch e.Type {
+	case Service:
+		kind = "service"
+	case Business:
+		kind = "business"
+	}
+	return fmt.Sprintf("motan: %s error %d: %s", kind, e.Code, e.Message)
+}
+
+// Unwrap returns the local cause, such as a network error or
+// context.DeadlineExceeded.
+func (e *Error) Unwrap() error { return e.cause }
+
+// ErrClosed is returned by calls on a closed Client and by Serve on a closed Server.
+var ErrClosed = errors.New("motan: closed")
+
+// Retryable reports whether a call that failed with err may be made again
+// without risk of doing its work twice: it was certainly not executed.
+func Retryable(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && !e.sent && (e.Type == Framework || e.Code == CodeReject)
+}
+
+// wireError is the JSON form of an Error, the value of M_e.
+type wireError struct {
+	Code    int       `json:"errcode"`
+	Message string    `json:"errmsg"`
+	Type    ErrorType `json:"errtype"`
+}
+
+func encodeError(err error) string {
+	w := wireError{Code: CodeBusiness, Message: err.Error(), Type: Business}
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		w = wireError{e.Code, e.Message, e.Type}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		w.Code, w.Type = CodeTimeout, Service
+	}
+	b, err := json.Marshal(w)
+	if err != nil { // a string, two numbers: cannot happen
+		return `{"errcode":500,"errmsg":"error not encodable","errtype":1}`
+	}
+	return string(b)
+}
+
+func decodeError(b []byte) *Error {
+	var w wireError
+	if err := json.Unmarshal(b, &w); err != nil {
+		return &Error{Code: CodeInternal, Type: Service, Message: "remote exception without a readable M_e", sent: true}
+	}
+	return &Error{Code: w.Code, Type: w.Type, Message: w.Message, sent: w.Code != CodeReject && w.Code != CodeNotFound}
+}

@@ -1,0 +1,189 @@
+package motan
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// A Motan2 frame is 13 bytes of header, a length and the metadata, a length and
+// the body; all integers are big-endian.
+//
+//	0  magic F1 F1
+//	2  message type bits
+//	3  version (5 bits, 1 = Motan2) and status (3 bits)
+//	4  serialization (5 bits)
+//	5  request id, 8 bytes
+//	13 metadata length, 4 bytes, metadata
+//	   body length, 4 bytes, body
+const (
+	magic0, magic1 = 0xF1, 0xF1
+	headLen        = 13
+	version2       = 1
+
+	bitResponse  = 0x01
+	bitProxy     = 0x02
+	bitOneWay    = 0x04
+	bitGzip      = 0x08
+	bitHeartbeat = 0x10
+
+	statusNormal    = 0
+	statusException = 1
+)
+
+var (
+	errBadMagic   = errors.New("motan: not a Motan frame")
+	errMotan1     = errors.New("motan: Motan1 frame; this endpoint speaks Motan2 only")
+	errBadVersion = errors.New("motan: unknown frame version")
+	errTooLarge   = errors.New("motan: frame larger than allowed")
+)
+
+// header is the fixed part of a frame.
+type header struct {
+	kind          byte // message type bits
+	status        byte
+	serialization byte
+	id            uint64
+}
+
+func (h *header) response() bool  { return h.kind&bitResponse != 0 }
+func (h *header) heartbeat() bool { return h.kind&bitHeartbeat != 0 }
+func (h *header) oneWay() bool    { return h.kind&bitOneWay != 0 }
+
+// frame is a whole message. meta and body are only good until the next read
+// into the same frame.
+type frame struct {
+	header
+	meta []byte
+	body []byte
+	buf  []byte // backs meta and body
+}
+
+// appendHeader appends everything up to the metadata's length.
+func appendHeader(b []byte, h header) []byte {
+	b = append(b, magic0, magic1, h.kind, version2<<3|h.status, h.serialization<<3)
+	return binary.BigEndian.AppendUint64(b, h.id)
+}
+
+// parseHeader reads the first headLen bytes of a frame.
+func parseHeader(b []byte) (h header, err error) {
+	if b[0] != magic0 || b[1] != magic1 {
+		return h, fmt.Errorf("%w: it starts with %x", errBadMagic, b[:2])
+	}
+	switch v := b[3] >> 3; v {
+	case version2:
+	case 0:
+		return h, errMotan1
+	default:
+		return h, fmt.Errorf("%w: %d", errBadVersion, v)
+	}
+	h.kind, h.status, h.serialization = b[2], b[3]&7, b[4]>>3
+	h.id = binary.BigEndian.Uint64(b[5:])
+	return h, nil
+}
+
+// keepBuf is the largest buffer that a frame keeps for the next read.
+const keepBuf = 64 << 10
+
+// read fills f with the next frame from r; metadata and body may have up to
+// limit bytes each. io.EOF means that the connection ended between two frames.
+func (f *frame) read(r *bufio.Reader, limit int) error {
+	head, err := r.Peek(headLen + 4)
+	if err != nil {
+		if err == io.EOF && len(head) > 0 {
+			// Another protocol's short message deserves to be told apart from a cut.
+			if head[0] != magic0 || len(head) > 1 && head[1] != magic1 {
+				return fmt.Errorf("%w: it starts with %x", errBadMagic, head[:1])
+			}
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	}
+	if f.header, err = parseHeader(head); err != nil {
+		return err
+	}
+	metaLen := binary.BigEndian.Uint32(head[headLen:])
+	if uint64(metaLen) > uint64(limit) {
+		return fmt.Errorf("%w: %d bytes of metadata, limit %d", errTooLarge, metaLen, limit)
+	}
+	r.Discard(headLen + 4)
+	n := int(metaLen)
+	if cap(f.buf) > keepBuf {
+		f.buf = nil
+	}
+	// The metadata and, with it, the body's length.
+	if err := f.fill(r, 0, n+4); err != nil {
+		return err
+	}
+	bodyLen := binary.BigEndian.Uint32(f.buf[n:])
+	if uint64(bodyLen) > uint64(limit) {
+		return fmt.Errorf("%w: %d bytes of body, limit %d", errTooLarge, bodyLen, limit)
+	}
+	if err := f.fill(r, n, n+int(bodyLen)); err != nil {
+		return err
+	}
+	f.meta, f.body = f.buf[:n:n], f.buf[n:n+int(bodyLen)]
+	return nil
+}
+
+// fill reads bytes from and up to to of f.buf. It grows the buffer with what
+// arrives, so that a length alone does not make it allocate.
+func (f *frame) fill(r io.Reader, from, to int) error {
+	const step = 1 << 20
+	for from < to {
+		next := min(to, from+step)
+		if cap(f.buf) < next {
+			grown := make([]byte, next, max(next, min(2*cap(f.buf), to), 512))
+			copy(grown, f.buf[:from])
+			f.buf = grown
+		}
+		f.buf = f.buf[:next]
+		if _, err := io.ReadFull(r, f.buf[from:next]); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		from = next
+	}
+	f.buf = f.buf[:to]
+	return nil
+}
+
+// appendHeartbeat appends a heartbeat or, with response set, the answer to one.
+func appendHeartbeat(b []byte, id uint64, response bool) []byte {
+	h := header{kind: bitHeartbeat, serialization: idSimple, id: id}
+	if response {
+		h.kind |= bitResponse
+	}
+	b = appendHeader(b, h)
+	return append(b, 0, 0, 0, 0, 0, 0, 0, 0)
+}
+
+// frameTimeout bounds how long a peer may pause inside a frame.
+const frameTimeout = 10 * time.Second
+
+// frameSource is a connection whose reads have a deadline while a frame is
+// under way, and idle long enough otherwise not to need one for each frame.
+type frameSource struct {
+	net.Conn
+	within bool          // a frame has begun
+	idle   time.Duration // bounds the wait for the next frame; 0: no bound
+}
+
+func (s *frameSource) Read(p []byte) (int, error) {
+	var until time.Time
+	if s.within {
+		until = time.Now().Add(frameTimeout)
+	} else if s.idle > 0 {
+		until = time.Now().Add(s.idle)
+	}
+	if err := s.Conn.SetReadDeadline(until); err != nil {
+		return 0, err
+	}
+	return s.Conn.Read(p)
+}

@@ -1,0 +1,53 @@
+package motan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+)
+
+// Endpoint is one node that offers a service.
+type Endpoint struct {
+	Addr string // host:port
+}
+
+// Registry tells a client where a service is. The rules:
+//
+//  1. Watch calls update with the whole current list before it returns nil,
+//     and again with the whole list after each change, never twice at once.
+//  2. It returns an error, and never calls update again, if it cannot give a
+//     first list.
+//  3. When ctx is done, calls of update stop; one that is under way finishes.
+//  4. The list belongs to the callee of update.
+//  5. Watch may be called by many clients at once.
+type Registry interface {
+	Watch(ctx context.Context, service, group, version string, update func([]Endpoint)) error
+}
+
+// Static is a Registry of endpoints that never change, each host:port.
+func Static(addrs ...string) Registry { return static(addrs) }
+
+type static []string
+
+func (s static) Watch(_ context.Context, _, _, _ string, update func([]Endpoint)) error {
+	var errs []error
+	list := make([]Endpoint, 0, len(s))
+	for _, a := range s {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			errs = append(errs, fmt.Errorf("motan: endpoint %q: %w", a, err))
+		}
+		if !slices.Contains(list, Endpoint{a}) {
+			list = append(list, Endpoint{a})
+		}
+	}
+	if len(s) == 0 {
+		errs = append(errs, errors.New("motan: no endpoints given"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	update(list)
+	return nil
+}

@@ -1,0 +1,306 @@
+package motan
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"reflect"
+)
+
+// The tags of the simple serialization.
+const (
+	tagNull        = 0
+	tagString      = 1
+	tagStringMap   = 2
+	tagBytes       = 3
+	tagStringArray = 4
+	tagBool        = 5
+	tagByte        = 6
+	tagInt16       = 7
+	tagInt32       = 8
+	tagInt64       = 9
+	tagFloat32     = 10
+	tagFloat64     = 11
+	tagMap         = 20
+	tagArray       = 21
+)
+
+// maxDepth bounds how deep values may nest, so that a body cannot exhaust the
+// stack.
+const maxDepth = 64
+
+// Simple is serialization 6, the default: a tag byte and a payload for each
+// value. A struct travels as a map from field names (the motan tag, or the name
+// as it is; "-" leaves a field out) to values; a decoder ignores names it does
+// not know, and a field that does not come keeps its zero value. Supported are
+// bool, all integers, floats, string, []byte, slices, maps, structs, pointers
+// to these, and any. What a type needs is worked out once; encoding then
+// reflects on maps, []T and any only.
+type Simple struct{}
+
+// ID returns 6.
+func (Simple) ID() byte { return idSimple }
+
+// Append appends v, following pointers.
+func (Simple) Append(dst []byte, v any) ([]byte, error) {
+	if v == nil {
+		return append(dst, tagNull), nil
+	}
+	rv := reflect.ValueOf(v)
+	c, err := codecOf(rv.Type())
+	if err != nil {
+		return dst, err
+	}
+	if rv.Kind() == reflect.Pointer {
+		if rv.IsNil() {
+			return append(dst, tagNull), nil
+		}
+		e, err := codecOf(rv.Type().Elem())
+		if err != nil {
+			return dst, err
+		}
+		return e.enc(dst, rv.UnsafePointer(), 0)
+	}
+	p := reflect.New(rv.Type())
+	p.Elem().Set(rv)
+	return c.enc(dst, p.UnsafePointer(), 0)
+}
+
+// Decode reads one value into what v points to. An empty body leaves it as it is.
+func (Simple) Decode(b []byte, v any) error {
+	rv := reflect.ValueOf(v)
+	if rv.Kind() != reflect.Pointer || rv.IsNil() {
+		return fmt.Errorf("%w: simple: decode into %T, want a pointer", ErrSerialization, v)
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	c, err := codecOf(rv.Type().Elem())
+	if err != nil {
+		return err
+	}
+	r := reader{b: b, all: len(b)}
+	if err := c.dec(&r, rv.UnsafePointer(), 0); err != nil {
+		return err
+	}
+	if len(r.b) != 0 {
+		return r.bad("%d bytes after the value", len(r.b))
+	}
+	return nil
+}
+
+// reader walks over an encoded value.
+type reader struct {
+	b   []byte
+	all int // length of the whole body, for the position in errors
+}
+
+func (r *reader) bad(format string, args ...any) error {
+	return fmt.Errorf("%w: simple: byte %d: %s", ErrSerialization, r.all-len(r.b), fmt.Sprintf(format, args...))
+}
+
+func (r *reader) tag() (byte, error) {
+	if len(r.b) == 0 {
+		return 0, r.bad("body ends where a tag should be")
+	}
+	t := r.b[0]
+	r.b = r.b[1:]
+	return t, nil
+}
+
+func (r *reader) fixed(n int) ([]byte, error) {
+	if len(r.b) < n {
+		return nil, r.bad("%d bytes left, want %d", len(r.b), n)
+	}
+	v := r.b[:n]
+	r.b = r.b[n:]
+	return v, nil
+}
+
+// sized reads a 4-byte length and that many bytes.
+func (r *reader) sized() ([]byte, error) {
+	l, err := r.fixed(4)
+	if err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(l)
+	if uint64(n) > uint64(len(r.b)) {
+		return nil, r.bad("length %d, but %d bytes are left", n, len(r.b))
+	}
+	return r.fixed(int(n))
+}
+
+// within returns a reader of a container's content.
+func (r *reader) within() (reader, error) {
+	b, err := r.sized()
+	return reader{b: b, all: r.all - len(r.b)}, err
+}
+
+// varint reads 64 bits, least significant group first. Java sign-extends a
+// 32-bit number to ten bytes, so both widths read the same.
+func (r *reader) varint() (uint64, error) {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		return 0, r.bad("malformed varint")
+	}
+	r.b = r.b[n:]
+	return v, nil
+}
+
+// integer reads the payload of any integer tag.
+func (r *reader) integer(tag byte) (int64, error) {
+	switch tag {
+	case tagByte:
+		b, err := r.fixed(1)
+		if err != nil {
+			return 0, err
+		}
+		return int64(b[0]), nil
+	case tagInt16:
+		b, err := r.fixed(2)
+		if err != nil {
+			return 0, err
+		}
+		return int64(int16(binary.BigEndian.Uint16(b))), nil
+	case tagInt32:
+		v, err := r.varint()
+		u := uint32(v)
+		return int64(int32(u>>1) ^ -int32(u&1)), err
+	case tagInt64:
+		v, err := r.varint()
+		return int64(v>>1) ^ -int64(v&1), err
+	}
+	return 0, r.bad("tag %d, want an integer", tag)
+}
+
+// float reads the payload of a float tag, or of an integer.
+func (r *reader) float(tag byte) (float64, error) {
+	switch tag {
+	case tagFloat32:
+		b, err := r.fixed(4)
+		if err != nil {
+			return 0, err
+		}
+		return float64(math.Float32frombits(binary.BigEndian.Uint32(b))), nil
+	case tagFloat64:
+		b, err := r.fixed(8)
+		if err != nil {
+			return 0, err
+		}
+		return math.Float64frombits(binary.BigEndian.Uint64(b)), nil
+	}
+	n, err := r.integer(tag)
+	return float64(n), err
+}
+
+// skip passes over the value that follows tag.
+func (r *reader) skip(tag byte) (err error) {
+	switch tag {
+	case tagNull:
+	case tagString, tagBytes, tagStringMap, tagStringArray, tagMap, tagArray:
+		_, err = r.sized() // a container's content need not be looked at
+	case tagBool, tagByte:
+		_, err = r.fixed(1)
+	case tagInt16:
+		_, err = r.fixed(2)
+	case tagInt32, tagInt64:
+		_, err = r.varint()
+	case tagFloat32:
+		_, err = r.fixed(4)
+	case tagFloat64:
+		_, err = r.fixed(8)
+	default:
+		err = r.bad("unknown tag %d", tag)
+	}
+	return err
+}
+
+// value reads anything: nil, string, map[string]string, []byte, []string, bool,
+// byte, int16, int32, int64, float32, float64, map[any]any or []any.
+func (r *reader) value(depth int) (any, error) {
+	if depth > maxDepth {
+		return nil, r.bad("nested deeper than %d", maxDepth)
+	}
+	tag, err := r.tag()
+	if err != nil {
+		return nil, err
+	}
+	switch tag {
+	case tagNull:
+		return nil, nil
+	case tagString:
+		b, err := r.sized()
+		return string(b), err
+	case tagBytes:
+		b, err := r.sized()
+		return append([]byte{}, b...), err
+	case tagBool:
+		b, err := r.fixed(1)
+		return err == nil && b[0] == 1, err
+	case tagByte:
+		n, err := r.integer(tag)
+		return byte(n), err
+	case tagInt16:
+		n, err := r.integer(tag)
+		return int16(n), err
+	case tagInt32:
+		n, err := r.integer(tag)
+		return int32(n), err
+	case tagInt64:
+		return r.integer(tag)
+	case tagFloat32:
+		f, err := r.float(tag)
+		return float32(f), err
+	case tagFloat64:
+		return r.float(tag)
+	case tagStringMap:
+		in, err := r.within()
+		m := map[string]string{}
+		for err == nil && len(in.b) > 0 {
+			var k, v []byte
+			if k, err = in.sized(); err == nil {
+				if v, err = in.sized(); err == nil {
+					m[string(k)] = string(v)
+				}
+			}
+		}
+		return m, err
+	case tagStringArray:
+		in, err := r.within()
+		list := []string{}
+		for err == nil && len(in.b) > 0 {
+			var s []byte
+			if s, err = in.sized(); err == nil {
+				list = append(list, string(s))
+			}
+		}
+		return list, err
+	case tagMap:
+		in, err := r.within()
+		m := map[any]any{}
+		for err == nil && len(in.b) > 0 {
+			var k, v any
+			if k, err = in.value(depth + 1); err != nil {
+				break
+			}
+			if k != nil && !reflect.TypeOf(k).Comparable() {
+				return nil, in.bad("map key of type %T", k)
+			}
+			if v, err = in.value(depth + 1); err == nil {
+				m[k] = v
+			}
+		}
+		return m, err
+	case tagArray:
+		in, err := r.within()
+		list := []any{}
+		for err == nil && len(in.b) > 0 {
+			var v any
+			if v, err = in.value(depth + 1); err == nil {
+				list = append(list, v)
+			}
+		}
+		return list, err
+	}
+	return nil, r.bad("unknown tag %d", tag)
+}

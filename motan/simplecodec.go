@@ -1,0 +1,598 @@
+package motan
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"sync"
+	"unsafe"
+)
+
+// codec is how values of one type are written and read; p points to the value.
+type codec struct {
+	enc func(b []byte, p unsafe.Pointer, depth int) ([]byte, error)
+	dec func(r *reader, p unsafe.Pointer, depth int) error
+}
+
+var codecs sync.Map // reflect.Type → *codec
+
+// codecOf returns the codec of t, working it out the first time.
+func codecOf(t reflect.Type) (*codec, error) {
+	if c, ok := codecs.Load(t); ok {
+		return c.(*codec), nil
+	}
+	c, err := compile(t, map[reflect.Type]*codec{})
+	if err != nil {
+		return nil, err
+	}
+	got, _ := codecs.LoadOrStore(t, c)
+	return got.(*codec), nil
+}
+
+// compile works out the codec of t; busy holds the types on the way, so that a
+// type may contain itself.
+func compile(t reflect.Type, busy map[reflect.Type]*codec) (*codec, error) {
+	if c := busy[t]; c != nil {
+		return c, nil
+	}
+	c := &codec{}
+	busy[t] = c
+	var err error
+	switch t.Kind() {
+	case reflect.Bool:
+		c.enc, c.dec = encBool, decBool
+	case reflect.String:
+		c.enc, c.dec = encString, decString
+	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Int,
+		reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uint:
+		compileInt(c, t)
+	case reflect.Float32:
+		c.enc = func(b []byte, p unsafe.Pointer, _ int) ([]byte, error) {
+			return binary.BigEndian.AppendUint32(append(b, tagFloat32), math.Float32bits(*(*float32)(p))), nil
+		}
+		c.dec = func(r *reader, p unsafe.Pointer, _ int) error {
+			return decFloat(r, func(f float64) { *(*float32)(p) = float32(f) })
+		}
+	case reflect.Float64:
+		c.enc = func(b []byte, p unsafe.Pointer, _ int) ([]byte, error) {
+			return binary.BigEndian.AppendUint64(append(b, tagFloat64), math.Float64bits(*(*float64)(p))), nil
+		}
+		c.dec = func(r *reader, p unsafe.Pointer, _ int) error {
+			return decFloat(r, func(f float64) { *(*float64)(p) = f })
+		}
+	case reflect.Slice:
+		switch t.Elem().Kind() {
+		case reflect.Uint8:
+			c.enc, c.dec = encBytes, decBytes
+		default:
+			err = compileSlice(c, t, busy)
+		}
+	case reflect.Map:
+		err = compileMap(c, t, busy)
+	case reflect.Pointer:
+		err = compilePointer(c, t, busy)
+	case reflect.Struct:
+		err = compileStruct(c, t, busy)
+	case reflect.Interface:
+		if t.NumMethod() > 0 {
+			err = unsupported(t)
+		}
+		c.enc, c.dec = encAny, decAny
+	default:
+		err = unsupported(t)
+	}
+	return c, err
+}
+
+func unsupported(t reflect.Type) error {
+	return fmt.Errorf("%w: simple: type %s is not supported", ErrSerialization, t)
+}
+
+func encBool(b []byte, p unsafe.Pointer, _ int) ([]byte, error) {
+	v := byte(0)
+	if *(*bool)(p) {
+		v = 1
+	}
+	return append(b, tagBool, v), nil
+}
+
+func decBool(r *reader, p unsafe.Pointer, _ int) error {
+	tag, err := r.tag()
+	if err != nil || tag == tagNull {
+		return err
+	}
+	if tag != tagBool {
+		return r.bad("tag %d, want a bool", tag)
+	}
+	v, err := r.fixed(1)
+	if err == nil {
+		*(*bool)(p) = v[0] == 1
+	}
+	return err
+}
+
+func appendSized(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+}
+
+func encString(b []byte, p unsafe.Pointer, _ int) ([]byte, error) {
+	return appendSized(append(b, tagString), *(*string)(p)), nil
+}
+
+func decString(r *reader, p unsafe.Pointer, _ int) error {
+	tag, err := r.tag()
+	if err != nil || tag == tagNull {
+		return err
+	}
+	if tag != tagString {
+		return r.bad("tag %d, want a string", tag)
+	}
+	v, err := r.sized()
+	if err == nil {
+		*(*string)(p) = string(v)
+	}
+	return err
+}
+
+func encBytes(b []byte, p unsafe.Pointer, _ int) ([]byte, error) {
+	v := *(*[]byte)(p)
+	return append(binary.BigEndian.AppendUint32(append(b, tagBytes), uint32(len(v))), v...), nil
+}
+
+func decBytes(r *reader, p unsafe.Pointer, _ int) error {
+	tag, err := r.tag()
+	if err != nil || tag == tagNull {
+		return err
+	}
+	if tag != tagBytes && tag != tagString {
+		return r.bad("tag %d, want bytes", tag)
+	}
+	v, err := r.sized()
+	if err == nil {
+		*(*[]byte)(p) = append([]byte{}, v...)
+	}
+	return err
+}
+
+func decFloat(r *reader, set func(float64)) error {
+	tag, err := r.tag()
+	if err != nil || tag == tagNull {
+		return err
+	}
+	f, err := r.float(tag)
+	if err == nil {
+		set(f)
+	}
+	return err
+}
+
+// compileInt gives uint8 the byte tag, int16 and int32 theirs, and everything
+// else the 64-bit one.
+func compileInt(c *codec, t reflect.Type) {
+	size, signed := t.Size(), t.Kind() <= reflect.Int64
+	load := func(p unsafe.Pointer) int64 {
+		switch size {
+		case 1:
+			if signed {
+				return int64(*(*int8)(p))
+			}
+			return int64(*(*uint8)(p))
+		case 2:
+			if signed {
+				return int64(*(*int16)(p))
+			}
+			return int64(*(*uint16)(p))
+		case 4:
+			if signed {
+				return int64(*(*int32)(p))
+			}
+			return int64(*(*uint32)(p))
+		}
+		return *(*int64)(p)
+	}
+	kind := t.Kind()
+	c.enc = func(b []byte, p unsafe.Pointer, _ int) ([]byte, error) {
+		v := load(p)
+		switch kind {
+		case reflect.Uint8:
+			return append(b, tagByte, byte(v)), nil
+		case reflect.Int16:
+			return binary.BigEndian.AppendUint16(append(b, tagInt16), uint16(v)), nil
+		case reflect.Int32:
+			return binary.AppendUvarint(append(b, tagInt32), uint64(uint32(v)<<1^uint32(v>>31))), nil
+		case reflect.Uint64, reflect.Uint:
+			if v < 0 {
+				return b, fmt.Errorf("%w: simple: %d does not fit into 63 bits", ErrSerialization, uint64(v))
+			}
+		}
+		return binary.AppendUvarint(append(b, tagInt64), uint64(v)<<1^uint64(v>>63)), nil
+	}
+	c.dec = func(r *reader, p unsafe.Pointer, _ int) error {
+		tag, err := r.tag()
+		if err != nil || tag == tagNull {
+			return err
+		}
+		v, err := r.integer(tag)
+		if err != nil {
+			return err
+		}
+		switch size {
+		case 1:
+			*(*uint8)(p) = uint8(v)
+		case 2:
+			*(*uint16)(p) = uint16(v)
+		case 4:
+			*(*uint32)(p) = uint32(v)
+		default:
+			*(*int64)(p) = v
+		}
+		if load(p) != v || !signed && v < 0 {
+			return r.bad("%d does not fit into %s", v, kind)
+		}
+		return nil
+	}
+}
+
+// open starts a container: a tag and room for its length, which finish fills in.
+func open(b []byte, tag byte) []byte { return append(b, tag, 0, 0, 0, 0) }
+
+func finish(b []byte, start int) ([]byte, error) {
+	n := len(b) - start
+	if n > math.MaxInt32 {
+		return b, fmt.Errorf("%w: simple: container of %d bytes", ErrSerialization, n)
+	}
+	binary.BigEndian.PutUint32(b[start-4:], uint32(n))
+	return b, nil
+}
+
+func tooDeep(depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("%w: simple: nested deeper than %d", ErrSerialization, maxDepth)
+	}
+	return nil
+}
+
+func compileSlice(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error {
+	e, err := compile(t.Elem(), busy)
+	if err != nil {
+		return err
+	}
+	size := t.Elem().Size()
+	stringsOnly := t.Elem().Kind() == reflect.String
+	c.enc = func(b []byte, p unsafe.Pointer, depth int) ([]byte, error) {
+		if err := tooDeep(depth); err != nil {
+			return b, err
+		}
+		data, n := unsafe.Pointer(unsafe.SliceData(*(*[]byte)(p))), len(*(*[]byte)(p))
+		var err error
+		if stringsOnly {
+			b = open(b, tagStringArray)
+			start := len(b)
+			for _, s := range *(*[]string)(p) {
+				b = appendSized(b, s)
+			}
+			return finish(b, start)
+		}
+		b = open(b, tagArray)
+		start := len(b)
+		for i := range n {
+			if b, err = e.enc(b, unsafe.Add(data, uintptr(i)*size), depth+1); err != nil {
+				return b, err
+			}
+		}
+		return finish(b, start)
+	}
+	c.dec = func(r *reader, p unsafe.Pointer, depth int) error {
+		if err := tooDeep(depth); err != nil {
+			return err
+		}
+		tag, err := r.tag()
+		if err != nil || tag == tagNull {
+			return err
+		}
+		if tag != tagArray && tag != tagStringArray {
+			return r.bad("tag %d, want an array", tag)
+		}
+		in, err := r.within()
+		if err != nil {
+			return err
+		}
+		list := reflect.NewAt(t, p).Elem()
+		list.Set(reflect.MakeSlice(t, 0, 0))
+		for len(in.b) > 0 {
+			if tag == tagStringArray {
+				if !stringsOnly {
+					return in.bad("array of strings, want %s", t)
+				}
+				s, err := in.sized()
+				if err != nil {
+					return err
+				}
+				*(*[]string)(p) = append(*(*[]string)(p), string(s))
+				continue
+			}
+			n := list.Len()
+			list.Grow(1)
+			list.SetLen(n + 1)
+			slot := list.Index(n)
+			slot.SetZero()
+			if err := e.dec(&in, slot.Addr().UnsafePointer(), depth+1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+func compileMap(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error {
+	k, err := compile(t.Key(), busy)
+	if err != nil {
+		return err
+	}
+	v, err := compile(t.Elem(), busy)
+	if err != nil {
+		return err
+	}
+	stringsOnly := t.Key().Kind() == reflect.String && t.Elem().Kind() == reflect.String
+	c.enc = func(b []byte, p unsafe.Pointer, depth int) ([]byte, error) {
+		if err := tooDeep(depth); err != nil {
+			return b, err
+		}
+		tag := byte(tagMap)
+		if stringsOnly {
+			tag = tagStringMap
+		}
+		b = open(b, tag)
+		start := len(b)
+		key, val := reflect.New(t.Key()), reflect.New(t.Elem())
+		for it := reflect.NewAt(t, p).Elem().MapRange(); it.Next(); {
+			key.Elem().SetIterKey(it)
+			val.Elem().SetIterValue(it)
+			if stringsOnly {
+				b = appendSized(b, key.Elem().String())
+				b = appendSized(b, val.Elem().String())
+				continue
+			}
+			var err error
+			if b, err = k.enc(b, key.UnsafePointer(), depth+1); err != nil {
+				return b, err
+			}
+			if b, err = v.enc(b, val.UnsafePointer(), depth+1); err != nil {
+				return b, err
+			}
+		}
+		return finish(b, start)
+	}
+	c.dec = func(r *reader, p unsafe.Pointer, depth int) error {
+		if err := tooDeep(depth); err != nil {
+			return err
+		}
+		tag, err := r.tag()
+		if err != nil || tag == tagNull {
+			return err
+		}
+		if tag != tagMap && tag != tagStringMap {
+			return r.bad("tag %d, want a map", tag)
+		}
+		in, err := r.within()
+		if err != nil {
+			return err
+		}
+		m := reflect.MakeMap(t)
+		for len(in.b) > 0 {
+			key, val := reflect.New(t.Key()), reflect.New(t.Elem())
+			if tag == tagStringMap {
+				err = in.stringPair(key.Elem(), val.Elem())
+			} else if err = k.dec(&in, key.UnsafePointer(), depth+1); err == nil {
+				err = v.dec(&in, val.UnsafePointer(), depth+1)
+			}
+			if err != nil {
+				return err
+			}
+			if !key.Elem().Comparable() {
+				return in.bad("map key that cannot be compared")
+			}
+			m.SetMapIndex(key.Elem(), val.Elem())
+		}
+		reflect.NewAt(t, p).Elem().Set(m)
+		return nil
+	}
+	return nil
+}
+
+// stringPair reads one pair of a string map into values that take strings.
+func (r *reader) stringPair(key, val reflect.Value) error {
+	for _, dst := range []reflect.Value{key, val} {
+		s, err := r.sized()
+		if err != nil {
+			return err
+		}
+		switch dst.Kind() {
+		case reflect.String:
+			dst.SetString(string(s))
+		case reflect.Interface:
+			dst.Set(reflect.ValueOf(string(s)))
+		default:
+			return r.bad("map of strings, want %s", dst.Type())
+		}
+	}
+	return nil
+}
+
+func compilePointer(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error {
+	e, err := compile(t.Elem(), busy)
+	if err != nil {
+		return err
+	}
+	c.enc = func(b []byte, p unsafe.Pointer, depth int) ([]byte, error) {
+		to := *(*unsafe.Pointer)(p)
+		if to == nil {
+			return append(b, tagNull), nil
+		}
+		if err := tooDeep(depth); err != nil {
+			return b, err
+		}
+		return e.enc(b, to, depth+1)
+	}
+	c.dec = func(r *reader, p unsafe.Pointer, depth int) error {
+		if err := tooDeep(depth); err != nil {
+			return err
+		}
+		if len(r.b) > 0 && r.b[0] == tagNull {
+			r.b = r.b[1:]
+			*(*unsafe.Pointer)(p) = nil
+			return nil
+		}
+		v := reflect.New(t.Elem())
+		if err := e.dec(r, v.UnsafePointer(), depth+1); err != nil {
+			return err
+		}
+		reflect.NewAt(t, p).Elem().Set(v)
+		return nil
+	}
+	return nil
+}
+
+// field is one struct field's place and codec.
+type field struct {
+	name   string
+	key    []byte // the name as it stands in a body: tag, length, text
+	offset uintptr
+	codec  *codec
+}
+
+func compileStruct(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error {
+	var fields []field
+	byName := map[string]int{}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("motan"), ",")
+		if !f.IsExported() || name == "-" {
+			continue
+		}
+		if name == "" {
+			name = f.Name
+		}
+		fc, err := compile(f.Type, busy)
+		if err != nil {
+			return fmt.Errorf("%s.%s: %w", t, f.Name, err)
+		}
+		if _, twice := byName[name]; twice {
+			return fmt.Errorf("%w: simple: %s has two fields named %q", ErrSerialization, t, name)
+		}
+		byName[name] = len(fields)
+		fields = append(fields, field{name: name, key: appendSized([]byte{tagString}, name), offset: f.Offset, codec: fc})
+	}
+	c.enc = func(b []byte, p unsafe.Pointer, depth int) ([]byte, error) {
+		if err := tooDeep(depth); err != nil {
+			return b, err
+		}
+		b = open(b, tagMap)
+		start := len(b)
+		var err error
+		for i := range fields {
+			f := &fields[i]
+			b = append(b, f.key...)
+			if b, err = f.codec.enc(b, unsafe.Add(p, f.offset), depth+1); err != nil {
+				return b, fmt.Errorf("field %s: %w", f.name, err)
+			}
+		}
+		return finish(b, start)
+	}
+	c.dec = func(r *reader, p unsafe.Pointer, depth int) error {
+		if err := tooDeep(depth); err != nil {
+			return err
+		}
+		tag, err := r.tag()
+		if err != nil || tag == tagNull {
+			return err
+		}
+		if tag != tagMap && tag != tagStringMap {
+			return r.bad("tag %d, want a map for %s", tag, t)
+		}
+		in, err := r.within()
+		if err != nil {
+			return err
+		}
+		next := 0
+		for len(in.b) > 0 {
+			if tag == tagMap {
+				kt, err := in.tag()
+				if err != nil {
+					return err
+				}
+				if kt != tagString {
+					return in.bad("tag %d, want a field name of %s", kt, t)
+				}
+			}
+			name, err := in.sized()
+			if err != nil {
+				return err
+			}
+			// Fields usually come in the order in which they are declared.
+			i := next
+			if i >= len(fields) || fields[i].name != string(name) {
+				var known bool
+				if i, known = byName[string(name)]; !known {
+					i = -1
+				}
+			}
+			vr := &in
+			var plain reader
+			if tag == tagStringMap { // the value has no tag of its own
+				v, err := in.sized()
+				if err != nil {
+					return err
+				}
+				plain = reader{b: appendSized([]byte{tagString}, string(v)), all: in.all}
+				vr = &plain
+			}
+			if i < 0 {
+				vt, err := vr.tag()
+				if err == nil {
+					err = vr.skip(vt)
+				}
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			next = i + 1
+			f := &fields[i]
+			if err := f.codec.dec(vr, unsafe.Add(p, f.offset), depth+1); err != nil {
+				return fmt.Errorf("field %s: %w", f.name, err)
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+func encAny(b []byte, p unsafe.Pointer, depth int) ([]byte, error) {
+	if err := tooDeep(depth); err != nil {
+		return b, err
+	}
+	v := *(*any)(p)
+	if v == nil {
+		return append(b, tagNull), nil
+	}
+	rv := reflect.ValueOf(v)
+	c, err := codecOf(rv.Type())
+	if err != nil {
+		return b, err
+	}
+	at := reflect.New(rv.Type())
+	at.Elem().Set(rv)
+	return c.enc(b, at.UnsafePointer(), depth+1)
+}
+
+func decAny(r *reader, p unsafe.Pointer, depth int) error {
+	v, err := r.value(depth)
+	if err == nil {
+		*(*any)(p) = v
+	}
+	return err
+}
