@@ -1,0 +1,2 @@
+// Package objstore keeps typed objects under generated ids.
+package objstore
