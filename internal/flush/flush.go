@@ -86,6 +86,20 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Push appends p like Write but never blocks. It is for goroutines that serve
+// many connections and whose callers bound what they push in another way.
+func (w *Writer) Push(p []byte) {
+	w.mu.Lock()
+	first := len(w.buf) == 0 && w.err == nil
+	if w.err == nil {
+		w.buf = append(w.buf, p...)
+	}
+	w.mu.Unlock()
+	if first {
+		w.signal()
+	}
+}
+
 func (w *Writer) signal() {
 	select {
 	case w.wake <- struct{}{}:

@@ -1,0 +1,174 @@
+package mcq_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/heddle-go/heddle/mcq"
+)
+
+func openBroker(t testing.TB, dir string, opts *mcq.Options) *mcq.Broker {
+	t.Helper()
+	b, err := mcq.Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+func queue(t testing.TB, b *mcq.Broker, name string) *mcq.Queue {
+	t.Helper()
+	q, err := b.Queue(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// serve serves b on a loopback port until the test ends.
+func serve(t testing.TB, b *mcq.Broker) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := mcq.NewServer(b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(ln)
+	t.Cleanup(func() { s.Close() })
+	return ln.Addr().String()
+}
+
+func dial(t testing.TB, addr string) *mcq.Client {
+	t.Helper()
+	c, err := mcq.Dial(addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+var syncNames = map[mcq.Sync]string{mcq.Always: "always", mcq.Interval: "interval", mcq.Never: "never"}
+
+// crowd spreads b.N calls of f over n goroutines and reports CPU time an operation.
+func crowd(b *testing.B, n int, f func() error) {
+	b.ReportAllocs()
+	b.ResetTimer()
+	cpu := processorTime()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := f(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64((processorTime()-cpu).Nanoseconds())/1000/float64(b.N), "cpu-µs/op")
+}
+
+// BenchmarkPut is the embedded queue: 256-byte messages from 50 goroutines.
+func BenchmarkPut(b *testing.B) {
+	for _, sync := range []mcq.Sync{mcq.Always, mcq.Never} {
+		b.Run("sync="+syncNames[sync], func(b *testing.B) {
+			q := queue(b, openBroker(b, b.TempDir(), &mcq.Options{Sync: sync}), "q")
+			body := make([]byte, 256)
+			crowd(b, 50, func() error { return q.Put(b.Context(), mcq.Message{Body: body}) })
+		})
+	}
+}
+
+// BenchmarkLease hands out and acknowledges batches of messages that are there.
+func BenchmarkLease(b *testing.B) {
+	for _, backlog := range []int{1000, 200_000} {
+		b.Run(fmt.Sprintf("backlog=%d", backlog), func(b *testing.B) {
+			q := queue(b, openBroker(b, b.TempDir(), &mcq.Options{Sync: mcq.Never}), "q")
+			batch := make([]mcq.Message, 256)
+			for i := range batch {
+				batch[i].Body = make([]byte, 256)
+			}
+			put := func(n int) {
+				for ; n > 0; n -= len(batch) {
+					if err := q.Put(b.Context(), batch...); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			put(backlog)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; {
+				msgs, err := q.Lease(b.Context(), 256, mcq.LeaseOptions{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				ids := make([]uint64, len(msgs))
+				for i := range msgs {
+					ids[i] = msgs[i].ID
+				}
+				if err := q.Ack(b.Context(), ids...); err != nil {
+					b.Fatal(err)
+				}
+				n += len(msgs)
+				put(len(msgs))
+			}
+		})
+	}
+}
+
+// BenchmarkServer is put and batch lease over TCP at once, as in the New Year's
+// minute: 256 producers on one client, one consumer; client and server share
+// this process, so cpu-µs/op is both.
+func BenchmarkServer(b *testing.B) {
+	broker := openBroker(b, b.TempDir(), nil)
+	c := dial(b, serve(b, broker))
+	q := c.Queue("statuses")
+	body := make([]byte, 300)
+	ctx, stop := context.WithCancel(b.Context())
+	var got atomic.Int64
+	done := make(chan error, 1)
+	go func() {
+		done <- mcq.Consume(ctx, c.Queue("statuses"), func(_ context.Context, batch []mcq.Message) error {
+			got.Add(int64(len(batch)))
+			return nil
+		}, &mcq.ConsumeOptions{Batch: 512, Concurrency: 2})
+	}()
+	crowd(b, 256, func() error { return q.Put(b.Context(), mcq.Message{Body: body}) })
+	for end := time.Now().Add(10 * time.Second); got.Load() < int64(b.N) && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	if got.Load() < int64(b.N) {
+		b.Fatalf("consumed %d of %d", got.Load(), b.N)
+	}
+	b.ReportMetric(float64(b.N)/float64(broker.Stats().Groups), "msgs/group")
+}

@@ -1,0 +1,370 @@
+package mcq
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// The store's keys. Numbers are big-endian, so that keys sort like them.
+//
+//	n name       → id 4            the queues
+//	c id         → progress        what has been acknowledged
+//	m id seq 8   → record          the messages
+//	f            → format 1
+const (
+	prefixName   = 'n'
+	prefixCursor = 'c'
+	prefixRecord = 'm'
+	prefixFormat = 'f'
+
+	storeFormat = 1
+)
+
+// Broker is a set of durable queues in one directory. It is safe for
+// concurrent use.
+type Broker struct {
+	opt Options
+	db  *pebble.DB
+
+	mu     sync.RWMutex
+	queues map[string]*Queue
+	lastID uint32
+	closed bool
+
+	work      chan *op
+	committed chan struct{} // closed when the committer has ended
+	stop      chan struct{} // closed by Close: sweeper and syncer end
+	wg        sync.WaitGroup
+	failed    atomic.Pointer[error] // why nothing can be acknowledged any more
+
+	groups  atomic.Uint64
+	written atomic.Uint64
+}
+
+// Open opens the store in dir, making it if there is none. One process can have
+// it open at a time. What a crash left behind is recovered: every message that
+// was acknowledged to its producer is there, every message that a consumer
+// acknowledged is not, and leases are void.
+func Open(dir string, opts *Options) (*Broker, error) {
+	o, err := opts.filled()
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		opt: o, queues: make(map[string]*Queue), work: make(chan *op, 4096),
+		committed: make(chan struct{}), stop: make(chan struct{}),
+	}
+	popts := &pebble.Options{
+		FS: o.fs,
+		// Consumed messages are covered by range deletions while still in the
+		// memtable, and so most never reach a table.
+		MemTableSize:                64 << 20,
+		MemTableStopWritesThreshold: 4,
+		FlushDelayDeleteRange:       2 * time.Second,
+		FormatMajorVersion:          pebble.FormatNewest,
+		Logger:                      storeLogger{b, o.Logger},
+	}
+	if b.db, err = pebble.Open(dir, popts); err != nil {
+		if isLocked(err) {
+			err = fmt.Errorf("%w: %w", ErrLocked, err)
+		}
+		return nil, fmt.Errorf("mcq: open %s: %w", dir, err)
+	}
+	if err := b.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("mcq: open %s: %w", dir, err), b.db.Close())
+	}
+	go b.commitLoop()
+	b.wg.Go(b.sweep)
+	if o.Sync == Interval {
+		b.wg.Go(b.syncNow)
+	}
+	return b, nil
+}
+
+// isLocked tells a directory that is in use. The lock's error is the operating
+// system's, except that within one process Pebble words its own.
+func isLocked(err error) bool {
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "lock held by current process")
+}
+
+// load finds the queues and where each one stands.
+func (b *Broker) load() error {
+	switch v, closer, err := b.db.Get([]byte{prefixFormat}); {
+	case err == nil:
+		format := slices.Clone(v)
+		closer.Close()
+		if len(format) != 1 || format[0] != storeFormat {
+			return fmt.Errorf("store format %x, this version knows %d", format, storeFormat)
+		}
+	case errors.Is(err, pebble.ErrNotFound):
+		if err := b.db.Set([]byte{prefixFormat}, []byte{storeFormat}, pebble.Sync); err != nil {
+			return err
+		}
+	default:
+		return err
+	}
+	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixName}, UpperBound: []byte{prefixName + 1}})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		name, v := string(it.Key()[1:]), it.Value()
+		if len(v) != 4 {
+			return fmt.Errorf("queue %q: id of %d bytes", name, len(v))
+		}
+		q := newQueue(b, name, binary.BigEndian.Uint32(v))
+		if err := q.load(); err != nil {
+			return fmt.Errorf("queue %q: %w", name, err)
+		}
+		b.queues[name] = q
+		b.lastID = max(b.lastID, q.id)
+	}
+	return it.Error()
+}
+
+// Queue returns the queue of that name, making it durably the first time.
+func (b *Broker) Queue(name string) (*Queue, error) {
+	if q := b.lookup(name); q != nil {
+		return q, nil
+	}
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, ErrClosed
+	}
+	if q := b.queues[name]; q != nil {
+		return q, nil
+	}
+	if len(b.queues) >= b.opt.MaxQueues {
+		return nil, fmt.Errorf("%w: limit %d", ErrTooMany, b.opt.MaxQueues)
+	}
+	if err := b.err(); err != nil {
+		return nil, err
+	}
+	// The name goes to disk with the next write to the queue: both are in the
+	// same log, in this order.
+	b.lastID++
+	q := newQueue(b, name, b.lastID)
+	if err := b.db.Set(nameKey(name), binary.BigEndian.AppendUint32(nil, q.id), pebble.NoSync); err != nil {
+		return nil, b.fail(err)
+	}
+	b.queues[name] = q
+	return q, nil
+}
+
+// lookup returns a queue that is there already, or nil.
+func (b *Broker) lookup(name string) *Queue {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.queues[name]
+}
+
+// Queues lists the names of all queues, sorted.
+func (b *Broker) Queues() []string {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	names := make([]string, 0, len(b.queues))
+	for name := range b.queues {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Drop removes a queue with all its messages, durably. Dropping an unknown
+// queue does nothing and returns false.
+func (b *Broker) Drop(name string) (bool, error) {
+	b.mu.Lock()
+	q := b.queues[name]
+	delete(b.queues, name)
+	b.mu.Unlock()
+	if q == nil {
+		return false, nil
+	}
+	q.markDropped()
+	o := takeOp(q)
+	o.drop = true
+	return true, b.commit(o)
+}
+
+// MaxName is the longest name of a queue, in bytes.
+const MaxName = 200
+
+// CheckName reports whether name can be a queue's: 1 to 200 bytes, none of them
+// a control byte, a space, a slash, a plus sign or a tilde.
+func CheckName(name string) error {
+	if len(name) == 0 || len(name) > MaxName {
+		return fmt.Errorf("%w: %d bytes, want 1 to %d", ErrName, len(name), MaxName)
+	}
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c == 0x7f || c == '/' || c == '+' || c == '~' {
+			return fmt.Errorf("%w: %q has %q in it", ErrName, name, c)
+		}
+	}
+	return nil
+}
+
+// Close ends the broker: writes under way are finished, waiting readers get
+// ErrClosed. Queues that were handed out stay usable only to return ErrClosed.
+func (b *Broker) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		<-b.committed
+		return nil
+	}
+	b.closed = true
+	queues := make([]*Queue, 0, len(b.queues))
+	for _, q := range b.queues {
+		queues = append(queues, q)
+	}
+	close(b.stop)
+	b.mu.Unlock()
+	for _, q := range queues {
+		q.markClosed()
+	}
+	b.wg.Wait()
+	b.work <- nil // the last one: everything before it is committed
+	<-b.committed
+	return b.db.Close()
+}
+
+// err is why nothing can be written any more, nil while it can.
+func (b *Broker) err() error {
+	if err := b.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// fail poisons the broker.
+func (b *Broker) fail(cause error) error {
+	err := fmt.Errorf("%w: %w", ErrFailed, cause)
+	if b.failed.CompareAndSwap(nil, &err) {
+		b.opt.Logger.Error("mcq: the store failed, nothing is acknowledged any more", "error", cause)
+	}
+	return b.err()
+}
+
+// sweep ends leases that have run out.
+func (b *Broker) sweep() {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-b.stop:
+			return
+		case now := <-tick.C:
+			b.mu.RLock()
+			for _, q := range b.queues {
+				q.expire(now)
+			}
+			b.mu.RUnlock()
+		}
+	}
+}
+
+// syncNow makes what was written durable at intervals.
+func (b *Broker) syncNow() {
+	tick := time.NewTicker(b.opt.SyncInterval)
+	defer tick.Stop()
+	for synced := uint64(0); ; {
+		select {
+		case <-b.stop:
+			return
+		case <-tick.C:
+			if n := b.groups.Load(); n != synced && b.err() == nil {
+				synced = n
+				if err := b.db.LogData(nil, pebble.Sync); err != nil {
+					b.fail(err)
+				}
+			}
+		}
+	}
+}
+
+// Stats are a broker's counters.
+type Stats struct {
+	Queues []QueueStats // by name
+	Groups uint64       // batches committed since Open; with Sync Always as many fsyncs; only grows
+	Bytes  uint64       // bytes of messages written since Open; only grows
+}
+
+// QueueStats are the counters of one queue. Put and Done come from the store
+// and survive every restart.
+type QueueStats struct {
+	Name      string
+	Put       uint64        // messages ever put; only grows
+	Done      uint64        // messages acknowledged, taken or dropped; only grows
+	Leased    int           // messages handed out and not acknowledged yet
+	OldestAge time.Duration // how long the next message to hand out has waited; 0 if there is none or it is not in memory
+}
+
+// Backlog is how many messages are in the queue, leased ones included.
+func (s QueueStats) Backlog() uint64 { return s.Put - s.Done }
+
+// Stats returns a snapshot of each queue; together they are not atomic.
+func (b *Broker) Stats() Stats {
+	b.mu.RLock()
+	queues := make([]*Queue, 0, len(b.queues))
+	for _, q := range b.queues {
+		queues = append(queues, q)
+	}
+	b.mu.RUnlock()
+	s := Stats{Groups: b.groups.Load(), Bytes: b.written.Load()}
+	for _, q := range queues {
+		s.Queues = append(s.Queues, q.Stats())
+	}
+	slices.SortFunc(s.Queues, func(a, b QueueStats) int { return cmp.Compare(a.Name, b.Name) })
+	return s
+}
+
+func nameKey(name string) []byte { return append([]byte{prefixName}, name...) }
+
+func cursorKey(id uint32) []byte { return binary.BigEndian.AppendUint32([]byte{prefixCursor}, id) }
+
+const recordKeyLen = 1 + 4 + 8
+
+func appendRecordKey(b []byte, id uint32, seq uint64) []byte {
+	b = binary.BigEndian.AppendUint32(append(b, prefixRecord), id)
+	return binary.BigEndian.AppendUint64(b, seq)
+}
+
+func recordKey(id uint32, seq uint64) []byte {
+	return appendRecordKey(make([]byte, 0, recordKeyLen), id, seq)
+}
+
+// storeLogger passes on what is wrong and leaves out progress. Pebble calls
+// Fatalf when its log cannot be written: what was promised cannot be kept, so
+// the process must not go on as if nothing had happened.
+type storeLogger struct {
+	b   *Broker
+	log *slog.Logger
+}
+
+func (l storeLogger) Infof(string, ...any) {}
+
+func (l storeLogger) Errorf(format string, args ...any) {
+	l.log.Error("mcq: " + fmt.Sprintf(format, args...))
+}
+
+func (l storeLogger) Fatalf(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	l.b.fail(err)
+	panic("mcq: " + err.Error())
+}

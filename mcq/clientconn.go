@@ -1,0 +1,216 @@
+package mcq
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/heddle-go/heddle/internal/flush"
+)
+
+// clientConn is one connection to a server: commands go out combined, replies
+// come back in the order of the commands.
+type clientConn struct {
+	conn net.Conn
+	out  *flush.Writer
+	in   *bufio.Reader
+	max  int // largest body
+
+	mu      sync.Mutex
+	waiting []*exchange // in the order of their commands
+	first   int
+	err     error
+	gone    chan struct{}
+}
+
+// exchange is a run of commands and what came back.
+type exchange struct {
+	replies int                          // lines or lists still to come
+	line    func(line []byte) error      // told each reply that is one line
+	value   func(key, head, body []byte) // told each VALUE, if the reply is a list
+	done    chan struct{}                // capacity 1
+	err     error
+}
+
+func newClientConn(conn net.Conn, maxBody int) *clientConn {
+	c := &clientConn{conn: conn, max: maxBody, gone: make(chan struct{})}
+	c.in = bufio.NewReaderSize(conn, readBuffer)
+	c.out = flush.NewWriter(conn, writeLimit, writeTimeout, c.fail)
+	go c.read()
+	return c
+}
+
+// do sends the commands that add appends and waits for x's replies.
+func (c *clientConn) do(ctx context.Context, timeout time.Duration, x *exchange, add func([]byte) []byte) error {
+	x.done = make(chan struct{}, 1)
+	var refused error
+	err := c.out.Append(func(b []byte) []byte {
+		// Under the writer's lock, so that exchanges queue up in the order in
+		// which their commands are sent.
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if refused = c.err; refused != nil {
+			return b
+		}
+		c.waiting = append(c.waiting, x)
+		return add(b)
+	})
+	if err = errors.Join(err, refused); err != nil {
+		return fmt.Errorf("%w: %w", ErrConnection, err)
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-x.done:
+		return x.err
+	case <-timer.C:
+		// Replies come in order, so a connection that is late for one is late
+		// for all.
+		err = fmt.Errorf("no answer in %v", timeout)
+		c.fail(err)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return fmt.Errorf("%w: %w", ErrConnection, err)
+}
+
+func (c *clientConn) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// fail ends the connection: everybody who waits gets the error at once.
+func (c *clientConn) fail(err error) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.err = err
+	waiting := c.waiting[c.first:]
+	c.waiting, c.first = nil, 0
+	c.mu.Unlock()
+	c.conn.Close()
+	for _, x := range waiting {
+		x.err = fmt.Errorf("%w: %w", ErrConnection, err)
+		x.done <- struct{}{}
+	}
+}
+
+func (c *clientConn) close(err error) {
+	c.fail(err)
+	c.out.Close()
+	<-c.gone
+}
+
+// next returns the exchange whose reply comes next.
+func (c *clientConn) next() *exchange {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.first == len(c.waiting) {
+		return nil
+	}
+	return c.waiting[c.first]
+}
+
+// finish takes the first exchange off the list and tells its owner.
+func (c *clientConn) finish(x *exchange) {
+	c.mu.Lock()
+	if c.first < len(c.waiting) && c.waiting[c.first] == x {
+		c.waiting[c.first] = nil
+		c.first++
+		if c.first == len(c.waiting) {
+			c.waiting, c.first = c.waiting[:0], 0
+		} else if c.first > 1024 {
+			c.waiting = append(c.waiting[:0], c.waiting[c.first:]...)
+			c.first = 0
+		}
+		c.mu.Unlock()
+		x.done <- struct{}{}
+		return
+	}
+	c.mu.Unlock() // fail was faster and has told the owner
+}
+
+func (c *clientConn) read() {
+	defer close(c.gone)
+	for {
+		if err := c.readReply(); err != nil {
+			if err == io.EOF {
+				err = errors.New("closed by the server")
+			}
+			c.fail(err)
+			return
+		}
+	}
+}
+
+var (
+	valueWord  = []byte("VALUE ")
+	endLine    = []byte("END")
+	spaceBytes = []byte{' '}
+)
+
+// readReply reads one line and, if it starts a VALUE, its body.
+func (c *clientConn) readReply() error {
+	line, err := c.in.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	x := c.next()
+	if x == nil {
+		return fmt.Errorf("reply to nothing: %.40q", line)
+	}
+	line = bytes.TrimRight(line, "\r\n")
+	if x.value == nil {
+		if err := x.line(line); err != nil && x.err == nil {
+			x.err = err
+		}
+		if x.replies--; x.replies == 0 {
+			c.finish(x)
+		}
+		return nil
+	}
+	head, ok := bytes.CutPrefix(line, valueWord)
+	if !ok {
+		if !bytes.Equal(line, endLine) {
+			x.err = errorOf(line)
+		}
+		c.finish(x)
+		return nil
+	}
+	fields := bytes.Split(head, spaceBytes)
+	if len(fields) < 3 {
+		return fmt.Errorf("malformed VALUE line %.80q", line)
+	}
+	n, err := strconv.ParseUint(string(fields[2]), 10, 31)
+	if err != nil || int(n) > c.max+64<<10 {
+		return fmt.Errorf("VALUE of %.20q bytes, limit %d", fields[2], c.max)
+	}
+	key, rest := bytes.Clone(fields[0]), bytes.Clone(bytes.Join(fields[1:], spaceBytes))
+	body := make([]byte, n+2)
+	if _, err := io.ReadFull(c.in, body); err != nil {
+		return err
+	}
+	if body[n] != '\r' || body[n+1] != '\n' {
+		return fmt.Errorf("VALUE without its line end")
+	}
+	x.value(key, rest, body[:n:n])
+	return nil
+}
+
+// errorOf makes an error of a reply that is not what was asked for.
+func errorOf(line []byte) error {
+	if bytes.Equal(line, []byte("NOT_FOUND")) {
+		return ErrNotLeased
+	}
+	return fmt.Errorf("%w: %.200s", ErrServer, line)
+}

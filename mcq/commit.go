@@ -1,0 +1,241 @@
+package mcq
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// op is something to commit for one queue: messages, acknowledgements, or its
+// end. It is pooled; whoever is told of its completion gives it back.
+type op struct {
+	q    *Queue
+	msgs []Message
+	acks []interval
+	drop bool
+
+	// finish is told, on the committer's goroutine, when the op is durable or
+	// has failed. It must not block.
+	finish func(*op)
+	done   chan struct{} // capacity 1, for those who wait
+	err    error
+
+	// Of a server's session, to spare a closure for each command:
+	session *session
+	one     [1]Message // backs msgs
+	began   time.Time
+}
+
+var ops = sync.Pool{New: func() any { return &op{done: make(chan struct{}, 1)} }}
+
+func takeOp(q *Queue) *op {
+	o := ops.Get().(*op)
+	o.q = q
+	return o
+}
+
+func (o *op) release() {
+	*o = op{done: o.done, acks: o.acks[:0]}
+	ops.Put(o)
+}
+
+// commit waits until o is durable and gives it back.
+func (b *Broker) commit(o *op) error {
+	o.finish = func(o *op) { o.done <- struct{}{} }
+	if err := b.submit(o); err != nil {
+		o.release()
+		return err
+	}
+	<-o.done
+	err := o.err
+	o.release()
+	return err
+}
+
+// submit hands o to the committer; o.finish will be called unless it fails.
+func (b *Broker) submit(o *op) error {
+	// The read lock keeps Close from sending its mark before o.
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.closed {
+		return ErrClosed
+	}
+	b.work <- o
+	return nil
+}
+
+const (
+	groupOps   = 4096
+	groupBytes = 16 << 20
+
+	// trimEvery consumed messages are removed from the store by one range
+	// deletion; the ranges are disjoint.
+	trimEvery = 4096
+)
+
+// commitLoop is the one writer: it takes what has gathered, commits it as one
+// batch, then tells everybody. While it waits for the disk, the next group
+// gathers.
+func (b *Broker) commitLoop() {
+	defer close(b.committed)
+	var (
+		group   []*op
+		touched []*Queue
+		closing bool
+	)
+	for !closing {
+		group, touched = group[:0], touched[:0]
+		first := <-b.work
+		closing = first == nil
+		if !closing {
+			group = append(group, first)
+			size := first.size()
+		gather:
+			for len(group) < groupOps && size < groupBytes {
+				select {
+				case o := <-b.work:
+					if o == nil {
+						closing = true
+						break gather
+					}
+					group = append(group, o)
+					size += o.size()
+				default:
+					break gather
+				}
+			}
+			touched = b.commitGroup(group, touched)
+		}
+	}
+}
+
+func (o *op) size() int {
+	n := 0
+	for i := range o.msgs {
+		n += len(o.msgs[i].Body) + 64
+	}
+	return n
+}
+
+// commitGroup writes group as one batch and completes its ops in order.
+func (b *Broker) commitGroup(group []*op, touched []*Queue) []*Queue {
+	err := b.err()
+	if err == nil {
+		if touched, err = b.writeGroup(group, touched); err != nil {
+			err = b.fail(err)
+		}
+	}
+	if err == nil {
+		b.groups.Add(1)
+		// Visible only now: a consumer must not see what a crash could take back.
+		for _, q := range touched {
+			q.publish()
+		}
+	}
+	for _, o := range group {
+		if err != nil {
+			o.err = err
+		}
+		o.finish(o)
+	}
+	for _, q := range touched {
+		q.fresh = q.fresh[:0]
+		q.touched = false
+	}
+	return touched
+}
+
+func (b *Broker) writeGroup(group []*op, touched []*Queue) ([]*Queue, error) {
+	size := 0
+	for _, o := range group {
+		size += o.size()
+	}
+	batch := b.db.NewBatchWithSize(size + 1024)
+	defer batch.Close()
+	now := time.Now()
+	ms := now.UnixMilli()
+	at := time.UnixMilli(ms)
+	var rec []byte
+	for _, o := range group {
+		q := o.q
+		if !q.touched {
+			q.touched = true
+			touched = append(touched, q)
+		}
+		if q.gone {
+			o.err = ErrDropped
+			continue
+		}
+		if o.drop {
+			if err := q.writeDrop(batch); err != nil {
+				return touched, err
+			}
+			continue
+		}
+		for i := range o.msgs {
+			m := &o.msgs[i]
+			m.ID, m.Enqueued, m.Attempts = q.next, at, 0
+			q.next++
+			rec = appendRecord(rec[:0], m, ms)
+			d := batch.SetDeferred(recordKeyLen, len(rec))
+			appendRecordKey(d.Key[:0], q.id, m.ID)
+			copy(d.Value, rec)
+			if err := d.Finish(); err != nil {
+				return touched, err
+			}
+			b.written.Add(uint64(len(rec)))
+			q.fresh = append(q.fresh, *m)
+		}
+		for _, v := range o.acks {
+			q.acked.add(v.from, v.to)
+			q.ackedChanged = true
+		}
+	}
+	for _, q := range touched {
+		if err := q.writeProgress(batch); err != nil {
+			return touched, err
+		}
+	}
+	sync := pebble.NoSync
+	if b.opt.Sync == Always {
+		sync = pebble.Sync
+	}
+	return touched, batch.Commit(sync)
+}
+
+// writeProgress puts the queue's new progress into the batch and, now and then,
+// the removal of what has been consumed.
+func (q *Queue) writeProgress(batch *pebble.Batch) error {
+	if !q.ackedChanged || q.gone {
+		return nil
+	}
+	q.ackedChanged = false
+	q.scratch = q.acked.append(q.scratch[:0])
+	if err := batch.Set(cursorKey(q.id), q.scratch, nil); err != nil {
+		return err
+	}
+	if q.acked.cursor-q.trimmed < trimEvery {
+		return nil
+	}
+	from, to := recordKey(q.id, q.trimmed), recordKey(q.id, q.acked.cursor)
+	q.trimmed = q.acked.cursor
+	return batch.DeleteRange(from, to, nil)
+}
+
+// writeDrop puts the removal of the whole queue into the batch.
+func (q *Queue) writeDrop(batch *pebble.Batch) error {
+	q.gone = true
+	// The name may belong to a new queue by now.
+	if cur := q.b.lookup(q.name); cur == nil {
+		if err := batch.Delete(nameKey(q.name), nil); err != nil {
+			return err
+		}
+	}
+	if err := batch.Delete(cursorKey(q.id), nil); err != nil {
+		return err
+	}
+	end := binary.BigEndian.AppendUint32([]byte{prefixRecord}, q.id+1)
+	return batch.DeleteRange(recordKey(q.id, q.trimmed), end, nil)
+}

@@ -1,0 +1,194 @@
+package mcq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/heddle-go/heddle/watchman"
+)
+
+// Source is where Consume gets messages: a Queue or a RemoteQueue.
+type Source interface {
+	Name() string
+	Lease(ctx context.Context, limit int, o LeaseOptions) ([]Message, error)
+	Ack(ctx context.Context, ids ...uint64) error
+	Nack(ctx context.Context, ids ...uint64) error
+}
+
+// ConsumeOptions configures Consume. The zero value is ready to use.
+type ConsumeOptions struct {
+	// Batch is how many messages a call of the function gets at most.
+	// 0 means 256, at most 4096.
+	Batch int
+
+	// Lease is how long one call of the function may take. Messages that are
+	// not acknowledged by then are handed out again. 0 means 30 s.
+	Lease time.Duration
+
+	// Concurrency is how many calls of the function may run at once. More than
+	// one gives up the order between batches. 0 means 1, at most 1024.
+	Concurrency int
+
+	Watchman *watchman.Watchman // nil: nothing is watched
+	Logger   *slog.Logger       // nil means slog.Default(); hears what goes wrong
+}
+
+func (o *ConsumeOptions) filled() (ConsumeOptions, error) {
+	var out ConsumeOptions
+	if o != nil {
+		out = *o
+	}
+	if out.Batch == 0 {
+		out.Batch = 256
+	}
+	if out.Lease == 0 {
+		out.Lease = 30 * time.Second
+	}
+	if out.Concurrency == 0 {
+		out.Concurrency = 1
+	}
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+	var errs []error
+	if out.Batch < 1 || out.Batch > maxBatch {
+		errs = append(errs, fmt.Errorf("mcq: ConsumeOptions.Batch %d: want 1 to %d", out.Batch, maxBatch))
+	}
+	if out.Concurrency < 1 || out.Concurrency > 1024 {
+		errs = append(errs, fmt.Errorf("mcq: ConsumeOptions.Concurrency %d: want 1 to 1024", out.Concurrency))
+	}
+	if _, err := (LeaseOptions{Duration: out.Lease}).filled(); err != nil {
+		errs = append(errs, err)
+	}
+	return out, errors.Join(errs...)
+}
+
+// pollWait is how long a lease waits for messages before it looks at ctx again.
+const pollWait = 500 * time.Millisecond
+
+// Consume is the queue processor: it calls fn with batches from src until ctx
+// is done, then finishes the batches under way and returns nil. A batch for
+// which fn returns nil is acknowledged; otherwise it is given back after a
+// pause that grows with each failure in a row, from 100 ms to 5 s, and comes
+// again. So fn sees every message at least once, and may see one twice.
+//
+// fn gets a context that is not cancelled by ctx but ends when the lease does.
+// A message that was put under a sampled trace gets a consumer span that
+// continues it and covers the call of fn.
+func Consume(ctx context.Context, src Source, fn func(ctx context.Context, batch []Message) error, opts *ConsumeOptions) error {
+	o, err := opts.filled()
+	if err != nil {
+		return err
+	}
+	c := &consumer{
+		src: src, fn: fn, opt: o,
+		batchOp:   o.Watchman.Operation(watchman.Internal, "mcq batch "+src.Name()),
+		messageOp: o.Watchman.Operation(watchman.Consumer, "mcq process "+src.Name()),
+	}
+	var wg sync.WaitGroup
+	for range o.Concurrency {
+		wg.Go(func() { c.run(ctx) })
+	}
+	wg.Wait()
+	if c.fatal != nil {
+		return c.fatal
+	}
+	return nil
+}
+
+type consumer struct {
+	src                Source
+	fn                 func(context.Context, []Message) error
+	opt                ConsumeOptions
+	batchOp, messageOp *watchman.Operation
+
+	once  sync.Once
+	fatal error
+}
+
+func (c *consumer) run(ctx context.Context) {
+	pause := backoff{first: 20 * time.Millisecond, most: time.Second}
+	trouble := backoff{first: 100 * time.Millisecond, most: 5 * time.Second}
+	for ctx.Err() == nil {
+		batch, err := c.src.Lease(context.WithoutCancel(ctx), c.opt.Batch, LeaseOptions{Duration: c.opt.Lease, Wait: pollWait})
+		switch {
+		case errors.Is(err, ErrClosed), errors.Is(err, ErrDropped), errors.Is(err, ErrName):
+			c.once.Do(func() { c.fatal = err })
+			return
+		case err != nil:
+			pause.wait(ctx)
+			continue
+		}
+		pause.reset()
+		if len(batch) == 0 {
+			continue
+		}
+		ids := make([]uint64, len(batch))
+		for i := range batch {
+			ids[i] = batch[i].ID
+		}
+		if err := c.process(ctx, batch); err != nil {
+			c.opt.Logger.Error("mcq: batch failed, it will come again", "queue", c.src.Name(), "messages", len(batch), "first", ids[0], "error", err)
+			trouble.wait(ctx)
+			c.src.Nack(context.WithoutCancel(ctx), ids...) // or the lease runs out
+			continue
+		}
+		trouble.reset()
+		// An acknowledgement that does not arrive means that the batch comes again.
+		if err := c.src.Ack(context.WithoutCancel(ctx), ids...); err != nil && !errors.Is(err, ErrNotLeased) && !Retryable(err) {
+			c.opt.Logger.Error("mcq: batch not acknowledged, it will come again", "queue", c.src.Name(), "messages", len(batch), "error", err)
+		}
+	}
+}
+
+// process calls fn under the spans of the batch and of its sampled messages.
+func (c *consumer) process(ctx context.Context, batch []Message) (err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.opt.Lease)
+	defer cancel()
+	began := time.Now()
+	ctx, span := c.batchOp.Start(ctx)
+	var spans []*watchman.Span
+	for i := range batch {
+		if !batch[i].Trace.Sampled() {
+			continue
+		}
+		_, s := c.messageOp.StartRemote(ctx, batch[i].Trace)
+		s.SetAttr("message", strconv.FormatUint(batch[i].ID, 10))
+		s.SetAttr("batch", strconv.Itoa(len(batch)))
+		s.SetAttr("queued", began.Sub(batch[i].Enqueued).Round(time.Millisecond).String())
+		spans = append(spans, s)
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("mcq: consumer panicked: %v", p)
+		}
+		took := time.Since(began)
+		for range len(batch) - len(spans) {
+			c.messageOp.Observe(ctx, took, err)
+		}
+		for _, s := range spans {
+			s.End(err)
+		}
+		span.End(err)
+	}()
+	return c.fn(ctx, batch)
+}
+
+// backoff is a pause that doubles until it is reset.
+type backoff struct{ first, most, next time.Duration }
+
+func (b *backoff) reset() { b.next = 0 }
+
+func (b *backoff) wait(ctx context.Context) {
+	b.next = min(max(2*b.next, b.first), b.most)
+	select {
+	case <-time.After(b.next/2 + rand.N(b.next/2)):
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,58 @@
+// Package mcq is durable first-in-first-out queues, embedded in a program or
+// served over the memcached text protocol.
+//
+// # Nouns
+//
+// A [Broker] is a directory of queues; [Open] opens one. A [Queue] takes
+// [Message]s with Put and hands them out, either for good (Take) or on a lease
+// that ends with Ack, with Nack or by itself (Lease). A [Server] serves a
+// Broker to any memcached client; a [Client] with its [RemoteQueue]s is the
+// client that keeps many goroutines' commands on one connection. [Consume] is
+// the loop around Lease and Ack: it feeds a function with batches.
+//
+// # Guarantees
+//
+//	durable        Put, Ack and Take return when the disk has it (Options.Sync); one
+//	               fsync serves everybody who waits
+//	visible        a message is handed out only once it is durable
+//	order          messages come in the order of Put; what is given back, or whose lease
+//	               ran out, comes before what was never handed out
+//	delivery       Take: at most once. Lease: at least once. Attempts counts since Open
+//	crash          every acknowledged Put is there, every acknowledged Ack stays, leases end
+//	memory         per queue Options.Memory bytes of messages waiting, one read-ahead chunk of
+//	               1 MiB, and about 100 bytes for each message that is leased
+//	disk           consumed messages are removed in runs of 4096
+//	disk failure   a failed write of the log ends the process: what was promised is in doubt
+//
+// # Protocol
+//
+// The server knows set, get, gets, delete, touch, stats, version, verbosity,
+// flush_all (if allowed) and quit of the memcached text protocol. get removes
+// one message of each key. Behind a queue's name a key may have options,
+// separated by slashes:
+//
+//	gets q/lease=30             hand out instead of remove; the cas value is the id
+//	gets q/lease=30/n=256/t=500 up to 256 messages, waiting up to 500 ms for the first
+//	delete q/ack=7,9-12         acknowledge
+//	delete q/nack=8             give back
+//	touch q/id=8 60             make a lease last 60 s from now
+//	set q/h, gets q/h           the body has an envelope with trace and times in front
+//
+// Other storage commands have their body swallowed and are refused. A malformed
+// length closes the connection, because nobody knows where the body ends. There
+// is no authentication and no TLS: give Serve a loopback listener.
+//
+// # Cost
+//
+// Appending costs one copy into the store's log and one into memory. What is
+// consumed soon after it was put is never read from disk, and mostly never
+// written to a table. Acknowledgements are one small record per group; it holds
+// the gaps between acknowledged messages, so acknowledging every other message
+// of a large lease makes it grow by about 4 bytes a gap.
+//
+// # Reading order
+//
+// message.go, queue.go, window.go, lease.go, intervals.go; broker.go,
+// commit.go; keyoptions.go, server.go, session.go; client.go, clientconn.go,
+// remote.go; consume.go.
+package mcq

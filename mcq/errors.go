@@ -1,0 +1,46 @@
+package mcq
+
+import "errors"
+
+var (
+	// ErrClosed is returned by everything on a closed Broker, Server or Client.
+	ErrClosed = errors.New("mcq: closed")
+
+	// ErrEmpty is returned by Take when there is no message.
+	ErrEmpty = errors.New("mcq: queue empty")
+
+	// ErrNotLeased is wrapped when a message to acknowledge, give back or extend
+	// is not leased: it was acknowledged already, or was never handed out.
+	ErrNotLeased = errors.New("mcq: message not leased")
+
+	// ErrDropped is returned on the handle of a queue that was dropped.
+	ErrDropped = errors.New("mcq: queue dropped")
+
+	// ErrTooLarge is wrapped when a message is larger than Options.MaxMessage.
+	ErrTooLarge = errors.New("mcq: message too large")
+
+	// ErrName is wrapped when a name cannot be a queue's.
+	ErrName = errors.New("mcq: bad queue name")
+
+	// ErrTooMany is returned when a limit of the Broker is reached.
+	ErrTooMany = errors.New("mcq: too many queues")
+
+	// ErrLocked is wrapped by Open when another process uses the directory.
+	ErrLocked = errors.New("mcq: store in use by another process")
+
+	// ErrFailed is wrapped by everything after the disk has failed: nothing is
+	// acknowledged any more, and the store must be opened again.
+	ErrFailed = errors.New("mcq: store failed")
+
+	// ErrConnection is wrapped by a Client's errors about the connection: the
+	// server may or may not have done what was asked.
+	ErrConnection = errors.New("mcq: connection failed")
+
+	// ErrServer is wrapped by a Client's errors that the server answered.
+	ErrServer = errors.New("mcq: server error")
+)
+
+// Retryable reports whether trying again can help: the connection failed or
+// the server did not answer in time. A message put again may then be in the
+// queue twice.
+func Retryable(err error) bool { return errors.Is(err, ErrConnection) }

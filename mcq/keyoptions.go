@@ -1,0 +1,138 @@
+package mcq
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// keyOptions is a key of the memcached protocol taken apart: the queue's name
+// and the options behind it, separated by slashes.
+//
+//	lease=SECONDS  hand out, do not remove; the cas value is the message's id
+//	n=COUNT        up to so many messages
+//	t=MS           wait so long for the first one
+//	h              bodies have an envelope with the trace in front
+//	ack=IDS        remove leased messages: ids and from-to ranges, separated by commas
+//	nack=IDS       give leased messages back
+//	id=ID          the leased message that touch is about
+type keyOptions struct {
+	name     []byte
+	lease    time.Duration
+	n        int
+	wait     time.Duration
+	envelope bool
+	ack      []byte
+	nack     []byte
+	id       uint64
+}
+
+var errOption = errors.New("mcq: bad queue option")
+
+const (
+	maxWait  = 30 * time.Second
+	maxBatch = 4096
+	maxIDs   = 65536
+)
+
+// parse takes key apart; the slices point into it.
+func (o *keyOptions) parse(key []byte) error {
+	*o = keyOptions{}
+	name, rest, more := bytes.Cut(key, slash)
+	o.name = name
+	for more {
+		var word []byte
+		word, rest, more = bytes.Cut(rest, slash)
+		opt, value, _ := bytes.Cut(word, equals)
+		var err error
+		var v uint64
+		switch string(opt) {
+		case "lease":
+			v, err = number(value, 12*3600)
+			o.lease = time.Duration(v) * time.Second
+			if v == 0 && err == nil {
+				err = errOption
+			}
+		case "n":
+			v, err = number(value, maxBatch)
+			o.n = int(v)
+		case "t":
+			v, err = number(value, uint64(maxWait/time.Millisecond))
+			o.wait = time.Duration(v) * time.Millisecond
+		case "h":
+			o.envelope = true
+		case "ack":
+			o.ack = value
+		case "nack":
+			o.nack = value
+		case "id":
+			o.id, err = number(value, 1<<63)
+		default:
+			err = errOption
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %.40q", errOption, word)
+		}
+	}
+	return nil
+}
+
+var slash, equals, comma, dash = []byte{'/'}, []byte{'='}, []byte{','}, []byte{'-'}
+
+func number(b []byte, most uint64) (uint64, error) {
+	v, err := strconv.ParseUint(string(b), 10, 64)
+	if err != nil || v > most {
+		return 0, errOption
+	}
+	return v, nil
+}
+
+// parseIDs reads a list of ids and ranges: 7,9-12.
+func parseIDs(b []byte) ([]uint64, error) {
+	var ids []uint64
+	for len(b) > 0 {
+		var word []byte
+		word, b, _ = bytes.Cut(b, comma)
+		first, last, isRange := bytes.Cut(word, dash)
+		from, err := number(first, 1<<63)
+		to := from
+		if err == nil && isRange {
+			to, err = number(last, 1<<63)
+		}
+		if err != nil || from == 0 || to < from || to-from >= maxIDs || len(ids)+int(to-from) >= maxIDs {
+			return nil, fmt.Errorf("%w: ids %.40q", errOption, word)
+		}
+		for id := from; id <= to; id++ {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("%w: no ids", errOption)
+	}
+	return ids, nil
+}
+
+// appendIDs writes ids, which must be ascending, in the form parseIDs reads, as
+// many as fit into limit bytes, and returns those that did not.
+func appendIDs(b []byte, ids []uint64, limit int) ([]byte, []uint64) {
+	const longest = 2*20 + 2 // comma, two ids, dash
+	start := len(b)
+	for len(ids) > 0 && len(b)-start+longest <= limit {
+		n := 1
+		for n < len(ids) && ids[n] == ids[0]+uint64(n) {
+			n++
+		}
+		if len(b) > start {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, ids[0], 10)
+		if n > 1 {
+			b = append(b, '-')
+			b = strconv.AppendUint(b, ids[n-1], 10)
+		}
+		ids = ids[n:]
+	}
+	return b, ids
+}

@@ -1,0 +1,86 @@
+package mcq
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/heddle-go/heddle/watchman"
+)
+
+// Sync is when an acknowledged write is on disk.
+type Sync int
+
+const (
+	Always   Sync = iota // before it is acknowledged; one fsync serves all writers that wait
+	Interval             // within Options.SyncInterval; a crash of the machine loses that much
+	Never                // when the operating system pleases; only a crash of the machine loses anything
+)
+
+// Options configures Open. The zero value is ready to use.
+type Options struct {
+	Sync         Sync          // default Always
+	SyncInterval time.Duration // for Interval; 0 means 100 ms
+
+	// MaxMessage bounds a body in bytes. 0 means 1 MiB, at most 64 MiB.
+	MaxMessage int
+
+	// MaxQueues bounds the number of queues. 0 means 10000.
+	MaxQueues int
+
+	// Memory bounds the messages that each queue keeps in memory between being
+	// put and being handed out, in bytes; older ones are read from disk.
+	// 0 means 16 MiB.
+	Memory int
+
+	Watchman *watchman.Watchman // nil: nothing is watched
+	Logger   *slog.Logger       // nil means slog.Default(); hears when the disk fails
+
+	fs vfs.FS // tests put a file system that crashes here
+}
+
+func (o *Options) filled() (Options, error) {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.SyncInterval == 0 {
+		out.SyncInterval = 100 * time.Millisecond
+	}
+	if out.MaxMessage == 0 {
+		out.MaxMessage = 1 << 20
+	}
+	if out.MaxQueues == 0 {
+		out.MaxQueues = 10000
+	}
+	if out.Memory == 0 {
+		out.Memory = 16 << 20
+	}
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+	if out.fs == nil {
+		out.fs = vfs.Default
+	}
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("mcq: Options."+format, args...)) }
+	if out.Sync < Always || out.Sync > Never {
+		bad("Sync %d: unknown", out.Sync)
+	}
+	if out.SyncInterval < time.Millisecond {
+		bad("SyncInterval %v: want at least 1ms", out.SyncInterval)
+	}
+	if out.MaxMessage < 1 || out.MaxMessage > 64<<20 {
+		bad("MaxMessage %d: want 1 to %d", out.MaxMessage, 64<<20)
+	}
+	if out.MaxQueues < 1 {
+		bad("MaxQueues %d: want at least 1", out.MaxQueues)
+	}
+	if out.Memory < 0 {
+		bad("Memory %d: negative", out.Memory)
+	}
+	return out, errors.Join(errs...)
+}

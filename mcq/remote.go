@@ -1,0 +1,212 @@
+package mcq
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/heddle-go/heddle/watchman"
+)
+
+// RemoteQueue is a queue on a server, with the methods of a Queue. It is safe
+// for concurrent use.
+type RemoteQueue struct {
+	c     *Client
+	name  string
+	putOp *watchman.Operation
+}
+
+// Name is the queue's name.
+func (q *RemoteQueue) Name() string { return q.name }
+
+func (q *RemoteQueue) timeout(ctx context.Context) time.Duration {
+	d := q.c.opt.Timeout
+	if end, ok := ctx.Deadline(); ok {
+		d = min(d, max(time.Until(end), 0))
+	}
+	return d
+}
+
+// Put adds messages at the end and returns when the server says that they are
+// stored. They are durable one by one: an error means that some may be stored
+// and others not. Retryable tells errors after which Put may be called again.
+func (q *RemoteQueue) Put(ctx context.Context, msgs ...Message) (err error) {
+	if len(msgs) == 0 {
+		return nil
+	}
+	if err := CheckName(q.name); err != nil {
+		return err
+	}
+	for i := range msgs {
+		if n := len(msgs[i].Body); n > q.c.opt.MaxMessage {
+			return fmt.Errorf("%w: put to %s: message %d has %d bytes, limit %d", ErrTooLarge, q.name, i, n, q.c.opt.MaxMessage)
+		}
+	}
+	ctx, span := q.putOp.Start(ctx)
+	defer func() { span.End(err) }()
+	sc := span.SpanContext()
+	conn, err := q.c.conn(ctx)
+	if err != nil {
+		return err
+	}
+	x := &exchange{replies: len(msgs), line: func(line []byte) error {
+		if string(line) == "STORED" {
+			return nil
+		}
+		return errorOf(line)
+	}}
+	return conn.do(ctx, q.timeout(ctx), x, func(b []byte) []byte {
+		for i := range msgs {
+			m := Message{Body: msgs[i].Body, Flags: msgs[i].Flags, Trace: msgs[i].Trace}
+			if !m.Trace.IsValid() {
+				m.Trace = sc
+			}
+			b = appendSet(b, q.name, &m)
+		}
+		return b
+	})
+}
+
+// appendSet appends a set command; a message with a trace carries it in an envelope.
+func appendSet(b []byte, name string, m *Message) []byte {
+	var room [128]byte
+	var head []byte
+	b = append(b, "set "...)
+	b = append(b, name...)
+	if m.Trace.IsValid() {
+		head = appendEnvelope(room[:0], m)
+		b = append(b, "/h"...)
+	}
+	b = append(b, ' ')
+	b = strconv.AppendUint(b, uint64(m.Flags), 10)
+	b = append(b, " 0 "...)
+	b = strconv.AppendInt(b, int64(len(head)+len(m.Body)), 10)
+	b = append(b, "\r\n"...)
+	b = append(b, head...)
+	b = append(b, m.Body...)
+	return append(b, "\r\n"...)
+}
+
+// Lease is Queue.Lease on the server; durations are rounded up to what the
+// protocol carries, seconds for the lease and at most 30 s of waiting.
+func (q *RemoteQueue) Lease(ctx context.Context, limit int, o LeaseOptions) ([]Message, error) {
+	o, err := o.filled()
+	if err != nil {
+		return nil, err
+	}
+	return q.fetch(ctx, limit, (o.Duration+time.Second-1)/time.Second, min(o.Wait, maxWait))
+}
+
+// Take is Queue.Take on the server.
+func (q *RemoteQueue) Take(ctx context.Context) (Message, error) {
+	msgs, err := q.fetch(ctx, 1, 0, 0)
+	if err != nil {
+		return Message{}, err
+	}
+	if len(msgs) == 0 {
+		return Message{}, ErrEmpty
+	}
+	return msgs[0], nil
+}
+
+// fetch gets messages, leased for so many seconds, or removed if that is 0.
+func (q *RemoteQueue) fetch(ctx context.Context, limit int, lease time.Duration, wait time.Duration) ([]Message, error) {
+	if err := CheckName(q.name); err != nil {
+		return nil, err
+	}
+	if limit < 1 {
+		return nil, fmt.Errorf("mcq: lease from %s: limit %d, want at least 1", q.name, limit)
+	}
+	conn, err := q.c.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var msgs []Message
+	var bad error
+	x := &exchange{replies: 1, value: func(_, head, body []byte) {
+		m, err := parseValue(head, body)
+		if err != nil && bad == nil {
+			bad = err
+		}
+		msgs = append(msgs, m)
+	}}
+	err = conn.do(ctx, q.timeout(ctx)+wait, x, func(b []byte) []byte {
+		b = append(b, "gets "...)
+		b = append(b, q.name...)
+		b = append(b, "/h/n="...)
+		b = strconv.AppendInt(b, int64(min(limit, maxBatch)), 10)
+		if lease > 0 {
+			b = append(b, "/lease="...)
+			b = strconv.AppendInt(b, int64(lease), 10)
+		}
+		if wait > 0 {
+			b = append(b, "/t="...)
+			b = strconv.AppendInt(b, max(wait.Milliseconds(), 1), 10)
+		}
+		return append(b, "\r\n"...)
+	})
+	if err != nil {
+		// The reader may still be filling msgs.
+		conn.close(ErrClosed)
+		return nil, err
+	}
+	q.c.put(conn)
+	return msgs, bad
+}
+
+// parseValue reads the rest of a VALUE line, "flags length id", and the body.
+func parseValue(head, body []byte) (m Message, err error) {
+	fields := bytes.Split(head, spaceBytes)
+	if len(fields) != 3 {
+		return m, fmt.Errorf("mcq: VALUE without an id: %.80q", head)
+	}
+	flags, err := strconv.ParseUint(string(fields[0]), 10, 32)
+	if err != nil {
+		return m, fmt.Errorf("mcq: VALUE: %w", err)
+	}
+	if m.ID, err = strconv.ParseUint(string(fields[2]), 10, 64); err != nil {
+		return m, fmt.Errorf("mcq: VALUE: %w", err)
+	}
+	m.Flags = uint32(flags)
+	m.Body, err = parseEnvelope(body, &m)
+	return m, err
+}
+
+// maxAckLine is how many bytes of ids go into one command line.
+const maxAckLine = 7 << 10
+
+// Ack is Queue.Ack on the server.
+func (q *RemoteQueue) Ack(ctx context.Context, ids ...uint64) error { return q.settle(ctx, "ack", ids) }
+
+// Nack is Queue.Nack on the server.
+func (q *RemoteQueue) Nack(ctx context.Context, ids ...uint64) error {
+	return q.settle(ctx, "nack", ids)
+}
+
+func (q *RemoteQueue) settle(ctx context.Context, verb string, ids []uint64) error {
+	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
+	if len(ids) == 0 {
+		return nil
+	}
+	conn, err := q.c.conn(ctx)
+	if err != nil {
+		return err
+	}
+	var commands []byte
+	x := &exchange{line: func(line []byte) error {
+		if string(line) == "DELETED" {
+			return nil
+		}
+		return errorOf(line)
+	}}
+	for len(ids) > 0 {
+		commands = append(commands, "delete "+q.name+"/"+verb+"="...)
+		commands, ids = appendIDs(commands, ids, maxAckLine)
+		commands = append(commands, "\r\n"...)
+		x.replies++
+	}
+	return conn.do(ctx, q.timeout(ctx), x, func(b []byte) []byte { return append(b, commands...) })
+}

@@ -1,0 +1,212 @@
+package mcq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ServerOptions configures NewServer. The zero value is ready to use.
+type ServerOptions struct {
+	// MaxConns bounds the connections; further ones are closed at once.
+	// 0 means 4096.
+	MaxConns int
+
+	// IdleTimeout closes a connection that sends nothing for so long.
+	// 0 means 15 minutes; negative never.
+	IdleTimeout time.Duration
+
+	// AllowFlushAll lets flush_all drop every queue. The default refuses it.
+	AllowFlushAll bool
+
+	Logger *slog.Logger // nil means slog.Default()
+}
+
+func (o *ServerOptions) filled() (ServerOptions, error) {
+	var out ServerOptions
+	if o != nil {
+		out = *o
+	}
+	if out.MaxConns == 0 {
+		out.MaxConns = 4096
+	}
+	if out.IdleTimeout == 0 {
+		out.IdleTimeout = 15 * time.Minute
+	}
+	out.IdleTimeout = max(out.IdleTimeout, 0)
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+	if out.MaxConns < 0 {
+		return out, fmt.Errorf("mcq: ServerOptions.MaxConns %d: negative", out.MaxConns)
+	}
+	return out, nil
+}
+
+// Server serves a Broker over the memcached text protocol.
+type Server struct {
+	b     *Broker
+	opt   ServerOptions
+	began time.Time
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	sessions  map[*session]struct{}
+	draining  bool
+	wg        sync.WaitGroup
+	ctx       context.Context // ends when sessions should
+	cancel    context.CancelFunc
+
+	stats serverCounters
+}
+
+type serverCounters struct {
+	total, refused, getCmds, getHits, setCmds, setHits, errors, bytesRead atomic.Uint64
+}
+
+// NewServer returns a server of b's queues; it does no I/O. Closing the server
+// does not close b.
+func NewServer(b *Broker, opts *ServerOptions) (*Server, error) {
+	o, err := opts.filled()
+	if b == nil {
+		err = errors.Join(err, errors.New("mcq: NewServer: no broker given"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{b: b, opt: o, began: time.Now(), listeners: make(map[net.Listener]struct{}), sessions: make(map[*session]struct{})}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Serve answers the connections of ln until Shutdown or Close, then returns
+// ErrClosed. It closes ln. It may be called for several listeners.
+func (s *Server) Serve(ln net.Listener) error {
+	defer ln.Close()
+	s.mu.Lock()
+	if s.draining {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.listeners[ln] = struct{}{}
+	s.mu.Unlock()
+	for wait := time.Duration(0); ; {
+		conn, err := ln.Accept()
+		if err == nil {
+			wait = 0
+			s.accept(conn)
+			continue
+		}
+		s.mu.Lock()
+		closed := s.draining
+		s.mu.Unlock()
+		if closed {
+			return ErrClosed
+		}
+		if t, ok := errors.AsType[interface {
+			error
+			Temporary() bool
+		}](err); ok && t.Temporary() {
+			// Out of file descriptors, most likely: the others go on meanwhile.
+			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
+			time.Sleep(wait)
+			continue
+		}
+		return fmt.Errorf("mcq: accept on %s: %w", ln.Addr(), err)
+	}
+}
+
+func (s *Server) accept(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining || len(s.sessions) >= s.opt.MaxConns {
+		s.stats.refused.Add(1)
+		conn.Close()
+		return
+	}
+	c := newSession(s, conn)
+	s.sessions[c] = struct{}{}
+	s.stats.total.Add(1)
+	s.wg.Go(func() {
+		c.run()
+		s.mu.Lock()
+		delete(s.sessions, c)
+		s.mu.Unlock()
+	})
+}
+
+// Shutdown stops accepting, lets each connection finish the command it is in,
+// answers it and closes. When ctx ends first, connections are cut off and ctx's
+// error is returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.drain()
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.Close()
+		return ctx.Err()
+	}
+}
+
+// drain closes the listeners and makes the sessions end after their command.
+func (s *Server) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.draining {
+		s.draining = true
+		for ln := range s.listeners {
+			ln.Close()
+		}
+		s.cancel()
+	}
+	for c := range s.sessions {
+		c.stopReading()
+	}
+}
+
+// Close closes all connections at once and waits for their goroutines.
+func (s *Server) Close() error {
+	s.drain()
+	s.mu.Lock()
+	for c := range s.sessions {
+		c.conn.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+	return nil
+}
+
+// ServerStats are a server's counters; all but Conns only grow.
+type ServerStats struct {
+	Conns    int    // connections now
+	Accepted uint64 // connections accepted
+	Refused  uint64 // connections refused because there were too many
+	Gets     uint64 // get and gets commands, each key counted
+	GetHits  uint64 // of which found a message
+	Sets     uint64 // set commands
+	SetHits  uint64 // of which stored one
+	Errors   uint64 // commands answered with an error
+}
+
+// Stats returns a snapshot.
+func (s *Server) Stats() ServerStats {
+	s.mu.Lock()
+	n := len(s.sessions)
+	s.mu.Unlock()
+	return ServerStats{
+		Conns: n, Accepted: s.stats.total.Load(), Refused: s.stats.refused.Load(),
+		Gets: s.stats.getCmds.Load(), GetHits: s.stats.getHits.Load(),
+		Sets: s.stats.setCmds.Load(), SetHits: s.stats.setHits.Load(), Errors: s.stats.errors.Load(),
+	}
+}

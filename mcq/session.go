@@ -1,0 +1,548 @@
+package mcq
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/heddle-go/heddle/internal/flush"
+	"github.com/heddle-go/heddle/internal/memcached"
+)
+
+const (
+	// version is numeric with a first part of at least 1, as libmemcached wants.
+	version = "1.0.0"
+
+	readBuffer   = 64 << 10
+	bodyTimeout  = 30 * time.Second
+	writeTimeout = 30 * time.Second
+	writeLimit   = 4 << 20
+	// maxPending bounds the sets of one connection that wait for the disk.
+	maxPending = 1024
+)
+
+// session is one connection. Its goroutine reads commands and carries them out
+// one after the other, except that a set only hands its message to the
+// committer: the next command is read meanwhile, and the committer answers the
+// sets in their order. Every other command waits until they are answered.
+type session struct {
+	srv  *Server
+	conn net.Conn
+	in   *bufio.Reader
+	out  *flush.Writer
+	cmd  memcached.Command
+	key  keyOptions
+	body bool // a body is being read: the deadline is short
+
+	mu      sync.Mutex
+	changed sync.Cond
+	pending int
+}
+
+func newSession(s *Server, conn net.Conn) *session {
+	c := &session{srv: s, conn: conn}
+	c.changed.L = &c.mu
+	c.in = bufio.NewReaderSize(sessionSource{c}, readBuffer)
+	return c
+}
+
+// sessionSource reads from the connection with the deadline that fits.
+type sessionSource struct{ c *session }
+
+func (s sessionSource) Read(p []byte) (int, error) {
+	var until time.Time
+	if s.c.body {
+		until = time.Now().Add(bodyTimeout)
+	} else if idle := s.c.srv.opt.IdleTimeout; idle > 0 {
+		until = time.Now().Add(idle)
+	}
+	if s.c.srv.ctx.Err() != nil {
+		return 0, io.EOF
+	}
+	if err := s.c.conn.SetReadDeadline(until); err != nil {
+		return 0, err
+	}
+	n, err := s.c.conn.Read(p)
+	s.c.srv.stats.bytesRead.Add(uint64(n))
+	return n, err
+}
+
+// stopReading ends the session once the command under way is done.
+func (c *session) stopReading() {
+	if half, ok := c.conn.(interface{ CloseRead() error }); ok {
+		half.CloseRead()
+		return
+	}
+	c.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+func (c *session) run() {
+	c.out = flush.NewWriter(c.conn, writeLimit, writeTimeout, func(error) { c.conn.Close() })
+	for c.command() {
+	}
+	c.settle()
+	c.out.Close()
+	c.conn.Close()
+}
+
+// settle waits until every set before is answered.
+func (c *session) settle() {
+	c.mu.Lock()
+	for c.pending > 0 {
+		c.changed.Wait()
+	}
+	c.mu.Unlock()
+}
+
+func (c *session) say(reply string) { c.out.Write([]byte(reply)) }
+
+func (c *session) complain(reply string) {
+	c.srv.stats.errors.Add(1)
+	c.settle()
+	c.say(reply)
+}
+
+const (
+	replyError     = "ERROR\r\n"
+	replyBadFormat = "CLIENT_ERROR bad command line format\r\n"
+	replyTooLarge  = "SERVER_ERROR object too large for cache\r\n"
+	replyBadChunk  = "CLIENT_ERROR bad data chunk\r\n"
+	replyNoQueue   = "SERVER_ERROR not supported by a queue\r\n"
+	replyStored    = "STORED\r\n"
+	replyEnd       = "END\r\n"
+	replyDeleted   = "DELETED\r\n"
+	replyNotFound  = "NOT_FOUND\r\n"
+)
+
+// command reads one command and carries it out; it reports whether the
+// connection goes on.
+func (c *session) command() bool {
+	c.body = false
+	first, err := c.in.Peek(1)
+	if err != nil {
+		return false
+	}
+	if first[0] == 0x80 {
+		c.srv.opt.Logger.Warn("mcq: connection closed: the binary protocol is not supported, use text", "peer", c.conn.RemoteAddr().String())
+		return false
+	}
+	line, err := c.in.ReadSlice('\n')
+	if err != nil || len(line) > memcached.MaxLine {
+		if len(line) >= memcached.MaxLine {
+			c.complain("CLIENT_ERROR line too long\r\n")
+		}
+		return false
+	}
+	line = bytes.TrimSuffix(line[:len(line)-1], []byte{'\r'})
+	cmd := &c.cmd
+	if err := cmd.Parse(line); err != nil {
+		// Nobody knows where the body ends, and its bytes must not be taken for
+		// commands.
+		c.complain(replyBadFormat)
+		return false
+	}
+	if cmd.Storage {
+		return c.storage(cmd)
+	}
+	c.settle()
+	switch {
+	case cmd.Is("get"), cmd.Is("gets"):
+		return c.get(cmd)
+	case cmd.Is("delete"):
+		c.delete(cmd)
+	case cmd.Is("touch"):
+		c.touch(cmd)
+	case cmd.Is("stats"):
+		c.stats(cmd)
+	case cmd.Is("version"):
+		c.say("VERSION " + version + "\r\n")
+	case cmd.Is("verbosity"):
+		switch {
+		case len(cmd.Args) == 0:
+			c.complain(replyError)
+		case string(cmd.Args[len(cmd.Args)-1]) != "noreply":
+			c.say("OK\r\n")
+		}
+	case cmd.Is("flush_all"):
+		c.flushAll(cmd)
+	case cmd.Is("quit"):
+		return false
+	case cmd.Is("incr"), cmd.Is("decr"):
+		c.complain(replyNoQueue)
+	default:
+		c.complain(replyError)
+	}
+	return true
+}
+
+// storage reads the body of a storage command, and stores it if it is a set.
+func (c *session) storage(cmd *memcached.Command) bool {
+	noreply := cmd.NoReply
+	isSet := cmd.Is("set")
+	if isSet {
+		c.srv.stats.setCmds.Add(1)
+	}
+	limit := c.srv.b.opt.MaxMessage
+	refuse := ""
+	envelope := false
+	var name string
+	switch {
+	case !isSet:
+		refuse = replyNoQueue
+	case c.key.parse(cmd.Key) != nil || CheckName(string(c.key.name)) != nil:
+		refuse = replyBadFormat
+	default:
+		envelope = c.key.envelope
+		name = string(c.key.name)
+	}
+	const envelopeMost = 32 << 10
+	if envelope {
+		limit += envelopeMost
+	}
+	if cmd.Bytes > limit {
+		if cmd.Bytes > 2*limit {
+			c.complain(replyTooLarge)
+			return false
+		}
+		refuse = replyTooLarge
+	}
+	flags, exptime, n := cmd.Flags, cmd.Exptime, cmd.Bytes
+	// From here on the line's buffer is gone.
+	c.body = true
+	var data []byte
+	if refuse != "" {
+		if _, err := c.in.Discard(n); err != nil {
+			return false
+		}
+	} else if data = c.read(n); data == nil {
+		return false
+	}
+	end, err := c.in.ReadSlice('\n')
+	if err != nil && err != bufio.ErrBufferFull || len(end) == 0 {
+		return false
+	}
+	if len(end) > 2 || len(end) == 2 && end[0] != '\r' || err != nil {
+		// More data than announced: what follows cannot be trusted either.
+		c.complain(replyBadChunk)
+		return false
+	}
+	if refuse != "" {
+		c.srv.stats.errors.Add(1)
+		if !noreply {
+			c.settle()
+			c.say(refuse)
+		}
+		return true
+	}
+	c.set(name, Message{Body: data, Flags: flags}, envelope, exptime, noreply)
+	return true
+}
+
+// read reads n bytes; it grows with what arrives, so that a length alone
+// allocates little.
+func (c *session) read(n int) []byte {
+	const step = 1 << 20
+	data := make([]byte, min(n, step))
+	for at := 0; ; {
+		if _, err := io.ReadFull(c.in, data[at:]); err != nil {
+			return nil
+		}
+		if at = len(data); at == n {
+			return data
+		}
+		data = append(data, make([]byte, min(n-at, step))...)
+	}
+}
+
+// set hands a message to the committer.
+func (c *session) set(name string, m Message, envelope bool, exptime int64, noreply bool) {
+	if envelope {
+		body, err := parseEnvelope(m.Body, &m)
+		if err != nil {
+			c.refuse(noreply, "CLIENT_ERROR bad envelope\r\n")
+			return
+		}
+		m.Body = body
+	}
+	q, err := c.srv.b.Queue(name)
+	if err != nil {
+		c.refuse(noreply, serverError(err))
+		return
+	}
+	if exptime < 0 { // expired before it was stored
+		c.settle()
+		if !noreply {
+			c.say(replyStored)
+		}
+		return
+	}
+	o := takeOp(q)
+	o.one[0] = m
+	o.msgs = o.one[:]
+	o.session, o.began = c, time.Now()
+	o.finish = finishSet
+	if noreply {
+		o.finish = finishSilentSet
+	}
+	c.mu.Lock()
+	for c.pending >= maxPending {
+		c.changed.Wait()
+	}
+	c.pending++
+	c.mu.Unlock()
+	if err := c.srv.b.submit(o); err != nil {
+		o.err = err
+		o.finish(o)
+	}
+}
+
+func (c *session) refuse(noreply bool, reply string) {
+	c.srv.stats.errors.Add(1)
+	c.settle()
+	if !noreply {
+		c.say(reply)
+	}
+}
+
+var storedBytes = []byte(replyStored)
+
+// finishSet answers a set. It runs on the committer's goroutine and must not block.
+func finishSet(o *op) {
+	if o.err == nil {
+		o.session.out.Push(storedBytes)
+	} else {
+		o.session.out.Push([]byte(serverError(o.err)))
+	}
+	finishSilentSet(o)
+}
+
+func finishSilentSet(o *op) {
+	c := o.session
+	if o.err == nil {
+		c.srv.stats.setHits.Add(1)
+	} else {
+		c.srv.stats.errors.Add(1)
+	}
+	m := &o.msgs[0]
+	took := time.Since(o.began)
+	if m.Trace.Sampled() {
+		_, span := o.q.setOp.StartRemote(context.Background(), m.Trace)
+		span.Backdate(took)
+		span.SetAttr("message", strconv.FormatUint(m.ID, 10))
+		span.End(o.err)
+	} else {
+		o.q.setOp.Observe(context.Background(), took, o.err)
+	}
+	o.release()
+	c.mu.Lock()
+	c.pending--
+	if c.pending == 0 || c.pending == maxPending-1 {
+		c.changed.Broadcast()
+	}
+	c.mu.Unlock()
+}
+
+// get answers get and gets: one message from each key in turn, removed, or with
+// the lease option up to n messages handed out.
+func (c *session) get(cmd *memcached.Command) bool {
+	if len(cmd.Args) == 0 {
+		c.complain(replyError)
+		return true
+	}
+	withID := cmd.Is("gets")
+	for _, key := range cmd.Args {
+		if memcached.CheckKey(key) != nil || c.key.parse(key) != nil {
+			c.complain(replyBadFormat)
+			return true
+		}
+		c.srv.stats.getCmds.Add(1)
+		msgs, err := c.take(&c.key)
+		for i := range msgs {
+			c.out.Append(func(b []byte) []byte { return appendValue(b, key, &msgs[i], withID, c.key.envelope) })
+		}
+		if len(msgs) > 0 {
+			c.srv.stats.getHits.Add(1)
+		}
+		if err != nil {
+			c.complain(serverError(err))
+			return true
+		}
+	}
+	c.say(replyEnd)
+	return true
+}
+
+// take gets what one key of a get asks for.
+func (c *session) take(k *keyOptions) ([]Message, error) {
+	q := c.srv.b.lookup(string(k.name))
+	if q == nil {
+		if k.wait == 0 || CheckName(string(k.name)) != nil {
+			return nil, nil // reading makes no queue
+		}
+		var err error
+		if q, err = c.srv.b.Queue(string(k.name)); err != nil {
+			return nil, err
+		}
+	}
+	d := k.lease
+	if d == 0 {
+		d = time.Minute // until the removal is durable
+	}
+	msgs, err := q.Lease(c.srv.ctx, max(k.n, 1), LeaseOptions{Duration: d, Wait: k.wait})
+	if errors.Is(err, ErrDropped) || errors.Is(err, context.Canceled) {
+		return nil, nil
+	}
+	if err != nil || k.lease > 0 || len(msgs) == 0 {
+		return msgs, err
+	}
+	ids := make([]uint64, len(msgs))
+	for i := range msgs {
+		ids[i] = msgs[i].ID
+	}
+	if err := q.Ack(c.srv.ctx, ids...); err != nil {
+		return nil, err
+	}
+	return msgs, nil
+}
+
+// appendValue appends one VALUE block; the key is echoed as it came.
+func appendValue(b, key []byte, m *Message, withID, envelope bool) []byte {
+	var room [128]byte
+	var head []byte
+	if envelope {
+		head = appendEnvelope(room[:0], m)
+	}
+	b = append(b, "VALUE "...)
+	b = append(b, key...)
+	b = append(b, ' ')
+	b = strconv.AppendUint(b, uint64(m.Flags), 10)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(len(head)+len(m.Body)), 10)
+	if withID {
+		b = append(b, ' ')
+		b = strconv.AppendUint(b, m.ID, 10)
+	}
+	b = append(b, "\r\n"...)
+	b = append(b, head...)
+	b = append(b, m.Body...)
+	return append(b, "\r\n"...)
+}
+
+// delete drops a queue, or acknowledges or gives back leased messages.
+func (c *session) delete(cmd *memcached.Command) {
+	args := cmd.Args
+	noreply := len(args) > 0 && string(args[len(args)-1]) == "noreply"
+	if noreply {
+		args = args[:len(args)-1]
+	}
+	if len(args) == 2 && string(args[1]) != "0" || len(args) < 1 || len(args) > 2 {
+		c.complain("CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n")
+		return
+	}
+	reply := c.remove(args[0])
+	if !strings.HasPrefix(reply, replyDeleted) && reply != replyNotFound {
+		c.srv.stats.errors.Add(1)
+	}
+	if !noreply {
+		c.say(reply)
+	}
+}
+
+func (c *session) remove(key []byte) string {
+	k := &c.key
+	if len(key) > memcached.MaxLine || k.parse(key) != nil {
+		return replyBadFormat
+	}
+	if k.ack == nil && k.nack == nil {
+		there, err := c.srv.b.Drop(string(k.name))
+		switch {
+		case err != nil:
+			return serverError(err)
+		case !there:
+			return replyNotFound
+		}
+		return replyDeleted
+	}
+	list, act := k.ack, (*Queue).Ack
+	if k.ack == nil {
+		list, act = k.nack, (*Queue).Nack
+	}
+	ids, err := parseIDs(list)
+	if err != nil {
+		return replyBadFormat
+	}
+	q := c.srv.b.lookup(string(k.name))
+	if q == nil {
+		return replyNotFound
+	}
+	switch err := act(q, c.srv.ctx, ids...); {
+	case errors.Is(err, ErrNotLeased), errors.Is(err, ErrDropped):
+		return replyNotFound
+	case err != nil:
+		return serverError(err)
+	}
+	return replyDeleted
+}
+
+// touch extends a lease: touch q/id=ID seconds.
+func (c *session) touch(cmd *memcached.Command) {
+	args := cmd.Args
+	noreply := len(args) == 3 && string(args[2]) == "noreply"
+	if len(args) != 2 && !noreply || c.key.parse(args[0]) != nil {
+		c.complain(replyBadFormat)
+		return
+	}
+	secs, err := number(args[1], 12*3600)
+	if err != nil || secs == 0 {
+		c.complain(replyBadFormat)
+		return
+	}
+	reply := replyNotFound
+	if q := c.srv.b.lookup(string(c.key.name)); q != nil && c.key.id != 0 &&
+		q.Extend(c.srv.ctx, c.key.id, time.Duration(secs)*time.Second) == nil {
+		reply = "TOUCHED\r\n"
+	}
+	if !noreply {
+		c.say(reply)
+	}
+}
+
+func (c *session) flushAll(cmd *memcached.Command) {
+	noreply := len(cmd.Args) > 0 && string(cmd.Args[len(cmd.Args)-1]) == "noreply"
+	reply := "OK\r\n"
+	if !c.srv.opt.AllowFlushAll {
+		reply = "SERVER_ERROR flush_all is not allowed here\r\n"
+	} else {
+		for _, name := range c.srv.b.Queues() {
+			if _, err := c.srv.b.Drop(name); err != nil {
+				reply = serverError(err)
+				break
+			}
+		}
+	}
+	if !noreply {
+		c.say(reply)
+	}
+}
+
+// serverError words err as one line.
+func serverError(err error) string {
+	text := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, err.Error())
+	if len(text) > 512 {
+		text = text[:512]
+	}
+	return fmt.Sprintf("SERVER_ERROR %s\r\n", text)
+}
