@@ -96,7 +96,9 @@ type Generator struct {
 	fixed int64 // the bits of every id
 	now   func() time.Time
 
+	_     [64]byte     // last changes with every id, the two after it rarely
 	last  atomic.Int64 // the last tick given
+	_     [64]byte
 	clock atomic.Int64 // the first tick of the clock's second
 	mark  atomic.Int64 // ticks below are reserved; only grows
 
@@ -161,25 +163,32 @@ func (g *Generator) tick(t time.Time) int64 {
 // ErrClosed; or the reason why the mark could not be written.
 func (g *Generator) Next() (int64, error) {
 	for {
-		last := g.last.Load()
-		next, clock := last+1, g.clock.Load()
-		if next < clock {
-			next = clock
-		}
-		if next >= g.mark.Load() {
+		last, clock, mark := g.last.Load(), g.clock.Load(), g.mark.Load()
+		next := max(last+1, clock)
+		if next >= mark {
 			if err := g.reserve(next); err != nil {
 				g.refused.Add(1)
 				return 0, err
 			}
 			continue
 		}
-		if g.last.CompareAndSwap(last, next) {
-			if next != last+1 {
+		if next != last+1 { // the clock moved on
+			if g.last.CompareAndSwap(last, next) {
 				g.skipped.Add(next - last - 1)
+				return g.number(next), nil
 			}
-			return next>>sequenceBits<<secondShift | next&(1<<sequenceBits-1)<<sequenceShift | g.fixed, nil
+			continue
 		}
+		if next = g.last.Add(1); next < mark {
+			return g.number(next), nil
+		}
+		g.skipped.Add(1) // others took what was left; this tick is nobody's
 	}
+}
+
+// number is the id of a tick.
+func (g *Generator) number(tick int64) int64 {
+	return tick>>sequenceBits<<secondShift | tick&(1<<sequenceBits-1)<<sequenceShift | g.fixed
 }
 
 // NewID is Next for an object of type typ.
@@ -318,13 +327,13 @@ func (g *Generator) Stats() GeneratorStats {
 	s := GeneratorStats{Refused: g.refused.Load()}
 	g.mu.Lock()
 	last := g.last.Load()
-	if last == tickClosed {
+	if last >= tickClosed {
 		last = g.seenLast
 	}
 	s.Writes = g.writes
 	g.mu.Unlock()
 	s.Issued = uint64(max(0, last-g.begin-g.skipped.Load()))
-	s.Last = last>>sequenceBits<<secondShift | last&(1<<sequenceBits-1)<<sequenceShift | g.fixed
+	s.Last = g.number(last)
 	s.Ahead = max(0, time.Duration((last-g.tick(g.now()))>>sequenceBits)*time.Second)
 	return s
 }

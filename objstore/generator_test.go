@@ -248,14 +248,18 @@ func BenchmarkNext(b *testing.B) {
 		b.Run(kind, func(b *testing.B) {
 			g := generator(b)
 			for b.Loop() {
-				next(b, g)
+				if _, err := g.Next(); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 		b.Run(kind+"/parallel", func(b *testing.B) {
 			g := generator(b)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					next(b, g)
+					if _, err := g.Next(); err != nil {
+						b.Fatal(err)
+					}
 				}
 			})
 		})
