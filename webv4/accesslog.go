@@ -1,0 +1,168 @@
+package webv4
+
+import (
+	"io"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+)
+
+// accessLog gathers lines and writes them from one goroutine, so that no
+// request waits for a disk. When the writer is too slow, lines are dropped and
+// counted.
+type accessLog struct {
+	w       io.Writer
+	dropped atomic.Uint64
+	failed  atomic.Uint64
+
+	mu     sync.Mutex
+	buf    []byte
+	closed bool
+
+	wake chan struct{} // capacity 1
+	stop chan struct{}
+	done chan struct{}
+}
+
+const (
+	logLimit  = 4 << 20   // bytes that may wait
+	logChunk  = 128 << 10 // bytes after which the writer is woken early
+	logPeriod = 200 * time.Millisecond
+)
+
+func newAccessLog(w io.Writer) *accessLog {
+	l := &accessLog{w: w, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	go l.run()
+	return l
+}
+
+// entry is one line of the access log.
+type entry struct {
+	at                     time.Time
+	took                   time.Duration
+	method, path, ip, user string
+	operation, trace       string
+	status, bytes, code    int
+	degraded               bool
+	err                    error
+}
+
+// add appends the entry as one JSON object. The query is left out: it may hold
+// a token.
+func (l *accessLog) add(e *entry) {
+	l.mu.Lock()
+	if l.closed || len(l.buf) > logLimit {
+		l.mu.Unlock()
+		l.dropped.Add(1)
+		return
+	}
+	before := len(l.buf)
+	b := append(l.buf, `{"time":"`...)
+	b = e.at.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
+	b = append(b, `","ip":`...)
+	b = appendQuoted(b, e.ip)
+	b = append(b, `,"method":`...)
+	b = appendQuoted(b, e.method)
+	b = append(b, `,"path":`...)
+	b = appendQuoted(b, e.path)
+	b = append(b, `,"status":`...)
+	b = strconv.AppendInt(b, int64(e.status), 10)
+	b = append(b, `,"bytes":`...)
+	b = strconv.AppendInt(b, int64(e.bytes), 10)
+	b = append(b, `,"us":`...)
+	b = strconv.AppendInt(b, e.took.Microseconds(), 10)
+	if e.user != "" {
+		b = append(b, `,"user":`...)
+		b = appendQuoted(b, e.user)
+	}
+	if e.code != 0 {
+		b = append(b, `,"code":`...)
+		b = strconv.AppendInt(b, int64(e.code), 10)
+	}
+	if e.degraded {
+		b = append(b, `,"degraded":true`...)
+	}
+	if e.trace != "" {
+		b = append(b, `,"trace":"`...)
+		b = append(b, e.trace...)
+		b = append(b, '"')
+	}
+	if e.err != nil {
+		text := e.err.Error()
+		b = append(b, `,"error":`...)
+		b = appendQuoted(b, text[:min(len(text), 512)])
+	}
+	l.buf = append(b, "}\n"...)
+	after := len(l.buf)
+	l.mu.Unlock()
+	if before < logChunk && after >= logChunk {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (l *accessLog) run() {
+	defer close(l.done)
+	tick := time.NewTicker(logPeriod)
+	defer tick.Stop()
+	var spare []byte
+	for ending := false; !ending; {
+		select {
+		case <-tick.C:
+		case <-l.wake:
+		case <-l.stop:
+			ending = true
+		}
+		l.mu.Lock()
+		out := l.buf
+		l.buf = spare[:0]
+		l.closed = ending
+		l.mu.Unlock()
+		if len(out) > 0 {
+			if _, err := l.w.Write(out); err != nil {
+				l.failed.Add(1)
+			}
+		}
+		spare = out
+	}
+}
+
+// close writes what waits and ends the log.
+func (l *accessLog) close() {
+	close(l.stop)
+	<-l.done
+}
+
+// appendQuoted appends s as a JSON string. Whatever s holds, the result is one
+// line of valid UTF-8.
+func appendQuoted(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			i++
+			switch {
+			case c == '"' || c == '\\':
+				b = append(b, '\\', c)
+			case c < ' ' || c == 0x7f:
+				b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			default:
+				b = append(b, c)
+			}
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 || r == '\u2028' || r == '\u2029' {
+			b = append(b, `\ufffd`...)
+		} else {
+			b = append(b, s[i:i+n]...)
+		}
+		i += n
+	}
+	return append(b, '"')
+}

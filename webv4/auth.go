@@ -1,0 +1,134 @@
+package webv4
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Principal is who makes a call.
+type Principal struct {
+	ID     string   // the user
+	App    string   // the application on the user's behalf, "" if unknown
+	Scopes []string // what the token allows
+}
+
+// Authenticator tells who makes a call. The rules:
+//
+//  1. It returns an error, and no principal, unless it is sure. An *Error
+//     (ErrTokenMissing, ErrTokenExpired, ErrTokenInvalid or one of its own) is
+//     what the client sees; any other error is answered as ErrTokenInvalid.
+//  2. It reads the header and the URL of r. It must not read the body.
+//  3. It compares secrets in constant time.
+//  4. It is called by many goroutines at once.
+type Authenticator interface {
+	Authenticate(r *http.Request) (Principal, error)
+}
+
+// AccessToken returns the token of a request: from an Authorization header of
+// the scheme Bearer or OAuth2, or else from the query parameter access_token,
+// or else from a form field of that name. Only an Authenticator given to an API
+// sees the form field.
+func AccessToken(r *http.Request) (string, error) {
+	if h := r.Header.Get("Authorization"); h != "" {
+		scheme, token, _ := strings.Cut(h, " ")
+		if (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "OAuth2")) && token != "" {
+			return strings.TrimSpace(token), nil
+		}
+		return "", ErrTokenInvalid
+	}
+	if token, ok := pairValue(r.URL.RawQuery, "access_token"); ok {
+		return token, nil
+	}
+	if form, ok := r.Body.(*formBody); ok {
+		if token, ok := pairValue(form.text, "access_token"); ok {
+			return token, nil
+		}
+	}
+	return "", ErrTokenMissing
+}
+
+// pairValue finds one value among name=value pairs.
+func pairValue(raw, name string) (string, bool) {
+	for raw != "" {
+		var pair string
+		pair, raw, _ = strings.Cut(raw, "&")
+		if value, ok := strings.CutPrefix(pair, name); ok && strings.HasPrefix(value, "=") {
+			value, err := url.QueryUnescape(value[1:])
+			return value, err == nil && value != ""
+		}
+	}
+	return "", false
+}
+
+// formBody is a urlencoded body that has been read already, so that the
+// authenticator can look for a token in it.
+type formBody struct {
+	strings.Reader
+	text string
+}
+
+func newFormBody(text string) *formBody {
+	f := &formBody{text: text}
+	f.Reset(text)
+	return f
+}
+
+// Close does nothing: the body has been read.
+func (*formBody) Close() error { return nil }
+
+type callKey struct{}
+
+// callContext is the context of one call and what belongs to it.
+type callContext struct {
+	context.Context
+	principal Principal
+	authed    bool
+	ip        string
+}
+
+func (c *callContext) Value(key any) any {
+	if _, ok := key.(callKey); ok {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+func callFrom(ctx context.Context) *callContext {
+	if c, ok := ctx.(*callContext); ok {
+		return c
+	}
+	c, _ := ctx.Value(callKey{}).(*callContext)
+	return c
+}
+
+// PrincipalFrom returns who makes the call that ctx belongs to; false if nobody
+// was asked to say.
+func PrincipalFrom(ctx context.Context) (Principal, bool) {
+	c := callFrom(ctx)
+	if c == nil || !c.authed {
+		return Principal{}, false
+	}
+	return c.principal, true
+}
+
+// ClientIP returns the address of the client of the call that ctx belongs to,
+// "" outside a call.
+func ClientIP(ctx context.Context) string {
+	if c := callFrom(ctx); c != nil {
+		return c.ip
+	}
+	return ""
+}
+
+// allows reports whether the token has all the scopes.
+func (p *Principal) allows(scopes []string) bool {
+	for _, s := range scopes {
+		if !slices.Contains(p.Scopes, s) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,109 @@
+package webv4
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// Codes of the platform's error table: the first digit says system (1) or
+// service (2) level, the next two the module.
+const (
+	CodeSystem        = 10001 // system error
+	CodeUnavailable   = 10002 // service unavailable
+	CodeRemoteService = 10003 // a service behind this one failed
+	CodeAppPermission = 10005 // the application may not do this
+	CodeMediaType     = 10007 // unsupported media type
+	CodeParameter     = 10008 // parameter error
+	CodeBusy          = 10009 // too many pending tasks
+	CodePermission    = 10014 // insufficient permissions
+	CodeMissing       = 10016 // required parameter missing
+	CodeInvalid       = 10017 // parameter value invalid
+	CodeTooLong       = 10018 // request body too long
+	CodeNoAPI         = 10020 // no such interface
+	CodeMethod        = 10021 // method not supported
+	CodeIPLimit       = 10022 // requests of this address exceed the limit
+	CodeUserLimit     = 10023 // requests of this user exceed the limit
+	CodeUserAPILimit  = 10024 // requests of this user for this interface exceed the limit
+	CodeTokenMissing  = 21301 // authentication required
+	CodeTokenExpired  = 21327 // token expired
+	CodeTokenInvalid  = 21332 // token not valid
+)
+
+// errorTable gives each code its HTTP status and text.
+var errorTable = map[int]struct {
+	status int
+	text   string
+}{
+	CodeSystem:        {http.StatusInternalServerError, "system error"},
+	CodeUnavailable:   {http.StatusServiceUnavailable, "service unavailable"},
+	CodeRemoteService: {http.StatusServiceUnavailable, "remote service error"},
+	CodeAppPermission: {http.StatusForbidden, "application permission is denied"},
+	CodeMediaType:     {http.StatusUnsupportedMediaType, "unsupported media type"},
+	CodeParameter:     {http.StatusBadRequest, "param error"},
+	CodeBusy:          {http.StatusServiceUnavailable, "too many pending tasks, system is busy"},
+	CodePermission:    {http.StatusForbidden, "insufficient permissions"},
+	CodeMissing:       {http.StatusBadRequest, "miss required parameter"},
+	CodeInvalid:       {http.StatusBadRequest, "parameter value invalid"},
+	CodeTooLong:       {http.StatusRequestEntityTooLarge, "request body length over limit"},
+	CodeNoAPI:         {http.StatusNotFound, "request api not found"},
+	CodeMethod:        {http.StatusMethodNotAllowed, "HTTP method is not supported for this request"},
+	CodeIPLimit:       {http.StatusTooManyRequests, "IP requests out of rate limit"},
+	CodeUserLimit:     {http.StatusTooManyRequests, "user requests out of rate limit"},
+	CodeUserAPILimit:  {http.StatusTooManyRequests, "user requests for this interface out of rate limit"},
+	CodeTokenMissing:  {http.StatusUnauthorized, "access token missing"},
+	CodeTokenExpired:  {http.StatusUnauthorized, "token expired"},
+	CodeTokenInvalid:  {http.StatusUnauthorized, "invalid access token"},
+}
+
+// Error is an error that a client sees: {"request":path,"error_code":Code,"error":Message}
+// under HTTP status Status. Handlers return one to choose all three; any other
+// error of theirs is answered as CodeSystem without its text.
+type Error struct {
+	Status  int
+	Code    int
+	Message string
+
+	cause error // for the access log and the trace only
+}
+
+// Error says code and message.
+func (e *Error) Error() string {
+	if e.cause != nil {
+		return fmt.Sprintf("webv4: error %d: %s: %v", e.Code, e.Message, e.cause)
+	}
+	return fmt.Sprintf("webv4: error %d: %s", e.Code, e.Message)
+}
+
+// Unwrap returns what led to the error, if anything did.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Errorf returns the error of that code in the platform's table, with the
+// formatted text behind the table's own unless that is empty. A code that is
+// not in the table has status 400.
+func Errorf(code int, format string, args ...any) *Error {
+	e := &Error{Status: http.StatusBadRequest, Code: code, Message: fmt.Sprintf(format, args...)}
+	if row, ok := errorTable[code]; ok {
+		e.Status = row.status
+		if e.Message == "" {
+			e.Message = row.text
+		} else {
+			e.Message = row.text + ": " + e.Message
+		}
+	}
+	return e
+}
+
+// Wrap returns the error of that code in the table. The client sees the
+// table's text; the trace and the access log see cause as well.
+func Wrap(code int, cause error) *Error {
+	e := Errorf(code, "")
+	e.cause = cause
+	return e
+}
+
+// What an Authenticator returns.
+var (
+	ErrTokenMissing error = Errorf(CodeTokenMissing, "")
+	ErrTokenExpired error = Errorf(CodeTokenExpired, "")
+	ErrTokenInvalid error = Errorf(CodeTokenInvalid, "")
+)

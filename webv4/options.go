@@ -1,0 +1,74 @@
+package webv4
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/heddle-go/heddle/watchman"
+)
+
+// Options configures New. The zero value is ready to use.
+type Options struct {
+	// Authenticator tells who calls. Interfaces with auth:"user" need one.
+	Authenticator Authenticator
+
+	// Quotas count for every interface besides its own, in the form of the
+	// quota tag: "ip=10000/h". An interface with quota:"none" is exempt.
+	Quotas string
+
+	// MaxBody bounds a request's body in bytes. 0 means 1 MiB.
+	MaxBody int64
+
+	// Timeout bounds a handler whose interface has no timeout tag, through its
+	// context. 0 means 30 s.
+	Timeout time.Duration
+
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	// The default believes nobody.
+	TrustedProxies []netip.Prefix
+
+	// AccessLog gets one JSON object a line for each request, from one
+	// goroutine, a moment later. nil: no access log.
+	AccessLog io.Writer
+
+	Watchman *watchman.Watchman // nil: nothing is watched, and no interface can be degraded
+	Logger   *slog.Logger       // nil means slog.Default(); hears of panics
+}
+
+func (o *Options) filled() (Options, error) {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.MaxBody == 0 {
+		out.MaxBody = 1 << 20
+	}
+	if out.Timeout == 0 {
+		out.Timeout = 30 * time.Second
+	}
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+	var errs []error
+	if out.MaxBody < 0 {
+		errs = append(errs, fmt.Errorf("webv4: Options.MaxBody %d: negative", out.MaxBody))
+	}
+	if out.Timeout < 0 {
+		errs = append(errs, fmt.Errorf("webv4: Options.Timeout %v: negative", out.Timeout))
+	}
+	if out.Quotas != "" {
+		if _, err := parseQuotas(out.Quotas); err != nil {
+			errs = append(errs, fmt.Errorf("webv4: Options.Quotas: %w", err))
+		}
+	}
+	for _, p := range out.TrustedProxies {
+		if !p.IsValid() {
+			errs = append(errs, fmt.Errorf("webv4: Options.TrustedProxies: %v is not a prefix", p))
+		}
+	}
+	return out, errors.Join(errs...)
+}

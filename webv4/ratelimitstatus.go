@@ -1,0 +1,79 @@
+package webv4
+
+import (
+	"context"
+	"sort"
+	"time"
+)
+
+// RateLimitStatus is where a caller stands with its quotas, in the platform's
+// fields. Limits that do not exist are 0.
+type RateLimitStatus struct {
+	IPLimit          int            `json:"ip_limit"`
+	LimitTimeUnit    string         `json:"limit_time_unit"` // of IPLimit and UserLimit
+	RemainingIPHits  int            `json:"remaining_ip_hits"`
+	RemainingUser    int            `json:"remaining_user_hits"`
+	ResetTime        string         `json:"reset_time"` // UTC, when both are whole again
+	ResetTimeSeconds int            `json:"reset_time_in_seconds"`
+	UserLimit        int            `json:"user_limit"`
+	APIs             []APIRateLimit `json:"api_rate_limits"` // the quotas of single interfaces
+}
+
+// APIRateLimit is where a caller stands with the quota of one interface.
+type APIRateLimit struct {
+	API           string `json:"api"`
+	Limit         int    `json:"limit"`
+	LimitBy       string `json:"limit_by"` // user, app, ip or total
+	LimitTimeUnit string `json:"limit_time_unit"`
+	RemainingHits int    `json:"remaining_hits"`
+}
+
+var unitNames = map[byte]string{'s': "SECONDS", 'm': "MINUTES", 'h': "HOURS", 'd': "DAYS"}
+
+// RateLimitStatus tells the caller of the call that ctx belongs to where it
+// stands, without counting anything.
+func (a *API) RateLimitStatus(ctx context.Context) (*RateLimitStatus, error) {
+	call := callFrom(ctx)
+	if call == nil {
+		return nil, Errorf(CodeSystem, "")
+	}
+	now := time.Now()
+	st := &RateLimitStatus{LimitTimeUnit: unitNames['h'], APIs: []APIRateLimit{}}
+	var reset time.Duration
+	for _, q := range a.quotas {
+		key, ok := call.quotaKey(q)
+		if !ok {
+			continue
+		}
+		s := q.spend(key, now, 0)
+		switch q.by {
+		case byIP:
+			st.IPLimit, st.RemainingIPHits = q.limit, s.remaining
+		case byUser:
+			st.UserLimit, st.RemainingUser = q.limit, s.remaining
+		default:
+			continue
+		}
+		st.LimitTimeUnit = unitNames[q.unit]
+		reset = max(reset, s.reset)
+	}
+	for _, op := range a.router.routes {
+		if op.plan == nil || op.xml {
+			continue
+		}
+		for _, q := range op.plan.quotas {
+			if key, ok := call.quotaKey(q); ok {
+				s := q.spend(key, now, 0)
+				st.APIs = append(st.APIs, APIRateLimit{
+					API: op.plan.path, Limit: q.limit, LimitBy: quotaNames[q.by], LimitTimeUnit: unitNames[q.unit], RemainingHits: s.remaining,
+				})
+			}
+		}
+	}
+	sort.Slice(st.APIs, func(i, j int) bool {
+		return st.APIs[i].API+st.APIs[i].LimitBy < st.APIs[j].API+st.APIs[j].LimitBy
+	})
+	st.ResetTimeSeconds = int((reset + time.Second - 1) / time.Second)
+	st.ResetTime = now.Add(reset).UTC().Format("2006-01-02 15:04:05")
+	return st, nil
+}
