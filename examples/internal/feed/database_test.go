@@ -1,0 +1,115 @@
+package feed
+
+import (
+	"fmt"
+	"testing"
+)
+
+func openTestDatabase(t testing.TB) *Database {
+	t.Helper()
+	db, err := OpenDatabase(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func mustAdd(t *testing.T, db *Database, want int, statuses ...Status) {
+	t.Helper()
+	if n, err := db.Add(statuses); n != want || err != nil {
+		t.Fatalf("Add = %d, %v, want %d", n, err, want)
+	}
+}
+
+func TestTimelineIsNewestFirstAndPaged(t *testing.T) {
+	db := openTestDatabase(t)
+	for id := int64(1); id <= 25; id++ {
+		mustAdd(t, db, 1, Status{ID: id, UID: 7, Text: fmt.Sprint("post ", id)})
+	}
+	mustAdd(t, db, 1, Status{ID: 26, UID: 8, Text: "somebody else"})
+	want := int64(25)
+	for maxID := int64(0); ; {
+		list, err := db.Timeline(7, maxID, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range list {
+			if s.ID != want || s.UID != 7 || s.Text != fmt.Sprint("post ", want) {
+				t.Fatalf("got %+v, want post %d of user 7", s, want)
+			}
+			want--
+		}
+		if len(list) < 10 {
+			break
+		}
+		maxID = list[9].ID - 1
+	}
+	if want != 0 {
+		t.Errorf("%d posts missing", want)
+	}
+}
+
+func TestAddTwiceChangesNothing(t *testing.T) {
+	db := openTestDatabase(t)
+	s := Status{ID: 5, UID: 7, Text: "once", Key: "k"}
+	mustAdd(t, db, 1, s)
+	mustAdd(t, db, 0, s)                                                                  // delivered again
+	mustAdd(t, db, 0, Status{ID: 6, UID: 7, Text: "once", Key: "k"})                      // posted again
+	mustAdd(t, db, 1, Status{ID: 8, UID: 9, Text: "another user's", Key: "k"})            // same key, other user
+	mustAdd(t, db, 1, Status{ID: 10, UID: 7, Key: "l"}, Status{ID: 11, UID: 7, Key: "l"}) // both in one batch
+	list, err := db.Timeline(7, 0, 10)
+	if err != nil || len(list) != 2 || list[0].ID != 10 || list[1].ID != 5 {
+		t.Fatalf("timeline = %+v, %v, want ids 10 and 5", list, err)
+	}
+	for id, want := range map[int64]int64{5: 5, 6: 5, 10: 10, 11: 10} {
+		if got, ok, err := db.Show(id); !ok || err != nil || got.ID != want {
+			t.Errorf("Show(%d) = %+v, %v, %v, want status %d", id, got, ok, err, want)
+		}
+	}
+	if _, ok, err := db.Show(12); ok || err != nil {
+		t.Errorf("Show of an unknown id = %v, %v", ok, err)
+	}
+}
+
+func FuzzStatus(f *testing.F) {
+	seed, _ := (&Status{ID: 1, UID: 2, CreatedAt: 3, Text: "text", Media: "1042:1", Key: "k"}).AppendBinary(nil)
+	f.Add(seed)
+	f.Add(seed[:len(seed)-1])
+	f.Add([]byte{statusFormat, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var s, again Status
+		if s.UnmarshalBinary(b) != nil {
+			return
+		}
+		enc, err := s.AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := again.UnmarshalBinary(enc); err != nil || again != s {
+			t.Fatalf("%+v became %+v, %v", s, again, err)
+		}
+	})
+}
+
+func BenchmarkDatabaseAdd(b *testing.B) {
+	db := openTestDatabase(b)
+	batch := make([]Status, batchSize)
+	var id int64
+	b.ReportAllocs()
+	for b.Loop() {
+		for i := range batch {
+			id++
+			batch[i] = Status{ID: id, UID: id % 4096, CreatedAt: 1, Key: fmt.Sprint("newyear-", id),
+				Text: "祝所有的努力都不会白费 新的一年平安喜乐 加油 we will be fine this year is ours"}
+		}
+		if _, err := db.Add(batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(id), "µs/status")
+}
