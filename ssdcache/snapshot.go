@@ -1,0 +1,200 @@
+package ssdcache
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/heddle-go/heddle/internal/disk"
+)
+
+// The saved index lies beside the cache, with .index after its name:
+//
+//	8   magic
+//	4   format version
+//	16  id and
+//	8   epoch of the superblock it goes with
+//	4   size of a segment
+//	4   number of segments
+//	4   the segment to use next
+//	8   the last stamp
+//	8   stamp, for each segment
+//	4   number of slots and
+//	12  slot, in their order, for each shard
+//	4   CRC-32C of all before
+var indexMagic = [8]byte{'h', 'e', 'd', 'd', 'l', 'I', 'D', 'X'}
+
+const indexHeader = 8 + 4 + 16 + 8 + 4 + 4 + 4 + 8
+
+func (c *Cache) indexPath() string { return c.path + ".index" }
+
+// indexWriter remembers the first error and the checksum of what it wrote.
+type indexWriter struct {
+	w   *bufio.Writer
+	crc hash.Hash32
+}
+
+func (w *indexWriter) bytes(b []byte) {
+	_, _ = w.crc.Write(b)
+	_, _ = w.w.Write(b) // Flush returns the error
+}
+
+// saveIndex writes the index at the end of Close.
+func (c *Cache) saveIndex() error {
+	name := c.indexPath()
+	tmp := name + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	w := &indexWriter{w: bufio.NewWriterSize(f, 256<<10), crc: crc32.New(castagnoli)}
+	c.writeIndex(w)
+	err = w.w.Flush()
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp, name)
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+		return fmt.Errorf("save index: %w", err)
+	}
+	return disk.SyncDir(filepath.Dir(name))
+}
+
+func (c *Cache) writeIndex(w *indexWriter) {
+	le := binary.LittleEndian
+	b := make([]byte, 0, indexHeader)
+	b = append(b, indexMagic[:]...)
+	b = le.AppendUint32(b, formatVersion)
+	b = append(b, c.super.id[:]...)
+	b = le.AppendUint64(b, c.super.epoch)
+	b = le.AppendUint32(b, uint32(c.geometry.segmentSize))
+	b = le.AppendUint32(b, uint32(c.geometry.segments))
+	b = le.AppendUint32(b, uint32(c.next))
+	b = le.AppendUint64(b, c.stamp)
+	w.bytes(b)
+	for i := range c.segs {
+		w.bytes(le.AppendUint64(b[:0], c.segs[i].stamp.Load()))
+	}
+	for i := range c.shards {
+		sh := &c.shards[i]
+		sh.mu.Lock()
+		w.bytes(le.AppendUint32(b[:0], uint32(sh.count)))
+		for _, s := range sh.slots {
+			if s.ext != 0 {
+				b := le.AppendUint32(b[:0], s.hi)
+				b = le.AppendUint32(b, s.lo)
+				w.bytes(le.AppendUint32(b, s.ext))
+			}
+		}
+		sh.mu.Unlock()
+	}
+	w.bytes(le.AppendUint32(b[:0], w.crc.Sum32()))
+}
+
+// loadIndex takes over the saved index if it goes with the superblock. When it
+// fails the cache has an undefined index: forget it.
+func (c *Cache) loadIndex() error {
+	f, err := os.Open(c.indexPath())
+	if errors.Is(err, os.ErrNotExist) {
+		return errors.New("it was not closed")
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := c.readIndex(bufio.NewReaderSize(f, 256<<10)); err != nil {
+		return fmt.Errorf("saved index: %w", err)
+	}
+	return nil
+}
+
+// indexReader reads numbers and keeps their checksum and the first error.
+type indexReader struct {
+	r   io.Reader
+	crc hash.Hash32
+	err error
+	buf [16]byte
+}
+
+func (r *indexReader) bytes(n int) []byte {
+	b := r.buf[:n]
+	if r.err == nil {
+		_, r.err = io.ReadFull(r.r, b)
+	}
+	if r.err != nil {
+		clear(b)
+	}
+	_, _ = r.crc.Write(b)
+	return b
+}
+
+func (r *indexReader) u32() uint32 { return binary.LittleEndian.Uint32(r.bytes(4)) }
+func (r *indexReader) u64() uint64 { return binary.LittleEndian.Uint64(r.bytes(8)) }
+
+// readIndex fills the cache's index from in, which may have any content: every
+// place is checked to be inside the file, and memory grows only as fast as in
+// is read. The records themselves are checked when they are read.
+func (c *Cache) readIndex(in io.Reader) error {
+	r := &indexReader{r: in, crc: crc32.New(castagnoli)}
+	if [8]byte(r.bytes(8)) != indexMagic || r.u32() != formatVersion {
+		return errDamaged
+	}
+	if [16]byte(r.bytes(16)) != c.super.id || r.u64() != c.super.epoch {
+		return errors.New("of another cache, or it was not closed since")
+	}
+	if (geometry{segmentSize: int(r.u32()), segments: int(r.u32())}) != c.geometry {
+		return errDamaged
+	}
+	if c.next = int(r.u32()); c.next >= c.geometry.segments {
+		return errDamaged
+	}
+	c.stamp = r.u64()
+	for i := range c.segs {
+		c.segs[i].stamp.Store(r.u64())
+	}
+	for n := range c.shards {
+		if err := c.readShard(r, uint32(n)); err != nil {
+			return err
+		}
+	}
+	sum := r.crc.Sum32()
+	if got := r.u32(); r.err == nil && got != sum {
+		return errDamaged
+	}
+	return r.err
+}
+
+func (c *Cache) readShard(r *indexReader, n uint32) error {
+	sh := &c.shards[n]
+	count := r.u32()
+	if int64(count) > c.geometry.items() {
+		return errDamaged
+	}
+	units := c.geometry.segmentSize / unit
+	last := -1
+	for range count {
+		s := slot{r.u32(), r.u32(), r.u32()}
+		if r.err != nil {
+			return r.err
+		}
+		if s.units() == 0 || s.seg() >= c.geometry.segments || s.off()+s.units() > units || int(s.tag()) <= last {
+			return errDamaged
+		}
+		last = int(s.tag())
+		c.segs[s.seg()].turn = s.turn()
+		sh.putLocked(s)
+	}
+	return r.err
+}

@@ -1,0 +1,92 @@
+package ssdcache
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/heddle-go/heddle/watchman"
+)
+
+const (
+	defaultTTL         = time.Hour
+	defaultNegativeTTL = time.Second
+	defaultJitter      = 0.1
+	defaultMemory      = 16 << 20
+	defaultLoadTimeout = 10 * time.Second
+
+	maxName = 128
+)
+
+// TieredOptions configures NewTiered. The zero value is ready to use.
+type TieredOptions struct {
+	// Name keeps the keys of several Tiereds on one cache apart and names the
+	// operations that watchman shows. Change it when values of the old kind on
+	// disk must not be read any more. At most 128 bytes; the default is empty.
+	Name string
+
+	// TTL is how long a loaded value is used, at most. 0 means 1 h; negative
+	// means until it is evicted or invalidated.
+	TTL time.Duration
+
+	// Jitter shortens each TTL by a random share of up to this much, so that
+	// what was loaded together is not loaded together again. 0 means 0.1, at
+	// most 1; negative means none.
+	Jitter float64
+
+	// NegativeTTL is how long ErrNotFound of the loader is remembered, in memory
+	// only. 0 means 1 s; negative means not at all.
+	NegativeTTL time.Duration
+
+	// Memory bounds the first tier, in this process, in bytes of encoded values
+	// and keys. 0 means 16 MiB; negative means no such tier.
+	Memory int64
+
+	// LoadTimeout bounds one load, which goes on if the caller that began it
+	// leaves while others wait. 0 means 10 s.
+	LoadTimeout time.Duration
+
+	// Codec encodes values for the disk. nil means JSON.
+	Codec Codec
+
+	// Watchman counts hits and times them, and traces loads. nil observes nothing.
+	Watchman *watchman.Watchman
+}
+
+func (o *TieredOptions) withDefaults() (TieredOptions, error) {
+	var opts TieredOptions
+	if o != nil {
+		opts = *o
+	}
+	if opts.TTL == 0 {
+		opts.TTL = defaultTTL
+	}
+	if opts.Jitter == 0 {
+		opts.Jitter = defaultJitter
+	}
+	opts.Jitter = max(opts.Jitter, 0)
+	if opts.NegativeTTL == 0 {
+		opts.NegativeTTL = defaultNegativeTTL
+	}
+	if opts.Memory == 0 {
+		opts.Memory = defaultMemory
+	}
+	if opts.LoadTimeout == 0 {
+		opts.LoadTimeout = defaultLoadTimeout
+	}
+	if opts.Codec == nil {
+		opts.Codec = JSON{}
+	}
+	var errs []error
+	if len(opts.Name) > maxName || strings.ContainsRune(opts.Name, 0) {
+		errs = append(errs, fmt.Errorf("ssdcache: TieredOptions.Name %.40q: want at most %d bytes, none of them 0", opts.Name, maxName))
+	}
+	if !(opts.Jitter <= 1) {
+		errs = append(errs, fmt.Errorf("ssdcache: TieredOptions.Jitter %v: want at most 1", opts.Jitter))
+	}
+	if opts.LoadTimeout < 0 {
+		errs = append(errs, fmt.Errorf("ssdcache: TieredOptions.LoadTimeout %v: want none below 0", opts.LoadTimeout))
+	}
+	return opts, errors.Join(errs...)
+}
