@@ -8,7 +8,8 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// Msgpack is serialization 3: one msgpack value. Structs follow the msgpack tag.
+// Msgpack is serialization 3: a msgpack value for each argument. Structs follow
+// the msgpack tag.
 type Msgpack struct{}
 
 // ID returns 3.
@@ -30,8 +31,17 @@ var msgpackEncoders = sync.Pool{New: func() any {
 func (Msgpack) Append(dst []byte, v any) ([]byte, error) {
 	e := msgpackEncoders.Get().(*msgpackEncoder)
 	e.buf.Reset()
-	if err := e.enc.Encode(v); err != nil {
-		return dst, fmt.Errorf("%w: msgpack: %T: %w", ErrSerialization, v, err)
+	if args, ok := v.(*Args); ok && args != nil {
+		v = *args
+	}
+	args, several := arguments(v)
+	if !several {
+		args = Args{v}
+	}
+	for _, a := range args {
+		if err := e.enc.Encode(a); err != nil {
+			return dst, fmt.Errorf("%w: msgpack: %T: %w", ErrSerialization, a, err)
+		}
 	}
 	dst = append(dst, e.buf.Bytes()...)
 	if e.buf.Cap() <= keepBuf {
@@ -40,34 +50,68 @@ func (Msgpack) Append(dst []byte, v any) ([]byte, error) {
 	return dst, nil
 }
 
-// Decode reads one msgpack value into v. An empty body leaves v as it is.
+// Decode reads one msgpack value into v, or several. An empty body leaves v as it is.
 func (Msgpack) Decode(b []byte, v any) error {
-	if len(b) == 0 {
+	args, several := arguments(v)
+	all, into := v.(*Args)
+	switch {
+	case into:
+		for *all = nil; len(b) > 0; {
+			var a any
+			n, err := msgpackValue(b, &a)
+			if err != nil {
+				return err
+			}
+			*all = append(*all, a)
+			b = b[n:]
+		}
 		return nil
+	case !several:
+		if len(b) == 0 {
+			return nil
+		}
+		args = Args{v}
 	}
-	if err := checkMsgpackDepth(b); err != nil {
-		return err
+	for _, a := range args {
+		n, err := msgpackValue(b, a)
+		if err != nil {
+			return err
+		}
+		b = b[n:]
 	}
-	if err := msgpack.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("%w: msgpack: %T: %w", ErrSerialization, v, err)
+	if len(b) != 0 {
+		return fmt.Errorf("%w: msgpack: %d bytes after the value", ErrSerialization, len(b))
 	}
 	return nil
 }
 
-// checkMsgpackDepth refuses a body nested deeper than maxDepth or with lengths
-// beyond its end before the decoder, which recurses and trusts them, sees it.
-func checkMsgpackDepth(b []byte) error {
+// msgpackValue decodes the value that b begins with and returns its length.
+func msgpackValue(b []byte, v any) (int, error) {
+	n, err := checkMsgpack(b)
+	if err != nil {
+		return 0, err
+	}
+	if err := msgpack.Unmarshal(b[:n], v); err != nil {
+		return 0, fmt.Errorf("%w: msgpack: %T: %w", ErrSerialization, v, err)
+	}
+	return n, nil
+}
+
+// checkMsgpack returns the length of the value that b begins with. It refuses one
+// nested deeper than maxDepth or with lengths beyond the end before the decoder,
+// which recurses and trusts them, sees it.
+func checkMsgpack(b []byte) (int, error) {
 	var open [maxDepth + 1]uint64 // values still to come at each level
 	depth := 0
 	open[0] = 1
 	at := 0
-	bad := func(why string) error {
-		return fmt.Errorf("%w: msgpack: %s at byte %d", ErrSerialization, why, at)
+	bad := func(why string) (int, error) {
+		return 0, fmt.Errorf("%w: msgpack: %s at byte %d", ErrSerialization, why, at)
 	}
 	for {
 		for open[depth] == 0 {
 			if depth == 0 {
-				return nil
+				return at, nil
 			}
 			depth--
 		}

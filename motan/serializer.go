@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"sync"
 )
 
 // Serializer turns values into bodies and back. The rules:
@@ -16,10 +18,87 @@ import (
 //  3. Both are safe for concurrent use and return an error for what they
 //     cannot handle; they do not panic on any input.
 //  4. ID is the number in the frame header, 0 to 31, and never changes.
+//  5. Given Args, or a struct with Positional, they treat each value as an
+//     argument of its own. Decode returns an error when b holds fewer than
+//     asked for, or more; into a *Args it stores all that b holds, as values of
+//     the types that any gets, if the serialization tells types apart.
 type Serializer interface {
 	ID() byte
 	Append(dst []byte, v any) ([]byte, error)
 	Decode(b []byte, v any) error
+}
+
+// Args are the arguments of a method that takes several of them, or none. On the
+// wire they stand one behind the other. To decode, each is a pointer. A method
+// with one argument needs no Args.
+type Args []any
+
+// Positional, embedded in a struct, makes each of its exported fields an
+// argument of its own, in the order in which they are declared:
+//
+//	type joinArgs struct {
+//		motan.Positional
+//		Name  string
+//		Count int64
+//	}
+//
+// is what join(String, long) takes. Such a struct cannot be part of another value.
+type Positional struct{}
+
+var (
+	positionalType   = reflect.TypeFor[Positional]()
+	positionalFields sync.Map // reflect.Type → []int, the exported fields; nil for a type without Positional
+)
+
+// positional returns which fields of a struct are arguments, nil if it does not
+// embed Positional.
+func positional(t reflect.Type) []int {
+	if f, ok := t.FieldByName("Positional"); !ok || f.Type != positionalType || len(f.Index) != 1 {
+		return nil
+	}
+	fields := []int{}
+	for i := range t.NumField() {
+		if f := t.Field(i); f.IsExported() && f.Type != positionalType {
+			fields = append(fields, i)
+		}
+	}
+	return fields
+}
+
+// arguments returns the arguments that v stands for, as pointers if v is one; ok
+// is false if v is a single value, or a *Args to decode into.
+func arguments(v any) (args Args, ok bool) {
+	switch v := v.(type) {
+	case Args:
+		return v, true
+	case nil, *Args, string, *string, []byte, *[]byte, int64, *int64, map[string]string, *map[string]string:
+		return nil, false
+	}
+	rv := reflect.ValueOf(v)
+	if rv.Kind() == reflect.Pointer {
+		rv = rv.Elem()
+	}
+	if rv.Kind() != reflect.Struct {
+		return nil, false
+	}
+	t := rv.Type()
+	known, seen := positionalFields.Load(t)
+	if !seen {
+		known, _ = positionalFields.LoadOrStore(t, positional(t))
+	}
+	fields := known.([]int)
+	if fields == nil {
+		return nil, false
+	}
+	args = make(Args, 0, len(fields))
+	for _, i := range fields {
+		if f := rv.Field(i); f.CanAddr() {
+			args = append(args, f.Addr().Interface())
+		} else {
+			args = append(args, f.Interface())
+		}
+	}
+	return args, true
 }
 
 // Serialization numbers of the frame header.

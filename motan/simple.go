@@ -42,9 +42,21 @@ type Simple struct{}
 func (Simple) ID() byte { return idSimple }
 
 // Append appends v, following pointers.
-func (Simple) Append(dst []byte, v any) ([]byte, error) {
+func (s Simple) Append(dst []byte, v any) ([]byte, error) {
 	if v == nil {
 		return append(dst, tagNull), nil
+	}
+	if args, ok := v.(*Args); ok && args != nil {
+		v = *args
+	}
+	if args, ok := v.(Args); ok {
+		for i, a := range args {
+			var err error
+			if dst, err = s.Append(dst, a); err != nil {
+				return dst, fmt.Errorf("argument %d: %w", i+1, err)
+			}
+		}
+		return dst, nil
 	}
 	rv := reflect.ValueOf(v)
 	c, err := codecOf(rv.Type())
@@ -68,25 +80,46 @@ func (Simple) Append(dst []byte, v any) ([]byte, error) {
 
 // Decode reads one value into what v points to. An empty body leaves it as it is.
 func (Simple) Decode(b []byte, v any) error {
-	rv := reflect.ValueOf(v)
-	if rv.Kind() != reflect.Pointer || rv.IsNil() {
-		return fmt.Errorf("%w: simple: decode into %T, want a pointer", ErrSerialization, v)
-	}
-	if len(b) == 0 {
-		return nil
-	}
-	c, err := codecOf(rv.Type().Elem())
-	if err != nil {
-		return err
-	}
 	r := reader{b: b, all: len(b)}
-	if err := c.dec(&r, rv.UnsafePointer(), 0); err != nil {
-		return err
+	switch args := v.(type) {
+	case Args:
+		for i, a := range args {
+			if err := r.decode(a); err != nil {
+				return fmt.Errorf("argument %d: %w", i+1, err)
+			}
+		}
+	case *Args:
+		for *args = nil; len(r.b) > 0; {
+			a, err := r.value(0)
+			if err != nil {
+				return fmt.Errorf("argument %d: %w", len(*args)+1, err)
+			}
+			*args = append(*args, a)
+		}
+	default:
+		if len(b) == 0 {
+			break
+		}
+		if err := r.decode(v); err != nil {
+			return err
+		}
 	}
 	if len(r.b) != 0 {
 		return r.bad("%d bytes after the value", len(r.b))
 	}
 	return nil
+}
+
+func (r *reader) decode(v any) error {
+	rv := reflect.ValueOf(v)
+	if rv.Kind() != reflect.Pointer || rv.IsNil() {
+		return fmt.Errorf("%w: simple: decode into %T, want a pointer", ErrSerialization, v)
+	}
+	c, err := codecOf(rv.Type().Elem())
+	if err != nil {
+		return err
+	}
+	return c.dec(r, rv.UnsafePointer(), 0)
 }
 
 // reader walks over an encoded value.

@@ -14,6 +14,8 @@ import (
 type codec struct {
 	enc func(b []byte, p unsafe.Pointer, depth int) ([]byte, error)
 	dec func(r *reader, p unsafe.Pointer, depth int) error
+
+	args bool // several values, one behind the other
 }
 
 var codecs sync.Map // reflect.Type → *codec
@@ -465,6 +467,9 @@ type field struct {
 }
 
 func compileStruct(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error {
+	if positional(t) != nil {
+		return compilePositional(c, t, busy)
+	}
 	var fields []field
 	byName := map[string]int{}
 	for i := range t.NumField() {
@@ -571,6 +576,42 @@ func compileStruct(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error
 	return nil
 }
 
+// compilePositional makes a codec of values that stand one behind the other.
+func compilePositional(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error {
+	if len(busy) > 1 {
+		return fmt.Errorf("%w: simple: %s is Positional and cannot be part of another value", ErrSerialization, t)
+	}
+	c.args = true
+	var fields []field
+	for _, i := range positional(t) {
+		f := t.Field(i)
+		fc, err := compile(f.Type, busy)
+		if err != nil {
+			return fmt.Errorf("%s.%s: %w", t, f.Name, err)
+		}
+		fields = append(fields, field{name: f.Name, offset: f.Offset, codec: fc})
+	}
+	c.enc = func(b []byte, p unsafe.Pointer, _ int) (_ []byte, err error) {
+		for i := range fields {
+			f := &fields[i]
+			if b, err = f.codec.enc(b, unsafe.Add(p, f.offset), 0); err != nil {
+				return b, fmt.Errorf("argument %d, %s: %w", i+1, f.name, err)
+			}
+		}
+		return b, nil
+	}
+	c.dec = func(r *reader, p unsafe.Pointer, _ int) error {
+		for i := range fields {
+			f := &fields[i]
+			if err := f.codec.dec(r, unsafe.Add(p, f.offset), 0); err != nil {
+				return fmt.Errorf("argument %d, %s: %w", i+1, f.name, err)
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
 func encAny(b []byte, p unsafe.Pointer, depth int) ([]byte, error) {
 	if err := tooDeep(depth); err != nil {
 		return b, err
@@ -583,6 +624,9 @@ func encAny(b []byte, p unsafe.Pointer, depth int) ([]byte, error) {
 	c, err := codecOf(rv.Type())
 	if err != nil {
 		return b, err
+	}
+	if c.args {
+		return b, fmt.Errorf("%w: simple: %T is Positional and cannot be part of another value", ErrSerialization, v)
 	}
 	at := reflect.New(rv.Type())
 	at.Elem().Set(rv)
