@@ -59,19 +59,19 @@ func (s Simple) Append(dst []byte, v any) ([]byte, error) {
 		return dst, nil
 	}
 	rv := reflect.ValueOf(v)
-	c, err := codecOf(rv.Type())
-	if err != nil {
-		return dst, err
-	}
 	if rv.Kind() == reflect.Pointer {
 		if rv.IsNil() {
 			return append(dst, tagNull), nil
 		}
-		e, err := codecOf(rv.Type().Elem())
+		c, err := codecOf(rv.Type().Elem())
 		if err != nil {
 			return dst, err
 		}
-		return e.enc(dst, rv.UnsafePointer(), 0)
+		return c.enc(dst, rv.UnsafePointer(), 0)
+	}
+	c, err := codecOf(rv.Type())
+	if err != nil {
+		return dst, err
 	}
 	p := reflect.New(rv.Type())
 	p.Elem().Set(rv)
@@ -84,7 +84,7 @@ func (Simple) Decode(b []byte, v any) error {
 	switch args := v.(type) {
 	case Args:
 		for i, a := range args {
-			if err := r.decode(a); err != nil {
+			if err := r.decode(a, true); err != nil {
 				return fmt.Errorf("argument %d: %w", i+1, err)
 			}
 		}
@@ -97,10 +97,7 @@ func (Simple) Decode(b []byte, v any) error {
 			*args = append(*args, a)
 		}
 	default:
-		if len(b) == 0 {
-			break
-		}
-		if err := r.decode(v); err != nil {
+		if err := r.decode(v, false); err != nil {
 			return err
 		}
 	}
@@ -110,7 +107,9 @@ func (Simple) Decode(b []byte, v any) error {
 	return nil
 }
 
-func (r *reader) decode(v any) error {
+// decode reads a value, or several if v is Positional. A single value may be
+// absent unless it must be there.
+func (r *reader) decode(v any, must bool) error {
 	rv := reflect.ValueOf(v)
 	if rv.Kind() != reflect.Pointer || rv.IsNil() {
 		return fmt.Errorf("%w: simple: decode into %T, want a pointer", ErrSerialization, v)
@@ -118,6 +117,9 @@ func (r *reader) decode(v any) error {
 	c, err := codecOf(rv.Type().Elem())
 	if err != nil {
 		return err
+	}
+	if len(r.b) == 0 && !must && !c.args {
+		return nil
 	}
 	return c.dec(r, rv.UnsafePointer(), 0)
 }
