@@ -119,7 +119,7 @@ func (j *job) post(ctx context.Context) error {
 
 // send posts number n until it is acknowledged or refused for good.
 func (j *job) send(ctx context.Context, c *client, n int) {
-	user := n / postsPerUser
+	user := n % len(j.tokens)
 	text, key := textOf(n), "newyear-"+strconv.Itoa(n)
 	var span *watchman.Span // of the posts that are followed
 	if n%max(1, j.opt.posts/tracedPosts) == 0 {

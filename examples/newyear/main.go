@@ -51,6 +51,9 @@ func main() {
 	debug.SetGCPercent(400)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o)
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "newyear:", err)
@@ -83,7 +86,7 @@ func run(ctx context.Context, o options) (err error) {
 		}
 		if !o.keep {
 			defer func() {
-				if err == nil { // after a failure the logs are wanted
+				if err == nil || ctx.Err() != nil { // after a failure the logs are wanted
 					os.RemoveAll(o.data)
 				} else {
 					fmt.Fprintln(os.Stderr, "newyear: logs and data are in", o.data)

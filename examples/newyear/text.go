@@ -84,5 +84,5 @@ func pictureOf(n int) []byte {
 	return b.Bytes()
 }
 
-// users is how many users posts are spread over.
+// users is how many users posts are spread over, in turn.
 func users(posts int) int { return (posts + postsPerUser - 1) / postsPerUser }

@@ -64,7 +64,7 @@ func (j *job) verify(ctx context.Context) (*check, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
-		case err != nil || n >= j.opt.posts || n/postsPerUser != user:
+		case err != nil || n >= j.opt.posts || n%len(j.tokens) != user:
 			c.damaged++
 			c.complain("status %d of user %d: not a post of theirs: %.60q", s.ID, firstUser+user, s.Text)
 		case s.Text != textOf(n) || s.User.ID != int64(firstUser+user):
@@ -113,7 +113,7 @@ func (j *job) verify(ctx context.Context) (*check, error) {
 		aliases++
 		var s apiStatus
 		path := fmt.Sprintf("/2/statuses/show.json?id=%d", id)
-		if err := j.getAPI(ctx, path, j.tokens[n/postsPerUser], &s); err != nil || s.ID != firsts[n] {
+		if err := j.getAPI(ctx, path, j.tokens[n%len(j.tokens)], &s); err != nil || s.ID != firsts[n] {
 			c.lost++
 			c.complain("post %d: acknowledged as status %d, which does not lead to status %d: %v", n, id, firsts[n], err)
 		}

@@ -31,9 +31,6 @@ type Config struct {
 	Admin     string   // HTTP address of this process's traces, figures and switches; empty: none
 	Node      int      // which of Services this process is; used by the service role only
 
-	// UserPostsPerHour bounds how many posts one user may make. 0 means 1000.
-	UserPostsPerHour int
-
 	// Lease is how long the processor may hold a batch before the queue hands it
 	// out again. 0 means 5 s. A killed processor delays its batch by this much.
 	Lease time.Duration
@@ -43,9 +40,6 @@ type Config struct {
 const maxNodes = 16
 
 func (c Config) withDefaults() Config {
-	if c.UserPostsPerHour == 0 {
-		c.UserPostsPerHour = 1000
-	}
 	if c.Lease == 0 {
 		c.Lease = 5 * time.Second
 	}
@@ -81,9 +75,6 @@ func (c Config) Validate() error {
 	}
 	if c.Node < 0 || c.Node >= len(c.Services) {
 		errs = append(errs, fmt.Errorf("feed: -node %d: -service has nodes 0 to %d", c.Node, len(c.Services)-1))
-	}
-	if c.UserPostsPerHour < 0 {
-		errs = append(errs, fmt.Errorf("feed: posts per user and hour: %d is negative", c.UserPostsPerHour))
 	}
 	return errors.Join(errs...)
 }

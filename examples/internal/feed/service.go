@@ -13,6 +13,7 @@ import (
 	"github.com/heddle-go/heddle/mcq"
 	"github.com/heddle-go/heddle/motan"
 	"github.com/heddle-go/heddle/objstore"
+	"github.com/heddle-go/heddle/ssdcache"
 )
 
 const (
@@ -23,9 +24,11 @@ const (
 
 	cacheSize = 64 << 20
 
-	// timelineTTL is how stale a timeline page may be. Statuses never change.
+	// timelineTTL is how stale a timeline page may be. Statuses never change, but
+	// one that is asked for before the processor has stored it appears later.
 	timelineTTL = time.Second
 	statusTTL   = time.Hour
+	absentTTL   = 100 * time.Millisecond
 )
 
 // media is the object type of uploads.
@@ -39,6 +42,9 @@ type service struct {
 	ids   *objstore.Generator
 	db    *motan.Client
 	queue *mcq.RemoteQueue
+
+	statuses  *ssdcache.Tiered[Status]
+	timelines *ssdcache.Tiered[[]Status]
 }
 
 // startService runs one provider: it gives a new status its id, keeps its
@@ -94,9 +100,23 @@ func (s *service) open(t *tier, cfg Config, dir string) (err error) {
 		return err
 	}
 	t.onStop("store client", func(context.Context) error { return db.Close() })
-
 	s.db = db
-	return nil
+
+	cache, err := ssdcache.Open(filepath.Join(dir, "cache"), cacheSize, &ssdcache.Options{Watchman: t.watch})
+	if err != nil {
+		return err
+	}
+	t.onStop("cache", func(context.Context) error { return cache.Close() })
+	s.statuses, err = ssdcache.NewTiered(cache, s.loadStatus, &ssdcache.TieredOptions{
+		Name: "status", TTL: statusTTL, NegativeTTL: absentTTL, Codec: statusCodec{}, Watchman: t.watch,
+	})
+	if err != nil {
+		return err
+	}
+	s.timelines, err = ssdcache.NewTiered(cache, s.loadTimeline, &ssdcache.TieredOptions{
+		Name: "timeline", TTL: timelineTTL, Codec: timelineCodec{}, Watchman: t.watch,
+	})
+	return err
 }
 
 // update gives the status an id and returns once the queue has it on disk.
@@ -133,11 +153,46 @@ func (s *service) enqueue(ctx context.Context, body []byte) error {
 }
 
 func (s *service) show(ctx context.Context, q *showRequest) (*Status, error) {
-	return motan.Call[Status](ctx, s.db, "show", q)
+	st, err := s.statuses.Get(ctx, strconv.FormatInt(q.ID, 10))
+	if errors.Is(err, ssdcache.ErrNotFound) {
+		return nil, &motan.Error{Code: codeNoSuchStatus, Type: motan.Business, Message: "no such status"}
+	}
+	return &st, err
 }
+
 func (s *service) timeline(ctx context.Context, q *timelineRequest) (*timelineReply, error) {
-	return motan.Call[timelineReply](ctx, s.db, "timeline", q)
+	page, err := s.timelines.Get(ctx, q.page())
+	return &timelineReply{Statuses: page}, err
 }
+
+// loadStatus and loadTimeline ask the database for what is in no cache.
+func (s *service) loadStatus(ctx context.Context, key string) (Status, error) {
+	id, err := strconv.ParseInt(key, 10, 64)
+	if err != nil {
+		return Status{}, err
+	}
+	st, err := motan.Call[Status](ctx, s.db, "show", &showRequest{ID: id})
+	if isCode(err, codeNoSuchStatus) {
+		return Status{}, ssdcache.ErrNotFound
+	}
+	if err != nil {
+		return Status{}, err
+	}
+	return *st, nil
+}
+
+func (s *service) loadTimeline(ctx context.Context, key string) ([]Status, error) {
+	q, err := parsePage(key)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := motan.Call[timelineReply](ctx, s.db, "timeline", q)
+	if err != nil {
+		return nil, err
+	}
+	return reply.Statuses, nil
+}
+
 func (s *service) fetch(ctx context.Context, q *mediaRequest) (*Upload, error) { return nil, io.EOF }
 
 // page is the cache key of a timeline request.

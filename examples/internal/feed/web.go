@@ -97,9 +97,9 @@ func newWeb(t *tier, cfg Config) (*webv4.API, error) {
 	if w.tokens, err = LoadTokens(cfg.SecretFile()); err != nil {
 		return nil, err
 	}
-	dial := func(service string, reg motan.Registry) (*motan.Client, error) {
-		c, err := motan.NewClient(service, reg, &motan.ClientOptions{
-			Application: t.name, Watchman: t.watch, Retries: 3, Timeout: 10 * time.Second,
+	dial := func(service string, balance motan.Balance, addrs ...string) (*motan.Client, error) {
+		c, err := motan.NewClient(service, motan.Static(addrs...), &motan.ClientOptions{
+			Application: t.name, Watchman: t.watch, Balance: balance, Retries: 3, Timeout: 10 * time.Second,
 			// Every update carries an idempotency key, so repeating one is harmless.
 			Idempotent: []string{"update", "show", "timeline", "fetch"},
 		})
@@ -108,11 +108,11 @@ func newWeb(t *tier, cfg Config) (*webv4.API, error) {
 		}
 		return c, err
 	}
-	if w.feed, err = dial(feedService, motan.Static(cfg.Services...)); err != nil {
+	if w.feed, err = dial(feedService, motan.ConsistentHash, cfg.Services...); err != nil {
 		return nil, err
 	}
 	for _, addr := range cfg.Services {
-		c, err := dial(mediaService, motan.Static(addr))
+		c, err := dial(mediaService, motan.RoundRobin, addr)
 		if err != nil {
 			return nil, err
 		}
@@ -159,7 +159,8 @@ func (w *web) Authenticate(r *http.Request) (webv4.Principal, error) {
 }
 
 func (w *web) update(ctx context.Context, p *updateParams) (*statusReply, error) {
-	req := &updateRequest{UID: userID(ctx), Text: p.Status, Key: p.Key}
+	uid := userID(ctx)
+	req := &updateRequest{UID: uid, Text: p.Status, Key: p.Key}
 	if req.Key == "" {
 		req.Key = rand.Text()
 	}
@@ -170,7 +171,7 @@ func (w *web) update(ctx context.Context, p *updateParams) (*statusReply, error)
 		}
 		req.Media = &Upload{Name: p.Media.Name, Type: p.Media.ContentType, Data: data}
 	}
-	st, err := motan.Call[Status](ctx, w.feed, "update", req)
+	st, err := motan.Call[Status](byUser(ctx, uid), w.feed, "update", req)
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -188,7 +189,7 @@ func (w *web) show(ctx context.Context, p *showParams) (*statusReply, error) {
 }
 
 func (w *web) timeline(ctx context.Context, p *timelineParams) (*timelinePage, error) {
-	tl, err := motan.Call[timelineReply](ctx, w.feed, "timeline", &timelineRequest{UID: p.UID, MaxID: p.MaxID, Count: p.Count})
+	tl, err := motan.Call[timelineReply](byUser(ctx, p.UID), w.feed, "timeline", &timelineRequest{UID: p.UID, MaxID: p.MaxID, Count: p.Count})
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -245,6 +246,13 @@ func apiError(err error) error {
 		return &webv4.Error{Status: http.StatusNotFound, Code: codeNoSuchStatus, Message: "target status does not exist"}
 	}
 	return webv4.Wrap(webv4.CodeRemoteService, err)
+}
+
+// byUser sends a user's calls to one provider, for as long as that is up: ids
+// of one provider rise, so a user's posts of one second keep their order, and
+// each timeline is in one cache instead of two.
+func byUser(ctx context.Context, uid int64) context.Context {
+	return motan.WithHashKey(ctx, strconv.FormatInt(uid, 10))
 }
 
 func userID(ctx context.Context) int64 {
