@@ -28,6 +28,7 @@ type Config struct {
 	Services  []string // Motan2 addresses of the service tier; the index is the node number
 	Queue     string   // memcached-protocol address of the queue tier
 	Processor string   // Motan2 address of the processor, which owns the database
+	DB        string   // mysql://user:password@host:port/database; empty: Pebble in Data
 	Admin     string   // HTTP address of this process's traces, figures and switches; empty: none
 	Node      int      // which of Services this process is; used by the service role only
 
@@ -64,6 +65,11 @@ func (c Config) Validate() error {
 	addr("-web", c.Web)
 	addr("-queue", c.Queue)
 	addr("-processor", c.Processor)
+	if c.DB != "" {
+		if _, err := parseMySQL(c.DB); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if c.Admin != "" {
 		addr("-admin", c.Admin)
 	}

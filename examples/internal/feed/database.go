@@ -1,202 +1,44 @@
 package feed
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"sync"
-
-	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
+	"path/filepath"
 )
 
-// Database is the store of record: users' timelines in Pebble.
-//
-//	u uid id   → status        the timeline, ids ascending
-//	s id       → uid           where to find a status by its id
-//	k digest   → id            the first status made under a user's idempotency key
-//	a id       → id            an id that was answered to a retry → the status that exists
-//
-// All integers are 8 bytes, big-endian. It is safe for concurrent use.
-type Database struct {
-	db *pebble.DB
+// Database is the store of record. Implementations are safe for concurrent use.
+type Database interface {
+	// Add stores statuses in one durable transaction. Storing a status again, or a
+	// second one under the same user's idempotency key, changes no timeline: the
+	// queue may deliver a message twice and a client may send a post twice. It
+	// returns how many are new.
+	Add(ctx context.Context, statuses []Status) (added int, err error)
 
-	// mu makes looking for an idempotency key and writing it one step.
-	mu sync.Mutex
+	// Show returns the status with the given id, or the one it stands for.
+	Show(ctx context.Context, id int64) (s Status, ok bool, err error)
+
+	// Timeline returns up to count of a user's statuses, newest first, with ids
+	// up to maxID (0: no bound).
+	Timeline(ctx context.Context, uid, maxID int64, count int) ([]Status, error)
+
+	Close() error
 }
 
-// OpenDatabase opens or creates the database in dir.
-func OpenDatabase(dir string) (*Database, error) {
-	opts := &pebble.Options{
-		MemTableSize:                32 << 20,
-		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
-		FormatMajorVersion:          pebble.FormatNewest,
-		Logger:                      quietLogger{},
+// openDatabase opens the database that cfg names: Pebble in the data directory,
+// or a MySQL server.
+func openDatabase(cfg Config) (Database, error) {
+	if cfg.DB == "" {
+		return openPebble(filepath.Join(cfg.Data, "database"))
 	}
-	for i := range opts.Levels {
-		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-	}
-	db, err := pebble.Open(dir, opts)
-	if err != nil {
-		return nil, fmt.Errorf("feed: database %s: %w", dir, err)
-	}
-	return &Database{db: db}, nil
+	return openMySQL(cfg.DB)
 }
 
-// Close waits for writes under way and closes the database.
-func (d *Database) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.db.Close()
-}
-
-// Add stores statuses in one synced transaction. Storing a status again, or a
-// second one under the same user's idempotency key, changes no timeline: the
-// queue may deliver a message twice and a client may send a post twice.
-func (d *Database) Add(statuses []Status) (added int, err error) {
-	b := d.db.NewBatch()
-	defer b.Close()
-	var key, val []byte
-
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var fresh map[[16]byte]int64 // keys first seen in this very batch
-	for i := range statuses {
-		s := &statuses[i]
-		if s.Key != "" {
-			digest := keyDigest(s.UID, s.Key)
-			first, known := fresh[digest]
-			key = append(append(key[:0], 'k'), digest[:]...)
-			if !known {
-				if first, known, err = d.int64At(key); err != nil {
-					return 0, err
-				}
-			}
-			if known {
-				if first != s.ID {
-					val = binary.BigEndian.AppendUint64(val[:0], uint64(first))
-					if err := b.Set(numberKey(key[:0], 'a', s.ID), val, nil); err != nil {
-						return 0, err
-					}
-				}
-				continue
-			}
-			if fresh == nil {
-				fresh = make(map[[16]byte]int64, len(statuses))
-			}
-			fresh[digest] = s.ID
-			val = binary.BigEndian.AppendUint64(val[:0], uint64(s.ID))
-			if err := b.Set(key, val, nil); err != nil {
-				return 0, err
-			}
-		}
-		if val, err = s.AppendBinary(val[:0]); err != nil {
-			return 0, err
-		}
-		if err := b.Set(timelineKey(key[:0], s.UID, s.ID), val, nil); err != nil {
-			return 0, err
-		}
-		val = binary.BigEndian.AppendUint64(val[:0], uint64(s.UID))
-		if err := b.Set(numberKey(key[:0], 's', s.ID), val, nil); err != nil {
-			return 0, err
-		}
-		added++
-	}
-	if err := b.Commit(pebble.Sync); err != nil {
-		return 0, fmt.Errorf("feed: database: commit of %d statuses: %w", len(statuses), err)
-	}
-	return added, nil
-}
-
-// Show returns the status with the given id, or the one it stands for.
-func (d *Database) Show(id int64) (Status, bool, error) {
-	var key [17]byte
-	uid, ok, err := d.int64At(numberKey(key[:0], 's', id))
-	if err == nil && !ok {
-		var first int64
-		if first, ok, err = d.int64At(numberKey(key[:0], 'a', id)); ok {
-			id = first
-			uid, ok, err = d.int64At(numberKey(key[:0], 's', id))
-		}
-	}
-	if err != nil || !ok {
-		return Status{}, false, err
-	}
-	var s Status
-	v, closer, err := d.db.Get(timelineKey(key[:0], uid, id))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return Status{}, false, nil
-	}
-	if err != nil {
-		return Status{}, false, fmt.Errorf("feed: database: status %d: %w", id, err)
-	}
-	defer closer.Close()
-	return s, true, s.UnmarshalBinary(v)
-}
-
-// Timeline returns up to count of a user's statuses, newest first, with ids up
-// to maxID (0: no bound).
-func (d *Database) Timeline(uid, maxID int64, count int) ([]Status, error) {
-	var upper []byte
-	if maxID == 0 || maxID == 1<<63-1 {
-		upper = numberKey(nil, 'u', uid+1)
-	} else {
-		upper = timelineKey(nil, uid, maxID+1)
-	}
-	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: numberKey(nil, 'u', uid), UpperBound: upper})
-	if err != nil {
-		return nil, fmt.Errorf("feed: database: timeline of %d: %w", uid, err)
-	}
-	list := make([]Status, 0, min(count, 32))
-	for ok := it.Last(); ok && len(list) < count; ok = it.Prev() {
-		var s Status
-		if err := s.UnmarshalBinary(it.Value()); err != nil {
-			return nil, errors.Join(fmt.Errorf("feed: database: timeline of %d, key %x: %w", uid, it.Key(), err), it.Close())
-		}
-		list = append(list, s)
-	}
-	return list, it.Close()
-}
-
-func (d *Database) int64At(key []byte) (int64, bool, error) {
-	v, closer, err := d.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return 0, false, nil
-	}
-	if err != nil {
-		return 0, false, fmt.Errorf("feed: database: key %x: %w", key, err)
-	}
-	defer closer.Close()
-	if len(v) != 8 {
-		return 0, false, fmt.Errorf("feed: database: key %x holds %d bytes, want 8", key, len(v))
-	}
-	return int64(binary.BigEndian.Uint64(v)), true, nil
-}
-
-func numberKey(b []byte, table byte, n int64) []byte {
-	return binary.BigEndian.AppendUint64(append(b, table), uint64(n))
-}
-
-func timelineKey(b []byte, uid, id int64) []byte {
-	return binary.BigEndian.AppendUint64(numberKey(b, 'u', uid), uint64(id))
-}
-
+// keyDigest is what a user's idempotency key is known by.
 func keyDigest(uid int64, key string) (d [16]byte) {
 	buf := make([]byte, 0, 128)
 	buf = append(binary.BigEndian.AppendUint64(buf, uint64(uid)), key...)
 	sum := sha256.Sum256(buf)
 	copy(d[:], sum[:])
 	return d
-}
-
-// quietLogger keeps Pebble's progress out of the program's output; its fatal
-// errors still end the process, because a store that cannot write must not go on.
-type quietLogger struct{}
-
-func (quietLogger) Infof(string, ...any)  {}
-func (quietLogger) Errorf(string, ...any) {}
-func (quietLogger) Fatalf(format string, args ...any) {
-	panic(fmt.Sprintf("feed: database: "+format, args...))
 }

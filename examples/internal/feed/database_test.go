@@ -2,12 +2,20 @@ package feed
 
 import (
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 )
 
-func openTestDatabase(t testing.TB) *Database {
+// onEachDatabase runs f on an empty database of each kind.
+func onEachDatabase(t *testing.T, f func(t *testing.T, db Database)) {
+	t.Run("pebble", func(t *testing.T) { f(t, openTestPebble(t)) })
+	t.Run("mysql", func(t *testing.T) { f(t, openTestMySQL(t)) })
+}
+
+func openTestPebble(t testing.TB) Database {
 	t.Helper()
-	db, err := OpenDatabase(t.TempDir())
+	db, err := openPebble(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,22 +27,48 @@ func openTestDatabase(t testing.TB) *Database {
 	return db
 }
 
-func mustAdd(t *testing.T, db *Database, want int, statuses ...Status) {
+func openTestMySQL(t testing.TB) Database {
 	t.Helper()
-	if n, err := db.Add(statuses); n != want || err != nil {
+	address := os.Getenv("HEDDLE_TEST_MYSQL")
+	if address == "" {
+		t.Skip("HEDDLE_TEST_MYSQL is not set: start MariaDB or MySQL, create an empty database, and set it to mysql://user:password@host:port/database")
+	}
+	db, err := openMySQL(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, table := range []string{"statuses", "firsts", "aliases"} {
+		if _, err := db.db.Exec("DELETE FROM " + table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return db
+}
+
+func mustAdd(t *testing.T, db Database, want int, statuses ...Status) {
+	t.Helper()
+	if n, err := db.Add(t.Context(), statuses); n != want || err != nil {
 		t.Fatalf("Add = %d, %v, want %d", n, err, want)
 	}
 }
 
 func TestTimelineIsNewestFirstAndPaged(t *testing.T) {
-	db := openTestDatabase(t)
+	onEachDatabase(t, timelineIsNewestFirstAndPaged)
+}
+
+func timelineIsNewestFirstAndPaged(t *testing.T, db Database) {
 	for id := int64(1); id <= 25; id++ {
 		mustAdd(t, db, 1, Status{ID: id, UID: 7, Text: fmt.Sprint("post ", id)})
 	}
 	mustAdd(t, db, 1, Status{ID: 26, UID: 8, Text: "somebody else"})
 	want := int64(25)
 	for maxID := int64(0); ; {
-		list, err := db.Timeline(7, maxID, 10)
+		list, err := db.Timeline(t.Context(), 7, maxID, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,25 +88,41 @@ func TestTimelineIsNewestFirstAndPaged(t *testing.T) {
 	}
 }
 
-func TestAddTwiceChangesNothing(t *testing.T) {
-	db := openTestDatabase(t)
+func TestAddTwiceChangesNothing(t *testing.T) { onEachDatabase(t, addTwiceChangesNothing) }
+
+func addTwiceChangesNothing(t *testing.T, db Database) {
 	s := Status{ID: 5, UID: 7, Text: "once", Key: "k"}
 	mustAdd(t, db, 1, s)
 	mustAdd(t, db, 0, s)                                                                  // delivered again
 	mustAdd(t, db, 0, Status{ID: 6, UID: 7, Text: "once", Key: "k"})                      // posted again
 	mustAdd(t, db, 1, Status{ID: 8, UID: 9, Text: "another user's", Key: "k"})            // same key, other user
 	mustAdd(t, db, 1, Status{ID: 10, UID: 7, Key: "l"}, Status{ID: 11, UID: 7, Key: "l"}) // both in one batch
-	list, err := db.Timeline(7, 0, 10)
+	list, err := db.Timeline(t.Context(), 7, 0, 10)
 	if err != nil || len(list) != 2 || list[0].ID != 10 || list[1].ID != 5 {
 		t.Fatalf("timeline = %+v, %v, want ids 10 and 5", list, err)
 	}
 	for id, want := range map[int64]int64{5: 5, 6: 5, 10: 10, 11: 10} {
-		if got, ok, err := db.Show(id); !ok || err != nil || got.ID != want {
+		if got, ok, err := db.Show(t.Context(), id); !ok || err != nil || got.ID != want {
 			t.Errorf("Show(%d) = %+v, %v, %v, want status %d", id, got, ok, err, want)
 		}
 	}
-	if _, ok, err := db.Show(12); ok || err != nil {
+	if _, ok, err := db.Show(t.Context(), 12); ok || err != nil {
 		t.Errorf("Show of an unknown id = %v, %v", ok, err)
+	}
+}
+
+func TestMySQLAddresses(t *testing.T) {
+	if _, err := parseMySQL("mysql://feed:secret@127.0.0.1:3306/feed"); err != nil {
+		t.Error(err)
+	}
+	for _, address := range []string{
+		"mysql://127.0.0.1:3306/feed", "mysql://feed:secret@127.0.0.1/feed", "mysql://feed:secret@127.0.0.1:3306",
+		"postgres://feed:secret@127.0.0.1:5432/feed", "feed:secret@tcp(127.0.0.1:3306)/feed", "mysql://feed:secret@:bad/feed",
+	} {
+		_, err := parseMySQL(address)
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want an error without the password", address, err)
+		}
 	}
 }
 
@@ -97,7 +147,7 @@ func FuzzStatus(f *testing.F) {
 }
 
 func BenchmarkDatabaseAdd(b *testing.B) {
-	db := openTestDatabase(b)
+	db := openTestPebble(b)
 	batch := make([]Status, batchSize)
 	var id int64
 	b.ReportAllocs()
@@ -107,7 +157,7 @@ func BenchmarkDatabaseAdd(b *testing.B) {
 			batch[i] = Status{ID: id, UID: id % 4096, CreatedAt: 1, Key: fmt.Sprint("newyear-", id),
 				Text: "祝所有的努力都不会白费 新的一年平安喜乐 加油 we will be fine this year is ours"}
 		}
-		if _, err := db.Add(batch); err != nil {
+		if _, err := db.Add(b.Context(), batch); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,12 +22,13 @@ type running struct {
 	t     *testing.T
 	cfg   feed.Config
 	feed  *feed.Feed
+	uid   int64
 	token string
 }
 
 func start(t *testing.T) *running {
 	t.Helper()
-	r := &running{t: t, cfg: feed.Config{Data: t.TempDir()}}
+	r := &running{t: t, uid: 1 + rand.Int64N(1<<40), cfg: feed.Config{Data: t.TempDir()}}
 	var addrs []string
 	for range 6 {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -41,7 +44,7 @@ func start(t *testing.T) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.token = tokens.Issue(1000, time.Now().Add(time.Hour))
+	r.token = tokens.Issue(r.uid, time.Now().Add(time.Hour))
 	return r
 }
 
@@ -134,13 +137,25 @@ func eventually(t *testing.T, what string, cond func() bool) {
 }
 
 func TestPostsReachTheTimelineAndSurviveARestart(t *testing.T) {
-	r := start(t)
+	t.Run("pebble", func(t *testing.T) { reachAndSurvive(t, start(t)) })
+	t.Run("mysql", func(t *testing.T) {
+		address := os.Getenv("HEDDLE_TEST_MYSQL")
+		if address == "" {
+			t.Skip("HEDDLE_TEST_MYSQL is not set: start MariaDB or MySQL, create an empty database, and set it to mysql://user:password@host:port/database")
+		}
+		r := start(t)
+		r.cfg.DB = address
+		reachAndSurvive(t, r)
+	})
+}
+
+func reachAndSurvive(t *testing.T, r *running) {
 	r.start()
 	var ids []int64
 	for i := range 5 {
 		var s status
 		text := fmt.Sprintf("post %d & <more> 新年", i)
-		if code, body := r.post("", url.Values{"access_token": {r.token}, "status": {text}}, &s); code != http.StatusOK || s.Text != text || s.User.ID != 1000 {
+		if code, body := r.post("", url.Values{"access_token": {r.token}, "status": {text}}, &s); code != http.StatusOK || s.Text != text || s.User.ID != r.uid {
 			t.Fatalf("update: %d %s", code, body)
 		}
 		ids = append(ids, s.ID)
@@ -148,7 +163,7 @@ func TestPostsReachTheTimelineAndSurviveARestart(t *testing.T) {
 	check := func() {
 		var all timeline
 		eventually(t, "five statuses in the timeline", func() bool {
-			code, body := r.get("/2/statuses/user_timeline.json?uid=1000", &all)
+			code, body := r.get(fmt.Sprintf("/2/statuses/user_timeline.json?uid=%d", r.uid), &all)
 			if code != http.StatusOK {
 				t.Fatalf("timeline: %d %s", code, body)
 			}
@@ -160,7 +175,7 @@ func TestPostsReachTheTimelineAndSurviveARestart(t *testing.T) {
 			}
 		}
 		var page timeline
-		r.get(fmt.Sprintf("/2/statuses/user_timeline.json?uid=1000&count=2&max_id=%d", ids[3]), &page)
+		r.get(fmt.Sprintf("/2/statuses/user_timeline.json?uid=%d&count=2&max_id=%d", r.uid, ids[3]), &page)
 		if len(page.Statuses) != 2 || page.Statuses[0].ID != ids[3] || page.NextCursor != ids[2]-1 {
 			t.Errorf("page from %d: %+v", ids[3], page)
 		}
@@ -188,7 +203,7 @@ func TestARepeatedPostAppearsOnce(t *testing.T) {
 		r.get(fmt.Sprintf("/2/statuses/show.json?id=%d", second.ID), &s)
 		return s.ID == first.ID
 	})
-	if r.get("/2/statuses/user_timeline.json?uid=1000", &tl); len(tl.Statuses) != 1 {
+	if r.get(fmt.Sprintf("/2/statuses/user_timeline.json?uid=%d", r.uid), &tl); len(tl.Statuses) != 1 {
 		t.Errorf("the timeline shows %d statuses, want 1", len(tl.Statuses))
 	}
 }

@@ -31,6 +31,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	fs.IntVar(&cfg.Node, "node", 0, "which of the -service addresses this process is, from 0")
 	fs.StringVar(&cfg.Queue, "queue", "127.0.0.1:22201", "`address` of the queue tier (memcached protocol)")
 	fs.StringVar(&cfg.Processor, "processor", "127.0.0.1:8201", "`address` of the processor's store service (Motan2)")
+	fs.StringVar(&cfg.DB, "db", "", "`address` of the database, mysql://user:password@host:port/database; default Pebble in the data directory")
 	fs.StringVar(&cfg.Admin, "admin", "", "loopback `address` for traces, figures and switches; default none, with -role all 127.0.0.1:8081")
 	fs.DurationVar(&cfg.Lease, "lease", 0, "how long the processor may hold a batch (default 5s)")
 	gc := fs.Int("gogc", 400, "garbage collection `percent`; higher trades memory for processor time")

@@ -3,7 +3,6 @@ package feed
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
 	"github.com/heddle-go/heddle/mcq"
 	"github.com/heddle-go/heddle/motan"
@@ -22,7 +21,7 @@ func startProcessor(cfg Config) (*tier, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := OpenDatabase(filepath.Join(cfg.Data, "database"))
+	db, err := openDatabase(cfg)
 	if err != nil {
 		return nil, t.abort(err)
 	}
@@ -42,8 +41,9 @@ func startProcessor(cfg Config) (*tier, error) {
 		return nil, t.abort(err)
 	}
 	t.onStop("queue client", func(context.Context) error { return queue.Close() })
+	add := func(ctx context.Context, batch []mcq.Message) error { return addBatch(ctx, db, batch) }
 	consume := func(ctx context.Context) error {
-		return mcq.Consume(ctx, queue.Queue(queueName), db.addBatch, &mcq.ConsumeOptions{
+		return mcq.Consume(ctx, queue.Queue(queueName), add, &mcq.ConsumeOptions{
 			Batch: batchSize, Lease: cfg.Lease, Concurrency: 2, Watchman: t.watch,
 		})
 	}
@@ -52,20 +52,20 @@ func startProcessor(cfg Config) (*tier, error) {
 }
 
 // addBatch is the queue processor itself: one batch, one transaction.
-func (d *Database) addBatch(_ context.Context, batch []mcq.Message) error {
+func addBatch(ctx context.Context, db Database, batch []mcq.Message) error {
 	statuses := make([]Status, len(batch))
 	for i := range batch {
 		if err := statuses[i].UnmarshalBinary(batch[i].Body); err != nil {
 			return fmt.Errorf("message %d: %w", batch[i].ID, err)
 		}
 	}
-	_, err := d.Add(statuses)
+	_, err := db.Add(ctx, statuses)
 	return err
 }
 
-func handleStore(srv *motan.Server, db *Database) {
-	motan.Handle(srv, storeService, "show", func(_ context.Context, q *showRequest) (*Status, error) {
-		s, ok, err := db.Show(q.ID)
+func handleStore(srv *motan.Server, db Database) {
+	motan.Handle(srv, storeService, "show", func(ctx context.Context, q *showRequest) (*Status, error) {
+		s, ok, err := db.Show(ctx, q.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -74,8 +74,8 @@ func handleStore(srv *motan.Server, db *Database) {
 		}
 		return &s, nil
 	})
-	motan.Handle(srv, storeService, "timeline", func(_ context.Context, q *timelineRequest) (*timelineReply, error) {
-		list, err := db.Timeline(q.UID, q.MaxID, q.Count)
+	motan.Handle(srv, storeService, "timeline", func(ctx context.Context, q *timelineRequest) (*timelineReply, error) {
+		list, err := db.Timeline(ctx, q.UID, q.MaxID, q.Count)
 		return &timelineReply{Statuses: list}, err
 	})
 }
