@@ -42,9 +42,11 @@ type Broker struct {
 	lastID uint32
 	closed bool
 
-	work      chan *op
+	inbox     *inbox
 	committed chan struct{} // closed when the committer has ended
 	stop      chan struct{} // closed by Close: sweeper and syncer end
+	ended     chan struct{} // closed when Close is done
+	closeErr  error
 	wg        sync.WaitGroup
 	failed    atomic.Pointer[error] // why nothing can be acknowledged any more
 
@@ -62,8 +64,8 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{
-		opt: o, queues: make(map[string]*Queue), work: make(chan *op, 4096),
-		committed: make(chan struct{}), stop: make(chan struct{}),
+		opt: o, queues: make(map[string]*Queue), inbox: newInbox(),
+		committed: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 	popts := &pebble.Options{
 		FS: o.fs,
@@ -75,7 +77,11 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      storeLogger{b, o.Logger},
 	}
-	if b.db, err = pebble.Open(dir, popts); err != nil {
+	err = guard(func() (err error) {
+		b.db, err = pebble.Open(dir, popts)
+		return err
+	})
+	if err != nil {
 		if isLocked(err) {
 			err = fmt.Errorf("%w: %w", ErrLocked, err)
 		}
@@ -125,6 +131,7 @@ func (b *Broker) load() error {
 			return fmt.Errorf("queue %q: id of %d bytes", name, len(v))
 		}
 		q := newQueue(b, name, binary.BigEndian.Uint32(v))
+		q.named = true
 		if err := q.load(); err != nil {
 			return fmt.Errorf("queue %q: %w", name, err)
 		}
@@ -142,29 +149,35 @@ func (b *Broker) Queue(name string) (*Queue, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
+	q, made, err := b.queue(name)
+	if err != nil || !made {
+		return q, err
+	}
+	// Whoever finds it meanwhile may be faster: the first op that the committer
+	// sees for a queue takes the name along.
+	return q, b.commit(takeOp(q))
+}
+
+// queue returns the queue of that name, in memory only if it has to be made.
+func (b *Broker) queue(name string) (q *Queue, made bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
 	if q := b.queues[name]; q != nil {
-		return q, nil
+		return q, false, nil
 	}
 	if len(b.queues) >= b.opt.MaxQueues {
-		return nil, fmt.Errorf("%w: limit %d", ErrTooMany, b.opt.MaxQueues)
+		return nil, false, fmt.Errorf("%w: limit %d", ErrTooMany, b.opt.MaxQueues)
 	}
 	if err := b.err(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	// The name goes to disk with the next write to the queue: both are in the
-	// same log, in this order.
 	b.lastID++
-	q := newQueue(b, name, b.lastID)
-	if err := b.db.Set(nameKey(name), binary.BigEndian.AppendUint32(nil, q.id), pebble.NoSync); err != nil {
-		return nil, b.fail(err)
-	}
+	q = newQueue(b, name, b.lastID)
 	b.queues[name] = q
-	return q, nil
+	return q, true, nil
 }
 
 // lookup returns a queue that is there already, or nil.
@@ -221,12 +234,13 @@ func CheckName(name string) error {
 
 // Close ends the broker: writes under way are finished, waiting readers get
 // ErrClosed. Queues that were handed out stay usable only to return ErrClosed.
+// Closing twice does nothing; every call waits until all is closed.
 func (b *Broker) Close() error {
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
-		<-b.committed
-		return nil
+		<-b.ended
+		return b.closeErr
 	}
 	b.closed = true
 	queues := make([]*Queue, 0, len(b.queues))
@@ -239,9 +253,32 @@ func (b *Broker) Close() error {
 		q.markClosed()
 	}
 	b.wg.Wait()
-	b.work <- nil // the last one: everything before it is committed
+	b.inbox.close()
 	<-b.committed
-	return b.db.Close()
+	b.closeErr = b.closeStore()
+	close(b.ended)
+	return b.closeErr
+}
+
+// closeStore closes Pebble. After a failed write Pebble may hold its own locks
+// for ever; then it is abandoned, and the directory stays locked until the
+// process ends.
+func (b *Broker) closeStore() error {
+	cause := b.err()
+	if cause == nil {
+		return b.db.Close()
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		guard(b.db.Close) // it fails for the reason that is known
+	}()
+	select {
+	case <-done:
+		return cause
+	case <-time.After(2 * time.Second):
+		return fmt.Errorf("%w; the store could not be closed", cause)
+	}
 }
 
 // err is why nothing can be written any more, nil while it can.
@@ -290,7 +327,7 @@ func (b *Broker) syncNow() {
 		case <-tick.C:
 			if n := b.groups.Load(); n != synced && b.err() == nil {
 				synced = n
-				if err := b.db.LogData(nil, pebble.Sync); err != nil {
+				if err := guard(func() error { return b.db.LogData(nil, pebble.Sync) }); err != nil {
 					b.fail(err)
 				}
 			}
@@ -350,8 +387,10 @@ func recordKey(id uint32, seq uint64) []byte {
 }
 
 // storeLogger passes on what is wrong and leaves out progress. Pebble calls
-// Fatalf when its log cannot be written: what was promised cannot be kept, so
-// the process must not go on as if nothing had happened.
+// Fatalf, which must not return, when it cannot write its log or its list of
+// tables. Where that happens on a goroutine of ours, guard turns it into the
+// error that poisons the broker; on one of Pebble's own it ends the process,
+// which must not go on as if what was promised could be kept.
 type storeLogger struct {
 	b   *Broker
 	log *slog.Logger
@@ -364,7 +403,7 @@ func (l storeLogger) Errorf(format string, args ...any) {
 }
 
 func (l storeLogger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf(format, args...)
+	err := fmt.Errorf("mcq: "+format, args...)
 	l.b.fail(err)
-	panic("mcq: " + err.Error())
+	panic(err)
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,10 +57,12 @@ type Client struct {
 
 	mu      sync.Mutex
 	shared  *clientConn
+	dialing chan struct{} // closed when the dial of shared under way has ended; nil if none is
 	failed  time.Time     // when dialling last failed
 	backoff time.Duration // how long not to dial after that
 	dialErr error
-	idle    []*clientConn // for Lease
+	idle    []*clientConn            // for Lease
+	open    map[*clientConn]struct{} // all of them
 	closed  bool
 }
 
@@ -72,7 +76,7 @@ func Dial(addr string, opts *ClientOptions) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{addr: addr, opt: o}, nil
+	return &Client{addr: addr, opt: o, open: make(map[*clientConn]struct{})}, nil
 }
 
 // Queue returns the named queue on the server.
@@ -83,18 +87,11 @@ func (c *Client) Queue(name string) *RemoteQueue {
 // Close closes the connections; what is under way fails with ErrClosed.
 func (c *Client) Close() error {
 	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return nil
-	}
 	c.closed = true
-	conns := c.idle
-	if c.shared != nil {
-		conns = append(conns, c.shared)
-	}
+	open := slices.Collect(maps.Keys(c.open))
 	c.idle, c.shared = nil, nil
 	c.mu.Unlock()
-	for _, k := range conns {
+	for _, k := range open {
 		k.close(ErrClosed)
 	}
 	return nil
@@ -106,29 +103,61 @@ const (
 	maxIdle      = 16
 )
 
-// conn returns the shared connection, dialling if there is none. Shortly after
-// a failed dial it fails at once, so that a crowd of callers does not dial in turn.
+// conn returns the shared connection, dialling if there is none; who comes
+// while somebody dials waits for that. Shortly after a failed dial it fails at
+// once, so that a crowd of callers does not dial in turn.
 func (c *Client) conn(ctx context.Context) (*clientConn, error) {
+	for {
+		c.mu.Lock()
+		switch {
+		case c.closed:
+			c.mu.Unlock()
+			return nil, ErrClosed
+		case c.shared != nil && c.shared.failure() == nil:
+			defer c.mu.Unlock()
+			return c.shared, nil
+		case c.backoff > 0 && time.Since(c.failed) < c.backoff:
+			defer c.mu.Unlock()
+			return nil, fmt.Errorf("%w: %s: %w", ErrConnection, c.addr, c.dialErr)
+		}
+		wait := c.dialing
+		if wait == nil {
+			c.dialing = make(chan struct{})
+			c.mu.Unlock()
+			return c.dialShared(ctx)
+		}
+		c.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %s: %w", ErrConnection, c.addr, ctx.Err())
+		}
+	}
+}
+
+func (c *Client) dialShared(ctx context.Context) (*clientConn, error) {
+	k, err := c.dial(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		return nil, ErrClosed
-	}
-	if c.shared != nil && c.shared.failure() == nil {
-		return c.shared, nil
-	}
-	if c.backoff > 0 && time.Since(c.failed) < c.backoff {
-		return nil, fmt.Errorf("%w: %s: %w", ErrConnection, c.addr, c.dialErr)
-	}
-	k, err := c.dial(ctx)
+	close(c.dialing)
+	c.dialing = nil
 	if err != nil {
-		c.failed, c.dialErr = time.Now(), err
-		c.backoff = min(max(2*c.backoff, backoffFirst), backoffMost)
-		c.backoff = c.backoff/2 + rand.N(c.backoff/2)
-		return nil, fmt.Errorf("%w: %s: %w", ErrConnection, c.addr, err)
+		if ctx.Err() == nil { // otherwise it says nothing about the server
+			c.failed, c.dialErr = time.Now(), err
+			c.backoff = min(max(2*c.backoff, backoffFirst), backoffMost)
+			c.backoff = c.backoff/2 + rand.N(c.backoff/2)
+		}
+		return nil, c.dialError(err)
 	}
 	c.backoff, c.shared = 0, k
 	return k, nil
+}
+
+func (c *Client) dialError(err error) error {
+	if err == ErrClosed {
+		return err
+	}
+	return fmt.Errorf("%w: %s: %w", ErrConnection, c.addr, err)
 }
 
 func (c *Client) dial(ctx context.Context) (*clientConn, error) {
@@ -137,7 +166,21 @@ func (c *Client) dial(ctx context.Context) (*clientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClientConn(conn, c.opt.MaxMessage), nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		conn.Close()
+		return nil, ErrClosed
+	}
+	k := newClientConn(conn, c.opt.MaxMessage, c.forget)
+	c.open[k] = struct{}{}
+	return k, nil
+}
+
+func (c *Client) forget(k *clientConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.open, k)
 }
 
 // take returns a connection for one caller alone.
@@ -158,7 +201,7 @@ func (c *Client) take(ctx context.Context) (*clientConn, error) {
 	c.mu.Unlock()
 	k, err := c.dial(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrConnection, c.addr, err)
+		return nil, c.dialError(err)
 	}
 	return k, nil
 }

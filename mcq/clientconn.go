@@ -3,6 +3,7 @@ package mcq
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,27 +28,32 @@ type clientConn struct {
 	waiting []*exchange // in the order of their commands
 	first   int
 	err     error
-	gone    chan struct{}
+
+	gone  chan struct{}     // closed when the reader has ended
+	ended func(*clientConn) // told that
 }
 
 // exchange is a run of commands and what came back.
 type exchange struct {
 	replies int                          // lines or lists still to come
+	values  int                          // VALUEs that may still come
 	line    func(line []byte) error      // told each reply that is one line
 	value   func(key, head, body []byte) // told each VALUE, if the reply is a list
 	done    chan struct{}                // capacity 1
 	err     error
 }
 
-func newClientConn(conn net.Conn, maxBody int) *clientConn {
-	c := &clientConn{conn: conn, max: maxBody, gone: make(chan struct{})}
+func newClientConn(conn net.Conn, maxBody int, ended func(*clientConn)) *clientConn {
+	c := &clientConn{conn: conn, max: maxBody, gone: make(chan struct{}), ended: ended}
 	c.in = bufio.NewReaderSize(conn, readBuffer)
 	c.out = flush.NewWriter(conn, writeLimit, writeTimeout, c.fail)
 	go c.read()
 	return c
 }
 
-// do sends the commands that add appends and waits for x's replies.
+// do sends the commands that add appends and waits for x's replies. When they
+// are not there after timeout the connection is given up; ctx ends only this
+// exchange.
 func (c *clientConn) do(ctx context.Context, timeout time.Duration, x *exchange, add func([]byte) []byte) error {
 	x.done = make(chan struct{}, 1)
 	var refused error
@@ -62,8 +68,11 @@ func (c *clientConn) do(ctx context.Context, timeout time.Duration, x *exchange,
 		c.waiting = append(c.waiting, x)
 		return add(b)
 	})
-	if err = errors.Join(err, refused); err != nil {
-		return fmt.Errorf("%w: %w", ErrConnection, err)
+	if refused != nil {
+		return lost(refused)
+	}
+	if err != nil {
+		return lost(cmp.Or(c.failure(), err))
 	}
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
@@ -77,6 +86,14 @@ func (c *clientConn) do(ctx context.Context, timeout time.Duration, x *exchange,
 		c.fail(err)
 	case <-ctx.Done():
 		err = ctx.Err()
+	}
+	return lost(err)
+}
+
+// lost words why an exchange got no answer.
+func lost(err error) error {
+	if err == ErrClosed {
+		return err
 	}
 	return fmt.Errorf("%w: %w", ErrConnection, err)
 }
@@ -100,7 +117,7 @@ func (c *clientConn) fail(err error) {
 	c.mu.Unlock()
 	c.conn.Close()
 	for _, x := range waiting {
-		x.err = fmt.Errorf("%w: %w", ErrConnection, err)
+		x.err = lost(err)
 		x.done <- struct{}{}
 	}
 }
@@ -142,6 +159,7 @@ func (c *clientConn) finish(x *exchange) {
 
 func (c *clientConn) read() {
 	defer close(c.gone)
+	defer c.ended(c)
 	for {
 		if err := c.readReply(); err != nil {
 			if err == io.EOF {
@@ -202,6 +220,9 @@ func (c *clientConn) readReply() error {
 	}
 	if body[n] != '\r' || body[n+1] != '\n' {
 		return fmt.Errorf("VALUE without its line end")
+	}
+	if x.values--; x.values < 0 {
+		return errors.New("more VALUEs than asked for")
 	}
 	x.value(key, rest, body[:n:n])
 	return nil

@@ -2,6 +2,7 @@ package mcq
 
 import (
 	"encoding/binary"
+	"runtime"
 	"sync"
 	"time"
 
@@ -55,16 +56,7 @@ func (b *Broker) commit(o *op) error {
 }
 
 // submit hands o to the committer; o.finish will be called unless it fails.
-func (b *Broker) submit(o *op) error {
-	// The read lock keeps Close from sending its mark before o.
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	if b.closed {
-		return ErrClosed
-	}
-	b.work <- o
-	return nil
-}
+func (b *Broker) submit(o *op) error { return b.inbox.put(o) }
 
 const (
 	groupOps   = 4096
@@ -81,33 +73,25 @@ const (
 func (b *Broker) commitLoop() {
 	defer close(b.committed)
 	var (
-		group   []*op
+		spare   []*op
 		touched []*Queue
-		closing bool
 	)
-	for !closing {
-		group, touched = group[:0], touched[:0]
-		first := <-b.work
-		closing = first == nil
-		if !closing {
-			group = append(group, first)
-			size := first.size()
-		gather:
-			for len(group) < groupOps && size < groupBytes {
-				select {
-				case o := <-b.work:
-					if o == nil {
-						closing = true
-						break gather
-					}
-					group = append(group, o)
-					size += o.size()
-				default:
-					break gather
-				}
-			}
-			touched = b.commitGroup(group, touched)
+	for {
+		ops := b.inbox.take(spare[:0])
+		if len(ops) == 0 {
+			return
 		}
+		for rest := ops; len(rest) > 0; {
+			n, size := 0, 0
+			for n < len(rest) && n < groupOps && size < groupBytes {
+				size += rest[n].size()
+				n++
+			}
+			touched = b.commitGroup(rest[:n], touched[:0])
+			rest = rest[n:]
+		}
+		clear(ops) // they are pooled
+		spare = ops
 	}
 }
 
@@ -168,6 +152,12 @@ func (b *Broker) writeGroup(group []*op, touched []*Queue) ([]*Queue, error) {
 			o.err = ErrDropped
 			continue
 		}
+		if !q.named {
+			q.named = true
+			if err := batch.Set(nameKey(q.name), binary.BigEndian.AppendUint32(nil, q.id), nil); err != nil {
+				return touched, err
+			}
+		}
 		if o.drop {
 			if err := q.writeDrop(batch); err != nil {
 				return touched, err
@@ -202,7 +192,25 @@ func (b *Broker) writeGroup(group []*op, touched []*Queue) ([]*Queue, error) {
 	if b.opt.Sync == Always {
 		sync = pebble.Sync
 	}
-	return touched, batch.Commit(sync)
+	return touched, guard(func() error { return batch.Commit(sync) })
+}
+
+// guard calls write, which writes to the store. Pebble reports that its log
+// cannot be written by panics and by Logger.Fatalf, which must not return; here
+// they become the error that poisons the broker.
+func guard(write func() error) (err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case runtime.Error:
+			panic(p)
+		case error:
+			err = p
+		default:
+			panic(p)
+		}
+	}()
+	return write()
 }
 
 // writeProgress puts the queue's new progress into the batch and, now and then,
@@ -227,7 +235,7 @@ func (q *Queue) writeProgress(batch *pebble.Batch) error {
 // writeDrop puts the removal of the whole queue into the batch.
 func (q *Queue) writeDrop(batch *pebble.Batch) error {
 	q.gone = true
-	// The name may belong to a new queue by now.
+	// The name may belong to a new queue by now, which may have been written.
 	if cur := q.b.lookup(q.name); cur == nil {
 		if err := batch.Delete(nameKey(q.name), nil); err != nil {
 			return err

@@ -75,8 +75,12 @@ const pollWait = 500 * time.Millisecond
 // Consume is the queue processor: it calls fn with batches from src until ctx
 // is done, then finishes the batches under way and returns nil. A batch for
 // which fn returns nil is acknowledged; otherwise it is given back after a
-// pause that grows with each failure in a row, from 100 ms to 5 s, and comes
-// again. So fn sees every message at least once, and may see one twice.
+// pause that grows with each failure in a row, from 100 ms to 5 s, and its
+// messages come again one at a time, so that a bad one fails alone. So fn sees
+// every message at least once, and may see one twice. A panic in fn is a failure.
+//
+// Consume returns ErrClosed, ErrDropped or ErrName as src does; other errors of
+// src are taken to be passing.
 //
 // fn gets a context that is not cancelled by ctx but ends when the lease does.
 // A message that was put under a sampled trace gets a consumer span that
@@ -115,8 +119,13 @@ type consumer struct {
 func (c *consumer) run(ctx context.Context) {
 	pause := backoff{first: 20 * time.Millisecond, most: time.Second}
 	trouble := backoff{first: 100 * time.Millisecond, most: 5 * time.Second}
+	alone := 0 // messages that come one at a time
 	for ctx.Err() == nil {
-		batch, err := c.src.Lease(context.WithoutCancel(ctx), c.opt.Batch, LeaseOptions{Duration: c.opt.Lease, Wait: pollWait})
+		limit := c.opt.Batch
+		if alone > 0 {
+			limit, alone = 1, alone-1
+		}
+		batch, err := c.src.Lease(context.WithoutCancel(ctx), limit, LeaseOptions{Duration: c.opt.Lease, Wait: pollWait})
 		switch {
 		case errors.Is(err, ErrClosed), errors.Is(err, ErrDropped), errors.Is(err, ErrName):
 			c.once.Do(func() { c.fatal = err })
@@ -135,6 +144,9 @@ func (c *consumer) run(ctx context.Context) {
 		}
 		if err := c.process(ctx, batch); err != nil {
 			c.opt.Logger.Error("mcq: batch failed, it will come again", "queue", c.src.Name(), "messages", len(batch), "first", ids[0], "error", err)
+			if len(batch) > 1 {
+				alone = len(batch)
+			}
 			trouble.wait(ctx)
 			c.src.Nack(context.WithoutCancel(ctx), ids...) // or the lease runs out
 			continue

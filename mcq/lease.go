@@ -1,10 +1,9 @@
 package mcq
 
 import (
-	"cmp"
-	"container/heap"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -34,11 +33,28 @@ func (o LeaseOptions) filled() (LeaseOptions, error) {
 	return o, nil
 }
 
+// leaseBytes bounds the bodies that one Lease hands out; at least one message
+// is handed out whatever its size.
+const leaseBytes = 16 << 20
+
+// lease is a message that is, or was, handed out.
+type lease struct {
+	until    int64 // Unix nanoseconds
+	attempts int
+}
+
+// expiry is a run of leases that may end together.
+type expiry struct {
+	until int64
+	ids   interval
+}
+
 // Lease hands out up to limit messages from the head of the queue, in order; it
-// returns as soon as there is at least one. They stay in the queue until they
-// are acknowledged; whoever waits longest is served first. When nothing comes
-// in o.Wait, the list is empty and the error nil; if ctx ends, its error is
-// returned. The bodies must not be changed.
+// returns as soon as there is at least one, and stops at 16 MiB of bodies. They
+// stay in the queue until they are acknowledged. Of those that wait, whoever
+// waits longest is served first. When nothing comes in o.Wait, the list is
+// empty and the error nil; if ctx ends, its error is returned. The bodies must
+// not be changed.
 func (q *Queue) Lease(ctx context.Context, limit int, o LeaseOptions) ([]Message, error) {
 	o, err := o.filled()
 	if err != nil {
@@ -47,85 +63,140 @@ func (q *Queue) Lease(ctx context.Context, limit int, o LeaseOptions) ([]Message
 	if limit < 1 {
 		return nil, fmt.Errorf("mcq: lease from %s: limit %d, want at least 1", q.name, limit)
 	}
+	return q.receive(ctx, limit, o.Duration, o.Wait)
+}
+
+// receive hands messages out, waiting for the first one. A hold of 0 hands them
+// out for good: there is no lease, and the caller must have them acknowledged.
+func (q *Queue) receive(ctx context.Context, limit int, hold, wait time.Duration) ([]Message, error) {
 	var timeout <-chan time.Time
 	for waited := false; ; waited = true {
-		msgs, wait, err := q.handOut(limit, o.Duration, o.Wait > 0, waited)
-		if err != nil || len(msgs) > 0 || wait == nil {
+		msgs, turn, err := q.handOut(limit, hold, wait > 0, waited)
+		if err != nil || len(msgs) > 0 || turn == nil {
 			return msgs, err
 		}
 		if timeout == nil {
-			timer := time.NewTimer(o.Wait)
+			timer := time.NewTimer(wait)
 			defer timer.Stop()
 			timeout = timer.C
 		}
 		select {
-		case <-wait:
+		case <-turn:
 		case <-timeout:
-			q.stopWaiting(wait)
+			q.stopWaiting(turn)
 			return nil, nil
 		case <-ctx.Done():
-			q.stopWaiting(wait)
+			q.stopWaiting(turn)
 			return nil, ctx.Err()
 		}
 	}
 }
 
-// handOut leases what there is. With nothing there and mayWait set it returns a
-// channel that is closed when it is the caller's turn to look again.
-func (q *Queue) handOut(limit int, d time.Duration, mayWait, first bool) (msgs []Message, wait chan struct{}, err error) {
+// handOut hands out what there is. With nothing there and mayWait set it
+// returns a channel that is closed when it is the caller's turn to look again;
+// waited says that this was such a turn.
+func (q *Queue) handOut(limit int, hold time.Duration, mayWait, waited bool) (msgs []Message, turn chan struct{}, err error) {
+	if waited {
+		defer q.passTurn()
+	}
 	for {
 		q.mu.Lock()
 		if q.closed != nil {
 			defer q.mu.Unlock()
 			return nil, nil, q.closed
 		}
-		if len(q.again) > 0 {
-			return q.handOutAgainLocked(limit, d)
-		}
-		if q.head == q.tail {
+		q.skipAcknowledgedLocked()
+		behind := mayWait && !waited && (len(q.waiters) > 0 || q.turns > 0)
+		if behind || q.again.len() == 0 && q.head == q.tail {
 			defer q.mu.Unlock()
 			if !mayWait {
 				return nil, nil, nil
 			}
-			w := make(chan struct{})
-			if first { // it had been at the front already
-				q.waiters = slices.Insert(q.waiters, 0, w)
+			turn = make(chan struct{})
+			if waited { // it had been at the front already
+				q.waiters = slices.Insert(q.waiters, 0, turn)
 			} else {
-				q.waiters = append(q.waiters, w)
+				q.waiters = append(q.waiters, turn)
 			}
-			return nil, w, nil
+			q.wakeLocked()
+			return nil, turn, nil
 		}
-		until := time.Now().Add(d)
-		var ids []uint64
-		for len(msgs) < limit && q.head < q.tail {
-			m := q.recent.at(q.head)
-			if m == nil {
-				m = q.ahead.at(q.head)
-			}
-			if m == nil {
-				break
-			}
-			msgs = append(msgs, *m)
-			ids = append(ids, q.head)
-			q.head++
-		}
-		if len(msgs) > 0 {
-			for i := range msgs {
-				msgs[i].Attempts = 1
-				q.leases[ids[i]] = lease{until.UnixNano(), 1}
-			}
-			heap.Push(&q.expiries, expiry{until.UnixNano(), ids})
-			q.recent.dropBelow(q.head)
-			q.ahead.dropBelow(q.head)
+		if q.again.len() > 0 {
+			msgs, err = q.handOutAgainLocked(limit, hold)
+		} else {
+			msgs = q.handOutNewLocked(limit, hold)
 			q.wakeLocked()
 			q.mu.Unlock()
-			return msgs, nil, nil
+			if len(msgs) == 0 {
+				err = q.fill()
+			}
 		}
-		q.mu.Unlock()
-		if err := q.fill(); err != nil {
-			return nil, nil, err
+		if err != nil || len(msgs) > 0 {
+			return msgs, nil, err
 		}
 	}
+}
+
+// handOutNewLocked hands out messages that never were and are in memory.
+func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message) {
+	until := q.until(hold)
+	first := q.head
+	for bytes := 0; len(msgs) < limit && q.head < q.tail && bytes < leaseBytes; q.head++ {
+		m := q.recent.at(q.head)
+		if m == nil {
+			m = q.ahead.at(q.head)
+		}
+		if m == nil {
+			break
+		}
+		if msgs == nil {
+			msgs = make([]Message, 0, min(limit, int(q.tail-q.head), 1024))
+		}
+		msgs = append(msgs, *m)
+		msgs[len(msgs)-1].Attempts = 1
+		bytes += len(m.Body)
+		if hold > 0 {
+			q.leases[q.head] = lease{until, 1}
+		}
+	}
+	if len(msgs) > 0 {
+		q.recent.dropBelow(q.head)
+		q.ahead.dropBelow(q.head)
+		if hold > 0 {
+			q.expireLaterLocked(until, interval{first, q.head})
+		}
+	}
+	return msgs
+}
+
+func (q *Queue) until(hold time.Duration) int64 {
+	if hold == 0 {
+		return math.MaxInt64
+	}
+	return time.Now().Add(hold).UnixNano()
+}
+
+// expireLaterLocked has the sweeper look at ids at that time.
+func (q *Queue) expireLaterLocked(until int64, ids interval) {
+	q.expiries.push(expiry{until, ids})
+	q.expiring += ids.to - ids.from
+	// Most leases end before their time: do not let what is over pile up.
+	if q.expiring > 4096+2*uint64(len(q.leases)) {
+		q.expiries.list, q.expiring = q.expiries.list[:0], 0
+		for id, l := range q.leases {
+			q.expiries.push(expiry{l.until, interval{id, id + 1}})
+			q.expiring++
+		}
+	}
+	q.due.Store(q.dueLocked())
+}
+
+// dueLocked is when the sweeper has something to do.
+func (q *Queue) dueLocked() int64 {
+	if q.expiries.len() == 0 {
+		return math.MaxInt64
+	}
+	return q.expiries.top().until
 }
 
 const (
@@ -190,50 +261,140 @@ func (q *Queue) fill() error {
 	return nil
 }
 
-// handOutAgainLocked leases messages that came back, reading them from the
-// store. It is called with mu held and releases it.
-func (q *Queue) handOutAgainLocked(limit int, d time.Duration) ([]Message, chan struct{}, error) {
-	n := min(limit, len(q.again))
-	ids := slices.Clone(q.again[:n])
-	q.again = slices.Delete(q.again, 0, n)
-	until := time.Now().Add(d)
-	msgs := make([]Message, n)
-	for i, id := range ids {
-		q.attempts[id]++
-		msgs[i] = Message{ID: id, Attempts: q.attempts[id]}
-		q.leases[id] = lease{until.UnixNano(), q.attempts[id]}
+// skipAcknowledgedLocked takes off the front of again what was acknowledged
+// after its lease had run out.
+func (q *Queue) skipAcknowledgedLocked() {
+	for q.again.len() > 0 {
+		if _, ok := q.returned[q.again.top()]; ok {
+			return
+		}
+		q.again.pop()
 	}
-	heap.Push(&q.expiries, expiry{until.UnixNano(), ids})
+}
+
+// handOutAgainLocked hands out messages that came back, reading them from the
+// store. It is called with mu held and releases it.
+func (q *Queue) handOutAgainLocked(limit int, hold time.Duration) ([]Message, error) {
+	until := q.until(hold)
+	msgs := make([]Message, 0, min(limit, q.again.len(), 1024))
+	for q.again.len() > 0 && len(msgs) < limit {
+		id := q.again.pop()
+		attempts := q.returned[id] + 1
+		delete(q.returned, id)
+		msgs = append(msgs, Message{ID: id, Attempts: attempts})
+		q.leases[id] = lease{until, attempts}
+		q.skipAcknowledgedLocked()
+	}
 	q.wakeLocked()
 	q.mu.Unlock()
-	for i := range msgs {
-		v, closer, err := q.b.db.Get(recordKey(q.id, msgs[i].ID))
-		if err == nil {
-			err = parseRecord(v, &msgs[i])
-			closer.Close()
-		}
-		if err != nil {
-			q.giveBack(ids)
-			return nil, nil, fmt.Errorf("mcq: read %s, message %d: %w", q.name, msgs[i].ID, err)
+
+	n, err := q.readAgain(msgs)
+
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	// What was not read goes back as if it had not been handed out.
+	for _, m := range msgs[n:] {
+		if _, ok := q.leases[m.ID]; ok {
+			q.giveBackLocked(m.ID, m.Attempts-1)
 		}
 	}
-	return msgs, nil, nil
+	defer q.wakeLocked()
+	kept := msgs[:0]
+	for _, m := range msgs[:n] {
+		l, ok := q.leases[m.ID]
+		switch {
+		case !ok: // acknowledged meanwhile by whoever had it before
+		case m.Enqueued.IsZero():
+			err = fmt.Errorf("mcq: read %s, message %d: its record is missing", q.name, m.ID)
+			q.giveBackLocked(m.ID, m.Attempts-1)
+		default:
+			kept = append(kept, m)
+			if hold == 0 {
+				delete(q.leases, m.ID)
+			} else {
+				q.expireLaterLocked(l.until, interval{m.ID, m.ID + 1})
+			}
+		}
+	}
+	if err != nil && len(kept) == 0 {
+		return nil, err
+	}
+	return kept, nil
+}
+
+// readAgain reads the messages of msgs, whose ids ascend, until it has enough
+// bytes, and returns how many it looked at. One without a record stays empty.
+func (q *Queue) readAgain(msgs []Message) (n int, err error) {
+	it, err := q.b.db.NewIter(&pebble.IterOptions{
+		LowerBound: recordKey(q.id, msgs[0].ID), UpperBound: recordKey(q.id, msgs[len(msgs)-1].ID+1),
+	})
+	if err != nil {
+		return 0, fmt.Errorf("mcq: read %s: %w", q.name, err)
+	}
+	defer it.Close()
+	ok := it.First()
+	for bytes := 0; n < len(msgs) && bytes < leaseBytes; n++ {
+		m := &msgs[n]
+		if ok && seqOf(it.Key()) < m.ID {
+			if ok = it.Next(); ok && seqOf(it.Key()) < m.ID {
+				ok = it.SeekGE(recordKey(q.id, m.ID))
+			}
+		}
+		if !ok {
+			if err := it.Error(); err != nil {
+				return n, fmt.Errorf("mcq: read %s, message %d: %w", q.name, m.ID, err)
+			}
+			continue
+		}
+		if seqOf(it.Key()) == m.ID {
+			if err := parseRecord(it.Value(), m); err != nil {
+				return n, fmt.Errorf("mcq: read %s, message %d: %w", q.name, m.ID, err)
+			}
+			bytes += len(m.Body)
+		}
+	}
+	return n, nil
 }
 
 // Take removes the first message and returns it once the removal is durable:
 // the message is handed out at most once. Without one it returns ErrEmpty.
 func (q *Queue) Take(ctx context.Context) (m Message, err error) {
 	began := time.Now()
-	msgs, err := q.Lease(ctx, 1, LeaseOptions{})
+	msgs, err := q.remove(ctx, 1, 0)
 	if err != nil {
 		return Message{}, err
 	}
 	if len(msgs) == 0 {
 		return Message{}, ErrEmpty
 	}
-	err = q.Ack(ctx, msgs[0].ID)
-	q.takeOp.Observe(ctx, time.Since(began), err)
-	return msgs[0], err
+	q.takeOp.Observe(ctx, time.Since(began), nil)
+	return msgs[0], nil
+}
+
+// remove takes up to limit messages out of the queue, waiting for the first
+// one, and returns them once that is durable.
+func (q *Queue) remove(ctx context.Context, limit int, wait time.Duration) ([]Message, error) {
+	msgs, err := q.receive(ctx, limit, 0, wait)
+	if err != nil || len(msgs) == 0 {
+		return nil, err
+	}
+	o := takeOp(q)
+	for i := range msgs {
+		o.ack(msgs[i].ID)
+	}
+	if err := q.b.commit(o); err != nil {
+		return nil, err
+	}
+	return msgs, nil
+}
+
+// ack adds a message to those that o acknowledges; ids should ascend.
+func (o *op) ack(id uint64) {
+	if n := len(o.acks); n > 0 && o.acks[n-1].to == id {
+		o.acks[n-1].to++
+	} else {
+		o.acks = append(o.acks, interval{id, id + 1})
+	}
 }
 
 // Ack removes leased messages for good and returns when that is durable. An id
@@ -242,10 +403,13 @@ func (q *Queue) Take(ctx context.Context) (m Message, err error) {
 // acknowledged by somebody else.
 func (q *Queue) Ack(_ context.Context, ids ...uint64) error {
 	o := takeOp(q)
-	missing := q.claim(o, ids)
-	if len(o.acks) == 0 {
+	missing, err := q.claim(o, ids)
+	if err != nil || len(o.acks) == 0 {
 		o.release()
-	} else if err := q.b.commit(o); err != nil {
+	} else {
+		err = q.b.commit(o)
+	}
+	if err != nil {
 		return err
 	}
 	if missing > 0 {
@@ -256,73 +420,59 @@ func (q *Queue) Ack(_ context.Context, ids ...uint64) error {
 
 // claim ends the leases of ids and collects them as o's acknowledgements. It
 // returns how many were not leased.
-func (q *Queue) claim(o *op, ids []uint64) (missing int) {
-	ids = slices.Clone(ids)
-	slices.Sort(ids)
+func (q *Queue) claim(o *op, ids []uint64) (missing int, err error) {
+	if !slices.IsSorted(ids) {
+		ids = slices.Sorted(slices.Values(ids))
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed != nil {
+		return 0, q.closed
+	}
 	for _, id := range ids {
-		if !q.unleaseLocked(id) {
+		_, leased := q.leases[id]
+		_, returned := q.returned[id]
+		if !leased && !returned {
 			missing++
 			continue
 		}
-		if n := len(o.acks); n > 0 && o.acks[n-1].to == id {
-			o.acks[n-1].to++
-		} else {
-			o.acks = append(o.acks, interval{id, id + 1})
-		}
-	}
-	return missing
-}
-
-// unleaseLocked forgets a message that is leased or waits to be handed out again.
-func (q *Queue) unleaseLocked(id uint64) bool {
-	if _, ok := q.leases[id]; ok {
 		delete(q.leases, id)
-		delete(q.attempts, id)
-		return true
+		delete(q.returned, id) // and from again when it gets to the front
+		o.ack(id)
 	}
-	if i, ok := slices.BinarySearch(q.again, id); ok {
-		q.again = slices.Delete(q.again, i, i+1)
-		delete(q.attempts, id)
-		return true
-	}
-	return false
+	return missing, nil
 }
 
 // Nack gives leased messages back at once: they are the next to be handed out,
 // in the order of their ids. An id that is not leased gives ErrNotLeased.
 func (q *Queue) Nack(_ context.Context, ids ...uint64) error {
-	if missing := q.giveBack(ids); missing > 0 {
+	missing := 0
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed != nil {
+		return q.closed
+	}
+	for _, id := range ids {
+		if l, ok := q.leases[id]; ok {
+			q.giveBackLocked(id, l.attempts)
+		} else {
+			missing++
+		}
+	}
+	q.wakeLocked()
+	if missing > 0 {
 		return fmt.Errorf("%w: %d of %d given back to %s", ErrNotLeased, missing, len(ids), q.name)
 	}
 	return nil
 }
 
-func (q *Queue) giveBack(ids []uint64) (missing int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, id := range ids {
-		l, ok := q.leases[id]
-		if !ok {
-			missing++
-			continue
-		}
-		q.giveBackLocked(id, l)
-	}
-	q.wakeLocked()
-	return missing
-}
-
-func (q *Queue) giveBackLocked(id uint64, l lease) {
+func (q *Queue) giveBackLocked(id uint64, attempts int) {
 	delete(q.leases, id)
-	q.attempts[id] = l.attempts
-	if i, found := slices.BinarySearch(q.again, id); !found {
-		q.again = slices.Insert(q.again, i, id)
-	}
+	q.returned[id] = attempts
+	q.again.push(id)
 }
 
-// Extend makes the lease of a message last d from now.
+// Extend makes the lease of a message last d from now; 0 means 30 s, at most 12 h.
 func (q *Queue) Extend(_ context.Context, id uint64, d time.Duration) error {
 	o, err := LeaseOptions{Duration: d}.filled()
 	if err != nil {
@@ -330,71 +480,66 @@ func (q *Queue) Extend(_ context.Context, id uint64, d time.Duration) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed != nil {
+		return q.closed
+	}
 	l, ok := q.leases[id]
 	if !ok {
 		return fmt.Errorf("%w: message %d of %s", ErrNotLeased, id, q.name)
 	}
 	l.until = time.Now().Add(o.Duration).UnixNano()
 	q.leases[id] = l
-	heap.Push(&q.expiries, expiry{l.until, []uint64{id}})
+	q.expireLaterLocked(l.until, interval{id, id + 1})
 	return nil
 }
 
 // expire gives back what was leased for too long.
 func (q *Queue) expire(now time.Time) {
+	ns := now.UnixNano()
+	if q.due.Load() > ns {
+		return
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	ns, came := now.UnixNano(), false
-	for len(q.expiries) > 0 && q.expiries[0].until <= ns {
-		e := heap.Pop(&q.expiries).(expiry)
-		for _, id := range e.ids {
+	for q.expiries.len() > 0 && q.expiries.top().until <= ns {
+		e := q.expiries.pop()
+		q.expiring -= e.ids.to - e.ids.from
+		for id := e.ids.from; id < e.ids.to; id++ {
 			if l, ok := q.leases[id]; ok && l.until <= ns {
-				q.giveBackLocked(id, l)
-				came = true
+				q.giveBackLocked(id, l.attempts)
 			}
 		}
 	}
-	if came {
-		q.wakeLocked()
-	}
-}
-
-// wakeLocked lets the first waiter look, if there is something to see. A waiter
-// that has taken its share wakes the next.
-func (q *Queue) wakeLocked() {
-	if len(q.waiters) > 0 && (len(q.again) > 0 || q.head < q.tail) {
-		close(q.waiters[0])
-		q.waiters = slices.Delete(q.waiters, 0, 1)
-	}
-}
-
-// stopWaiting takes a waiter back; one that was woken passes the turn on.
-func (q *Queue) stopWaiting(w chan struct{}) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if i := slices.Index(q.waiters, w); i >= 0 {
-		q.waiters = slices.Delete(q.waiters, i, i+1)
-		return
-	}
+	q.due.Store(q.dueLocked())
 	q.wakeLocked()
 }
 
-// expiry is a batch of leases that end together.
-type expiry struct {
-	until int64
-	ids   []uint64
+// wakeLocked gives the first waiter its turn if there is something to see. Who
+// has had its turn wakes the next.
+func (q *Queue) wakeLocked() {
+	if len(q.waiters) > 0 && q.turns == 0 && (q.again.len() > 0 || q.head < q.tail) {
+		close(q.waiters[0])
+		q.waiters = slices.Delete(q.waiters, 0, 1)
+		q.turns++
+	}
 }
 
-type expiryHeap []expiry
+// stopWaiting takes a waiter back; one whose turn it was passes it on.
+func (q *Queue) stopWaiting(turn chan struct{}) {
+	q.mu.Lock()
+	i := slices.Index(q.waiters, turn)
+	if i >= 0 {
+		q.waiters = slices.Delete(q.waiters, i, i+1)
+	}
+	q.mu.Unlock()
+	if i < 0 {
+		q.passTurn()
+	}
+}
 
-func (h expiryHeap) Len() int           { return len(h) }
-func (h expiryHeap) Less(i, j int) bool { return cmp.Less(h[i].until, h[j].until) }
-func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *expiryHeap) Push(x any)        { *h = append(*h, x.(expiry)) }
-func (h *expiryHeap) Pop() any {
-	old := *h
-	e := old[len(old)-1]
-	old[len(old)-1] = expiry{}
-	*h = old[:len(old)-1]
-	return e
+func (q *Queue) passTurn() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.turns--
+	q.wakeLocked()
 }

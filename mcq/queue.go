@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,7 @@ type Queue struct {
 	fresh        []Message // put by the group under way
 	scratch      []byte
 	touched      bool
+	named        bool // the name is in the store
 	gone         bool
 
 	consumed progress // what had been acknowledged when the store was opened
@@ -39,32 +41,35 @@ type Queue struct {
 
 	fillMu sync.Mutex // one reader of the store at a time; before mu
 
+	due atomic.Int64 // Unix nanoseconds; nothing for the sweeper to do before
+
 	mu       sync.Mutex
 	head     uint64           // number of the next message never handed out
 	tail     uint64           // numbers below are committed
 	recent   window           // the newest messages, up to tail
 	ahead    window           // messages read from the store, from head on
-	again    []uint64         // to be handed out again, ascending
 	leases   map[uint64]lease // handed out, not acknowledged
-	attempts map[uint64]int   // of messages that were handed out before
-	expiries expiryHeap
-	waiters  []chan struct{}
+	expiries minHeap[expiry]  // when to look at which leases
+	expiring uint64           // ids in expiries
+	returned map[uint64]int   // came back: how often they have been handed out
+	again    minHeap[uint64]  // returned, and what was acknowledged since
+	waiters  []chan struct{}  // closed when it is their turn
+	turns    int              // waiters whose turn it is, 0 or 1
 	closed   error
 }
 
-type lease struct {
-	until    int64 // Unix nanoseconds
-	attempts int
-}
-
 func newQueue(b *Broker, name string, id uint32) *Queue {
-	return &Queue{
+	q := &Queue{
 		b: b, name: name, id: id, next: 1, acked: progress{cursor: 1}, consumed: progress{cursor: 1}, trimmed: 1, head: 1, tail: 1,
-		recent: window{base: 1}, leases: make(map[uint64]lease), attempts: make(map[uint64]int),
-		putOp:  b.opt.Watchman.Operation(watchman.Producer, "mcq put "+name),
-		takeOp: b.opt.Watchman.Operation(watchman.Internal, "mcq take "+name),
-		setOp:  b.opt.Watchman.Operation(watchman.Server, "mcq set "+name),
+		recent: window{base: 1}, leases: make(map[uint64]lease), returned: make(map[uint64]int),
+		expiries: minHeap[expiry]{less: func(a, b expiry) bool { return a.until < b.until }},
+		again:    minHeap[uint64]{less: func(a, b uint64) bool { return a < b }},
+		putOp:    b.opt.Watchman.Operation(watchman.Producer, "mcq put "+name),
+		takeOp:   b.opt.Watchman.Operation(watchman.Internal, "mcq take "+name),
+		setOp:    b.opt.Watchman.Operation(watchman.Server, "mcq set "+name),
 	}
+	q.due.Store(math.MaxInt64)
+	return q
 }
 
 // load finds out where the queue stands.

@@ -3,6 +3,7 @@ package mcq
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -21,14 +22,6 @@ type RemoteQueue struct {
 
 // Name is the queue's name.
 func (q *RemoteQueue) Name() string { return q.name }
-
-func (q *RemoteQueue) timeout(ctx context.Context) time.Duration {
-	d := q.c.opt.Timeout
-	if end, ok := ctx.Deadline(); ok {
-		d = min(d, max(time.Until(end), 0))
-	}
-	return d
-}
 
 // Put adds messages at the end and returns when the server says that they are
 // stored. They are durable one by one: an error means that some may be stored
@@ -58,7 +51,7 @@ func (q *RemoteQueue) Put(ctx context.Context, msgs ...Message) (err error) {
 		}
 		return errorOf(line)
 	}}
-	return conn.do(ctx, q.timeout(ctx), x, func(b []byte) []byte {
+	return conn.do(ctx, q.c.opt.Timeout, x, func(b []byte) []byte {
 		for i := range msgs {
 			m := Message{Body: msgs[i].Body, Flags: msgs[i].Flags, Trace: msgs[i].Trace}
 			if !m.Trace.IsValid() {
@@ -126,18 +119,19 @@ func (q *RemoteQueue) fetch(ctx context.Context, limit int, lease time.Duration,
 	}
 	var msgs []Message
 	var bad error
-	x := &exchange{replies: 1, value: func(_, head, body []byte) {
+	limit = min(limit, maxBatch)
+	x := &exchange{replies: 1, values: limit, value: func(_, head, body []byte) {
 		m, err := parseValue(head, body)
 		if err != nil && bad == nil {
 			bad = err
 		}
 		msgs = append(msgs, m)
 	}}
-	err = conn.do(ctx, q.timeout(ctx)+wait, x, func(b []byte) []byte {
+	err = conn.do(ctx, q.c.opt.Timeout+wait, x, func(b []byte) []byte {
 		b = append(b, "gets "...)
 		b = append(b, q.name...)
 		b = append(b, "/h/n="...)
-		b = strconv.AppendInt(b, int64(min(limit, maxBatch)), 10)
+		b = strconv.AppendInt(b, int64(limit), 10)
 		if lease > 0 {
 			b = append(b, "/lease="...)
 			b = strconv.AppendInt(b, int64(lease), 10)
@@ -191,6 +185,9 @@ func (q *RemoteQueue) settle(ctx context.Context, verb string, ids []uint64) err
 	if len(ids) == 0 {
 		return nil
 	}
+	if err := CheckName(q.name); err != nil {
+		return err
+	}
 	conn, err := q.c.conn(ctx)
 	if err != nil {
 		return err
@@ -208,5 +205,26 @@ func (q *RemoteQueue) settle(ctx context.Context, verb string, ids []uint64) err
 		commands = append(commands, "\r\n"...)
 		x.replies++
 	}
-	return conn.do(ctx, q.timeout(ctx), x, func(b []byte) []byte { return append(b, commands...) })
+	return conn.do(ctx, q.c.opt.Timeout, x, func(b []byte) []byte { return append(b, commands...) })
+}
+
+// Extend is Queue.Extend on the server; d is rounded up to seconds.
+func (q *RemoteQueue) Extend(ctx context.Context, id uint64, d time.Duration) error {
+	o, err := LeaseOptions{Duration: d}.filled()
+	if err = errors.Join(err, CheckName(q.name)); err != nil {
+		return err
+	}
+	conn, err := q.c.conn(ctx)
+	if err != nil {
+		return err
+	}
+	x := &exchange{replies: 1, line: func(line []byte) error {
+		if string(line) == "TOUCHED" {
+			return nil
+		}
+		return errorOf(line)
+	}}
+	return conn.do(ctx, q.c.opt.Timeout, x, func(b []byte) []byte {
+		return fmt.Appendf(b, "touch %s/id=%d %d\r\n", q.name, id, (o.Duration+time.Second-1)/time.Second)
+	})
 }

@@ -66,7 +66,7 @@ type Server struct {
 }
 
 type serverCounters struct {
-	total, refused, getCmds, getHits, setCmds, setHits, errors, bytesRead atomic.Uint64
+	total, refused, getCmds, getHits, setCmds, setHits, errors, bytesRead, bytesWritten atomic.Uint64
 }
 
 // NewServer returns a server of b's queues; it does no I/O. Closing the server

@@ -53,6 +53,7 @@ func (c *session) stats(cmd *memcached.Command) {
 func (c *session) serverStats() {
 	s := c.srv.Stats()
 	now := time.Now()
+	user, system := processorTime()
 	for _, line := range []struct {
 		name  string
 		value any
@@ -62,8 +63,11 @@ func (c *session) serverStats() {
 		{"time", now.Unix()},
 		{"version", version},
 		{"pointer_size", strconv.IntSize},
+		{"rusage_user", seconds(user)},
+		{"rusage_system", seconds(system)},
 		{"curr_connections", s.Conns},
 		{"total_connections", s.Accepted},
+		{"connection_structures", s.Conns},
 		{"rejected_connections", s.Refused},
 		{"get_cmds", s.Gets},
 		{"get_hits", s.GetHits},
@@ -71,8 +75,12 @@ func (c *session) serverStats() {
 		{"set_hits", s.SetHits},
 		{"errors", s.Errors},
 		{"bytes_read", c.srv.stats.bytesRead.Load()},
+		{"bytes_written", c.srv.stats.bytesWritten.Load()},
 		{"threads", runtime.GOMAXPROCS(0)},
 	} {
 		c.out.Append(func(b []byte) []byte { return fmt.Appendf(b, "STAT %s %v\r\n", line.name, line.value) })
 	}
 }
+
+// seconds writes d as memcached writes processor time.
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 6, 64) }

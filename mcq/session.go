@@ -4,13 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/heddle-go/heddle/internal/flush"
@@ -40,11 +38,12 @@ type session struct {
 	out  *flush.Writer
 	cmd  memcached.Command
 	key  keyOptions
-	body bool // a body is being read: the deadline is short
+	body bool // a body is being read: the deadline is short, and draining waits for it
 
 	mu      sync.Mutex
 	changed sync.Cond
-	pending int
+	pending int  // sets that are not answered yet
+	idle    bool // waiting for a command
 }
 
 func newSession(s *Server, conn net.Conn) *session {
@@ -58,39 +57,64 @@ func newSession(s *Server, conn net.Conn) *session {
 type sessionSource struct{ c *session }
 
 func (s sessionSource) Read(p []byte) (int, error) {
-	var until time.Time
-	if s.c.body {
-		until = time.Now().Add(bodyTimeout)
-	} else if idle := s.c.srv.opt.IdleTimeout; idle > 0 {
-		until = time.Now().Add(idle)
-	}
-	if s.c.srv.ctx.Err() != nil {
-		return 0, io.EOF
-	}
-	if err := s.c.conn.SetReadDeadline(until); err != nil {
+	c := s.c
+	if err := c.beforeRead(); err != nil {
 		return 0, err
 	}
-	n, err := s.c.conn.Read(p)
-	s.c.srv.stats.bytesRead.Add(uint64(n))
+	n, err := c.conn.Read(p)
+	c.srv.stats.bytesRead.Add(uint64(n))
+	c.mu.Lock()
+	c.idle = false
+	c.mu.Unlock()
 	return n, err
 }
 
-// stopReading ends the session once the command under way is done.
-func (c *session) stopReading() {
-	if half, ok := c.conn.(interface{ CloseRead() error }); ok {
-		half.CloseRead()
-		return
+func (c *session) beforeRead() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.body {
+		return c.conn.SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
-	c.conn.SetReadDeadline(time.Unix(1, 0))
+	if c.srv.ctx.Err() != nil {
+		return io.EOF
+	}
+	var until time.Time
+	if idle := c.srv.opt.IdleTimeout; idle > 0 {
+		until = time.Now().Add(idle)
+	}
+	c.idle = true
+	return c.conn.SetReadDeadline(until)
+}
+
+// stopReading ends the session as soon as it has no command under way; the
+// server's ctx must have ended.
+func (c *session) stopReading() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.idle {
+		c.conn.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 func (c *session) run() {
-	c.out = flush.NewWriter(c.conn, writeLimit, writeTimeout, func(error) { c.conn.Close() })
+	c.out = flush.NewWriter(countedConn{c.conn, &c.srv.stats.bytesWritten}, writeLimit, writeTimeout, func(error) { c.conn.Close() })
 	for c.command() {
 	}
 	c.settle()
 	c.out.Close()
 	c.conn.Close()
+}
+
+// countedConn counts what is written.
+type countedConn struct {
+	net.Conn
+	written *atomic.Uint64
+}
+
+func (c countedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.written.Add(uint64(n))
+	return n, err
 }
 
 // settle waits until every set before is answered.
@@ -299,6 +323,11 @@ func (c *session) set(name string, m Message, envelope bool, exptime int64, nore
 	c.pending++
 	c.mu.Unlock()
 	if err := c.srv.b.submit(o); err != nil {
+		c.mu.Lock()
+		for c.pending > 1 { // those before are answered first
+			c.changed.Wait()
+		}
+		c.mu.Unlock()
 		o.err = err
 		o.finish(o)
 	}
@@ -344,205 +373,8 @@ func finishSilentSet(o *op) {
 	o.release()
 	c.mu.Lock()
 	c.pending--
-	if c.pending == 0 || c.pending == maxPending-1 {
+	if c.pending <= 1 || c.pending == maxPending-1 {
 		c.changed.Broadcast()
 	}
 	c.mu.Unlock()
-}
-
-// get answers get and gets: one message from each key in turn, removed, or with
-// the lease option up to n messages handed out.
-func (c *session) get(cmd *memcached.Command) bool {
-	if len(cmd.Args) == 0 {
-		c.complain(replyError)
-		return true
-	}
-	withID := cmd.Is("gets")
-	for _, key := range cmd.Args {
-		if memcached.CheckKey(key) != nil || c.key.parse(key) != nil {
-			c.complain(replyBadFormat)
-			return true
-		}
-		c.srv.stats.getCmds.Add(1)
-		msgs, err := c.take(&c.key)
-		for i := range msgs {
-			c.out.Append(func(b []byte) []byte { return appendValue(b, key, &msgs[i], withID, c.key.envelope) })
-		}
-		if len(msgs) > 0 {
-			c.srv.stats.getHits.Add(1)
-		}
-		if err != nil {
-			c.complain(serverError(err))
-			return true
-		}
-	}
-	c.say(replyEnd)
-	return true
-}
-
-// take gets what one key of a get asks for.
-func (c *session) take(k *keyOptions) ([]Message, error) {
-	q := c.srv.b.lookup(string(k.name))
-	if q == nil {
-		if k.wait == 0 || CheckName(string(k.name)) != nil {
-			return nil, nil // reading makes no queue
-		}
-		var err error
-		if q, err = c.srv.b.Queue(string(k.name)); err != nil {
-			return nil, err
-		}
-	}
-	d := k.lease
-	if d == 0 {
-		d = time.Minute // until the removal is durable
-	}
-	msgs, err := q.Lease(c.srv.ctx, max(k.n, 1), LeaseOptions{Duration: d, Wait: k.wait})
-	if errors.Is(err, ErrDropped) || errors.Is(err, context.Canceled) {
-		return nil, nil
-	}
-	if err != nil || k.lease > 0 || len(msgs) == 0 {
-		return msgs, err
-	}
-	ids := make([]uint64, len(msgs))
-	for i := range msgs {
-		ids[i] = msgs[i].ID
-	}
-	if err := q.Ack(c.srv.ctx, ids...); err != nil {
-		return nil, err
-	}
-	return msgs, nil
-}
-
-// appendValue appends one VALUE block; the key is echoed as it came.
-func appendValue(b, key []byte, m *Message, withID, envelope bool) []byte {
-	var room [128]byte
-	var head []byte
-	if envelope {
-		head = appendEnvelope(room[:0], m)
-	}
-	b = append(b, "VALUE "...)
-	b = append(b, key...)
-	b = append(b, ' ')
-	b = strconv.AppendUint(b, uint64(m.Flags), 10)
-	b = append(b, ' ')
-	b = strconv.AppendInt(b, int64(len(head)+len(m.Body)), 10)
-	if withID {
-		b = append(b, ' ')
-		b = strconv.AppendUint(b, m.ID, 10)
-	}
-	b = append(b, "\r\n"...)
-	b = append(b, head...)
-	b = append(b, m.Body...)
-	return append(b, "\r\n"...)
-}
-
-// delete drops a queue, or acknowledges or gives back leased messages.
-func (c *session) delete(cmd *memcached.Command) {
-	args := cmd.Args
-	noreply := len(args) > 0 && string(args[len(args)-1]) == "noreply"
-	if noreply {
-		args = args[:len(args)-1]
-	}
-	if len(args) == 2 && string(args[1]) != "0" || len(args) < 1 || len(args) > 2 {
-		c.complain("CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n")
-		return
-	}
-	reply := c.remove(args[0])
-	if !strings.HasPrefix(reply, replyDeleted) && reply != replyNotFound {
-		c.srv.stats.errors.Add(1)
-	}
-	if !noreply {
-		c.say(reply)
-	}
-}
-
-func (c *session) remove(key []byte) string {
-	k := &c.key
-	if len(key) > memcached.MaxLine || k.parse(key) != nil {
-		return replyBadFormat
-	}
-	if k.ack == nil && k.nack == nil {
-		there, err := c.srv.b.Drop(string(k.name))
-		switch {
-		case err != nil:
-			return serverError(err)
-		case !there:
-			return replyNotFound
-		}
-		return replyDeleted
-	}
-	list, act := k.ack, (*Queue).Ack
-	if k.ack == nil {
-		list, act = k.nack, (*Queue).Nack
-	}
-	ids, err := parseIDs(list)
-	if err != nil {
-		return replyBadFormat
-	}
-	q := c.srv.b.lookup(string(k.name))
-	if q == nil {
-		return replyNotFound
-	}
-	switch err := act(q, c.srv.ctx, ids...); {
-	case errors.Is(err, ErrNotLeased), errors.Is(err, ErrDropped):
-		return replyNotFound
-	case err != nil:
-		return serverError(err)
-	}
-	return replyDeleted
-}
-
-// touch extends a lease: touch q/id=ID seconds.
-func (c *session) touch(cmd *memcached.Command) {
-	args := cmd.Args
-	noreply := len(args) == 3 && string(args[2]) == "noreply"
-	if len(args) != 2 && !noreply || c.key.parse(args[0]) != nil {
-		c.complain(replyBadFormat)
-		return
-	}
-	secs, err := number(args[1], 12*3600)
-	if err != nil || secs == 0 {
-		c.complain(replyBadFormat)
-		return
-	}
-	reply := replyNotFound
-	if q := c.srv.b.lookup(string(c.key.name)); q != nil && c.key.id != 0 &&
-		q.Extend(c.srv.ctx, c.key.id, time.Duration(secs)*time.Second) == nil {
-		reply = "TOUCHED\r\n"
-	}
-	if !noreply {
-		c.say(reply)
-	}
-}
-
-func (c *session) flushAll(cmd *memcached.Command) {
-	noreply := len(cmd.Args) > 0 && string(cmd.Args[len(cmd.Args)-1]) == "noreply"
-	reply := "OK\r\n"
-	if !c.srv.opt.AllowFlushAll {
-		reply = "SERVER_ERROR flush_all is not allowed here\r\n"
-	} else {
-		for _, name := range c.srv.b.Queues() {
-			if _, err := c.srv.b.Drop(name); err != nil {
-				reply = serverError(err)
-				break
-			}
-		}
-	}
-	if !noreply {
-		c.say(reply)
-	}
-}
-
-// serverError words err as one line.
-func serverError(err error) string {
-	text := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, err.Error())
-	if len(text) > 512 {
-		text = text[:512]
-	}
-	return fmt.Sprintf("SERVER_ERROR %s\r\n", text)
 }

@@ -1,0 +1,201 @@
+package mcq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/heddle-go/heddle/internal/memcached"
+)
+
+// get answers get and gets: one message from each key in turn, removed, or with
+// the lease option up to n messages handed out.
+func (c *session) get(cmd *memcached.Command) bool {
+	if len(cmd.Args) == 0 {
+		c.complain(replyError)
+		return true
+	}
+	withID := cmd.Is("gets")
+	for _, key := range cmd.Args {
+		if memcached.CheckKey(key) != nil || c.key.parse(key) != nil {
+			c.complain(replyBadFormat)
+			return true
+		}
+		c.srv.stats.getCmds.Add(1)
+		msgs, err := c.take(&c.key)
+		for i := range msgs {
+			c.out.Append(func(b []byte) []byte { return appendValue(b, key, &msgs[i], withID, c.key.envelope) })
+		}
+		if len(msgs) > 0 {
+			c.srv.stats.getHits.Add(1)
+		}
+		if err != nil {
+			c.complain(serverError(err))
+			return true
+		}
+	}
+	c.say(replyEnd)
+	return true
+}
+
+// take gets what one key of a get asks for.
+func (c *session) take(k *keyOptions) ([]Message, error) {
+	q := c.srv.b.lookup(string(k.name))
+	if q == nil {
+		if k.wait == 0 || CheckName(string(k.name)) != nil {
+			return nil, nil // reading makes no queue
+		}
+		var err error
+		if q, err = c.srv.b.Queue(string(k.name)); err != nil {
+			return nil, err
+		}
+	}
+	var msgs []Message
+	var err error
+	if k.lease > 0 {
+		msgs, err = q.Lease(c.srv.ctx, max(k.n, 1), LeaseOptions{Duration: k.lease, Wait: k.wait})
+	} else {
+		msgs, err = q.remove(c.srv.ctx, max(k.n, 1), k.wait)
+	}
+	if errors.Is(err, ErrDropped) || errors.Is(err, context.Canceled) {
+		return nil, nil
+	}
+	return msgs, err
+}
+
+// appendValue appends one VALUE block; the key is echoed as it came.
+func appendValue(b, key []byte, m *Message, withID, envelope bool) []byte {
+	var room [128]byte
+	var head []byte
+	if envelope {
+		head = appendEnvelope(room[:0], m)
+	}
+	b = append(b, "VALUE "...)
+	b = append(b, key...)
+	b = append(b, ' ')
+	b = strconv.AppendUint(b, uint64(m.Flags), 10)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(len(head)+len(m.Body)), 10)
+	if withID {
+		b = append(b, ' ')
+		b = strconv.AppendUint(b, m.ID, 10)
+	}
+	b = append(b, "\r\n"...)
+	b = append(b, head...)
+	b = append(b, m.Body...)
+	return append(b, "\r\n"...)
+}
+
+// delete drops a queue, or acknowledges or gives back leased messages.
+func (c *session) delete(cmd *memcached.Command) {
+	args := cmd.Args
+	noreply := len(args) > 0 && string(args[len(args)-1]) == "noreply"
+	if noreply {
+		args = args[:len(args)-1]
+	}
+	if len(args) == 2 && string(args[1]) != "0" || len(args) < 1 || len(args) > 2 {
+		c.complain("CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n")
+		return
+	}
+	reply := c.remove(args[0])
+	if !strings.HasPrefix(reply, replyDeleted) && reply != replyNotFound {
+		c.srv.stats.errors.Add(1)
+	}
+	if !noreply {
+		c.say(reply)
+	}
+}
+
+func (c *session) remove(key []byte) string {
+	k := &c.key
+	if len(key) > memcached.MaxLine || k.parse(key) != nil {
+		return replyBadFormat
+	}
+	if k.ack == nil && k.nack == nil {
+		there, err := c.srv.b.Drop(string(k.name))
+		switch {
+		case err != nil:
+			return serverError(err)
+		case !there:
+			return replyNotFound
+		}
+		return replyDeleted
+	}
+	list, act := k.ack, (*Queue).Ack
+	if k.ack == nil {
+		list, act = k.nack, (*Queue).Nack
+	}
+	ids, err := parseIDs(list)
+	if err != nil {
+		return replyBadFormat
+	}
+	q := c.srv.b.lookup(string(k.name))
+	if q == nil {
+		return replyNotFound
+	}
+	switch err := act(q, c.srv.ctx, ids...); {
+	case errors.Is(err, ErrNotLeased), errors.Is(err, ErrDropped):
+		return replyNotFound
+	case err != nil:
+		return serverError(err)
+	}
+	return replyDeleted
+}
+
+// touch extends a lease: touch q/id=ID seconds.
+func (c *session) touch(cmd *memcached.Command) {
+	args := cmd.Args
+	noreply := len(args) == 3 && string(args[2]) == "noreply"
+	if len(args) != 2 && !noreply || c.key.parse(args[0]) != nil {
+		c.complain(replyBadFormat)
+		return
+	}
+	secs, err := number(args[1], 12*3600)
+	if err != nil || secs == 0 {
+		c.complain(replyBadFormat)
+		return
+	}
+	reply := replyNotFound
+	if q := c.srv.b.lookup(string(c.key.name)); q != nil && c.key.id != 0 &&
+		q.Extend(c.srv.ctx, c.key.id, time.Duration(secs)*time.Second) == nil {
+		reply = "TOUCHED\r\n"
+	}
+	if !noreply {
+		c.say(reply)
+	}
+}
+
+func (c *session) flushAll(cmd *memcached.Command) {
+	noreply := len(cmd.Args) > 0 && string(cmd.Args[len(cmd.Args)-1]) == "noreply"
+	reply := "OK\r\n"
+	if !c.srv.opt.AllowFlushAll {
+		reply = "SERVER_ERROR flush_all is not allowed here\r\n"
+	} else {
+		for _, name := range c.srv.b.Queues() {
+			if _, err := c.srv.b.Drop(name); err != nil {
+				reply = serverError(err)
+				break
+			}
+		}
+	}
+	if !noreply {
+		c.say(reply)
+	}
+}
+
+// serverError words err as one line.
+func serverError(err error) string {
+	text := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, err.Error())
+	if len(text) > 512 {
+		text = text[:512]
+	}
+	return fmt.Sprintf("SERVER_ERROR %s\r\n", text)
+}
