@@ -1,12 +1,12 @@
 package webv4
 
 import (
+	"context"
 	"io"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 )
 
 // accessLog gathers lines and writes them from one goroutine, so that no
@@ -22,6 +22,7 @@ type accessLog struct {
 	closed bool
 
 	wake chan struct{} // capacity 1
+	once sync.Once
 	stop chan struct{}
 	done chan struct{}
 }
@@ -43,7 +44,7 @@ type entry struct {
 	at                     time.Time
 	took                   time.Duration
 	method, path, ip, user string
-	operation, trace       string
+	trace                  string
 	status, bytes, code    int
 	degraded               bool
 	err                    error
@@ -62,11 +63,11 @@ func (l *accessLog) add(e *entry) {
 	b := append(l.buf, `{"time":"`...)
 	b = e.at.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
 	b = append(b, `","ip":`...)
-	b = appendQuoted(b, e.ip)
+	b = appendJSONString(b, e.ip)
 	b = append(b, `,"method":`...)
-	b = appendQuoted(b, e.method)
+	b = appendJSONString(b, e.method)
 	b = append(b, `,"path":`...)
-	b = appendQuoted(b, e.path)
+	b = appendJSONString(b, e.path)
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(e.status), 10)
 	b = append(b, `,"bytes":`...)
@@ -75,7 +76,7 @@ func (l *accessLog) add(e *entry) {
 	b = strconv.AppendInt(b, e.took.Microseconds(), 10)
 	if e.user != "" {
 		b = append(b, `,"user":`...)
-		b = appendQuoted(b, e.user)
+		b = appendJSONString(b, e.user)
 	}
 	if e.code != 0 {
 		b = append(b, `,"code":`...)
@@ -92,7 +93,7 @@ func (l *accessLog) add(e *entry) {
 	if e.err != nil {
 		text := e.err.Error()
 		b = append(b, `,"error":`...)
-		b = appendQuoted(b, text[:min(len(text), 512)])
+		b = appendJSONString(b, text[:min(len(text), 512)])
 	}
 	l.buf = append(b, "}\n"...)
 	after := len(l.buf)
@@ -131,38 +132,13 @@ func (l *accessLog) run() {
 	}
 }
 
-// close writes what waits and ends the log.
-func (l *accessLog) close() {
-	close(l.stop)
-	<-l.done
-}
-
-// appendQuoted appends s as a JSON string. Whatever s holds, the result is one
-// line of valid UTF-8.
-func appendQuoted(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c < utf8.RuneSelf {
-			i++
-			switch {
-			case c == '"' || c == '\\':
-				b = append(b, '\\', c)
-			case c < ' ' || c == 0x7f:
-				b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-			default:
-				b = append(b, c)
-			}
-			continue
-		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && n == 1 || r == '\u2028' || r == '\u2029' {
-			b = append(b, `\ufffd`...)
-		} else {
-			b = append(b, s[i:i+n]...)
-		}
-		i += n
+// close ends the log and waits until what is left is written.
+func (l *accessLog) close(ctx context.Context) error {
+	l.once.Do(func() { close(l.stop) })
+	select {
+	case <-l.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return append(b, '"')
 }

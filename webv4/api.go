@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -23,8 +23,8 @@ type API struct {
 	opt    Options
 	router router
 	quotas []*quota
+	cells  *cells
 	log    *accessLog
-	close  sync.Once
 
 	none  *operation // requests for which there is no interface
 	stats counters
@@ -32,16 +32,21 @@ type API struct {
 
 // operation is one registered interface.
 type operation struct {
-	plan  *plan // nil for a mounted handler
-	name  string
-	site  string // where it was registered
-	watch *watchman.Operation
-	level *watchman.Switch
-	xml   bool // the route's .xml twin
+	plan   *plan // nil for a mounted handler
+	name   string
+	site   string // where it was registered
+	watch  *watchman.Operation
+	level  *watchman.Switch
+	xml    bool // the route's .xml twin
+	quotas []*quota
+	policy []string // the RateLimit-Policy header
 
 	mounted  http.Handler
-	call     func(ctx context.Context, r *http.Request, params httprouter.Params, maxBody int64) (any, error)
-	fallback func(ctx context.Context, r *http.Request, params httprouter.Params, maxBody int64) (any, error)
+	names    []string // of the path's parameters, for a mounted handler
+	reply    *model
+	bind     func(r *http.Request, params httprouter.Params, maxBody int64) (any, error)
+	call     func(ctx context.Context, req any) (any, error)
+	fallback func(ctx context.Context, req any) (any, error)
 }
 
 // New returns an API without interfaces. It does no I/O; with an AccessLog it
@@ -51,10 +56,13 @@ func New(opts *Options) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &API{opt: o}
+	a := &API{opt: o, cells: newCells()}
 	if o.Quotas != "" {
 		if a.quotas, err = parseQuotas(o.Quotas); err != nil {
 			return nil, err
+		}
+		for _, q := range a.quotas {
+			q.cells, q.general = a.cells, true
 		}
 	}
 	if o.AccessLog != nil {
@@ -74,22 +82,37 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	if err != nil {
 		panic("webv4: Handle: " + err.Error())
 	}
+	rt := p.route
 	if fn == nil {
-		panic("webv4: Handle: " + p.path + ": no function given")
+		panic("webv4: Handle: " + rt.path + ": no function given")
 	}
 	if p.auth && a.opt.Authenticator == nil {
-		panic("webv4: Handle: " + p.path + ": auth without Options.Authenticator")
+		panic("webv4: Handle: " + rt.path + ": auth without Options.Authenticator")
 	}
-	op := &operation{plan: p, name: p.method + " " + p.path, site: caller(), call: bound(p, fn)}
+	op := &operation{plan: p, name: rt.method + " " + rt.path, site: caller(), call: erased(fn)}
+	op.bind = func(r *http.Request, params httprouter.Params, maxBody int64) (any, error) {
+		req := new(Req)
+		return req, p.bind(r, params, unsafe.Pointer(req), maxBody)
+	}
+	if op.reply, err = modelOf(reflect.TypeFor[Resp]()); err != nil {
+		panic("webv4: Handle: " + rt.path + ": " + err.Error())
+	}
 	op.watch = a.opt.Watchman.Operation(watchman.Server, op.name)
 	if p.degrade != "" {
 		op.level = a.opt.Watchman.Switch(p.degrade, false)
 	}
-	a.register(p.method, p.path, op)
-	if base, ok := strings.CutSuffix(p.path, ".json"); ok {
+	op.limit(a)
+	rt.op = op
+	a.register(rt)
+	if base, ok := strings.CutSuffix(rt.path, ".json"); ok {
 		twin := *op
 		twin.xml = true
-		a.register(p.method, base+".xml", &twin)
+		other, err := parseRoute(rt.method, base+".xml")
+		if err != nil {
+			panic("webv4: Handle: " + err.Error())
+		}
+		other.op = &twin
+		a.register(other)
 	}
 }
 
@@ -101,27 +124,25 @@ func Fallback[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, erro
 	if err != nil {
 		panic("webv4: Fallback: " + err.Error())
 	}
-	base := strings.TrimSuffix(p.path, ".json")
+	if fn == nil {
+		panic("webv4: Fallback: " + p.route.path + ": no function given")
+	}
 	n := 0
-	for _, path := range []string{p.path, base + ".xml"} {
-		if op := a.router.routes[p.method+" "+unnamed(path)]; op != nil && op.plan != nil && op.plan.fallback {
-			op.fallback = bound(op.plan, fn)
+	for _, rt := range a.router.list {
+		if op := rt.op; op.plan != nil && op.plan.fallback && op.plan.typ == p.typ {
+			op.fallback = erased(fn)
 			n++
 		}
 	}
 	if n == 0 {
-		panic(fmt.Sprintf("webv4: Fallback: %s %s is no interface with degrade:\"…=fallback\"", p.method, p.path))
+		panic(fmt.Sprintf("webv4: Fallback: %s is no interface with degrade:\"…=fallback\"", p.typ))
 	}
 }
 
-// bound erases fn's types: it binds a new Req and calls fn.
-func bound[Req, Resp any](p *plan, fn func(context.Context, *Req) (*Resp, error)) func(context.Context, *http.Request, httprouter.Params, int64) (any, error) {
-	return func(ctx context.Context, r *http.Request, params httprouter.Params, maxBody int64) (any, error) {
-		req := new(Req)
-		if err := p.bind(r, params, unsafe.Pointer(req), maxBody); err != nil {
-			return nil, err
-		}
-		resp, err := fn(ctx, req)
+// erased hides fn's types from the chain that every interface shares.
+func erased[Req, Resp any](fn func(context.Context, *Req) (*Resp, error)) func(context.Context, any) (any, error) {
+	return func(ctx context.Context, req any) (any, error) {
+		resp, err := fn(ctx, req.(*Req))
 		if err != nil || resp == nil {
 			return nil, err
 		}
@@ -134,16 +155,22 @@ func bound[Req, Resp any](p *plan, fn func(context.Context, *Req) (*Resp, error)
 // parameters. Access log, tracing and panic isolation apply; auth, quotas and
 // limits are the handler's own. It panics if the route is taken.
 func (a *API) Mount(route string, h http.Handler) {
-	method, path, ok := strings.Cut(route, " ")
-	if !ok || !strings.HasPrefix(path, "/") || h == nil {
+	method, path, _ := strings.Cut(route, " ")
+	if !slices.Contains(methods[:], method) || h == nil {
 		panic(fmt.Sprintf("webv4: Mount %q: want a method, a path and a handler", route))
 	}
-	op := &operation{name: route, site: caller(), mounted: h, watch: a.opt.Watchman.Operation(watchman.Server, route)}
-	a.register(method, path, op)
+	rt, err := parseRoute(method, path)
+	if err != nil {
+		panic("webv4: Mount: " + err.Error())
+	}
+	rt.op = &operation{
+		name: route, site: caller(), mounted: h, names: rt.names, watch: a.opt.Watchman.Operation(watchman.Server, route),
+	}
+	a.register(rt)
 }
 
-func (a *API) register(method, path string, op *operation) {
-	if err := a.router.add(method, path, op); err != nil {
+func (a *API) register(rt *route) {
+	if err := a.router.add(rt); err != nil {
 		panic("webv4: " + err.Error())
 	}
 }
@@ -170,28 +197,29 @@ func (a *API) Server() *http.Server {
 	}
 }
 
-// Shutdown writes what is left of the access log. Call it when the http.Server
-// has shut down; calling it again does nothing.
-func (a *API) Shutdown(context.Context) error {
-	a.close.Do(func() {
-		if a.log != nil {
-			a.log.close()
-		}
-	})
-	return nil
+// Shutdown writes what is left of the access log and returns when it is written
+// or ctx is done, with ctx's error. Call it when the http.Server has shut down.
+// It may be called again.
+func (a *API) Shutdown(ctx context.Context) error {
+	if a.log == nil {
+		return nil
+	}
+	return a.log.close(ctx)
 }
 
 type counters struct {
-	requests, errors, panics, degraded, limited, unauthorized atomic.Uint64
+	requests, errors, gone, panics, degraded, limited, unauthorized atomic.Uint64
 }
 
-// Stats are an API's counters; all only grow.
+// Stats are an API's counters; all but Callers only grow.
 type Stats struct {
 	Requests     uint64 // requests answered
 	Errors       uint64 // of which with status 400 or above
+	Gone         uint64 // of which nobody waited for the answer of
 	Panics       uint64 // handlers that panicked
 	Degraded     uint64 // requests answered by a switch: refused or by a fallback
 	Limited      uint64 // requests refused by a quota
+	Callers      uint64 // callers whose quotas are remembered now; goes up and down
 	Unauthorized uint64 // requests refused by the authenticator
 	LogDropped   uint64 // access log lines lost because the writer was too slow
 	LogFailed    uint64 // writes of the access log that failed
@@ -200,9 +228,10 @@ type Stats struct {
 // Stats returns a snapshot.
 func (a *API) Stats() Stats {
 	s := Stats{
-		Requests: a.stats.requests.Load(), Errors: a.stats.errors.Load(), Panics: a.stats.panics.Load(),
+		Requests: a.stats.requests.Load(), Errors: a.stats.errors.Load(), Gone: a.stats.gone.Load(), Panics: a.stats.panics.Load(),
 		Degraded: a.stats.degraded.Load(), Limited: a.stats.limited.Load(), Unauthorized: a.stats.unauthorized.Load(),
 	}
+	s.Callers = uint64(a.cells.callers())
 	if a.log != nil {
 		s.LogDropped, s.LogFailed = a.log.dropped.Load(), a.log.failed.Load()
 	}

@@ -1,7 +1,6 @@
 package webv4
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -78,50 +77,6 @@ func newFormBody(text string) *formBody {
 
 // Close does nothing: the body has been read.
 func (*formBody) Close() error { return nil }
-
-type callKey struct{}
-
-// callContext is the context of one call and what belongs to it.
-type callContext struct {
-	context.Context
-	principal Principal
-	authed    bool
-	ip        string
-}
-
-func (c *callContext) Value(key any) any {
-	if _, ok := key.(callKey); ok {
-		return c
-	}
-	return c.Context.Value(key)
-}
-
-func callFrom(ctx context.Context) *callContext {
-	if c, ok := ctx.(*callContext); ok {
-		return c
-	}
-	c, _ := ctx.Value(callKey{}).(*callContext)
-	return c
-}
-
-// PrincipalFrom returns who makes the call that ctx belongs to; false if nobody
-// was asked to say.
-func PrincipalFrom(ctx context.Context) (Principal, bool) {
-	c := callFrom(ctx)
-	if c == nil || !c.authed {
-		return Principal{}, false
-	}
-	return c.principal, true
-}
-
-// ClientIP returns the address of the client of the call that ctx belongs to,
-// "" outside a call.
-func ClientIP(ctx context.Context) string {
-	if c := callFrom(ctx); c != nil {
-		return c.ip
-	}
-	return ""
-}
 
 // allows reports whether the token has all the scopes.
 func (p *Principal) allows(scopes []string) bool {

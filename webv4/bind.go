@@ -1,15 +1,11 @@
 package webv4
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
-	"mime/multipart"
 	"net/http"
 	"net/url"
-	"path"
-	"reflect"
 	"strings"
 	"unsafe"
 
@@ -30,8 +26,7 @@ func (p *plan) bind(r *http.Request, params httprouter.Params, base unsafe.Point
 		value, ok := "", false
 		switch f.source {
 		case fromPath:
-			value = params.ByName(f.name)
-			value, ok = strings.TrimPrefix(value, "/"), value != ""
+			value, ok = params[f.place].Value, true
 		case fromHeader:
 			if v := r.Header[f.name]; len(v) > 0 {
 				value, ok = v[0], true
@@ -52,12 +47,15 @@ func (p *plan) bind(r *http.Request, params httprouter.Params, base unsafe.Point
 			return err
 		}
 	}
-	for i := range p.fields {
+	for _, i := range p.late {
 		f := &p.fields[i]
 		switch {
 		case seen&f.bit != 0:
+			if err := f.checkList(base); err != nil {
+				return err
+			}
 		case f.required:
-			return Errorf(CodeMissing, "(%s)", f.name)
+			return Errorf(CodeMissing, "(%s)", f.label())
 		case f.hasDef:
 			if err := f.take(base, f.def, &seen); err != nil {
 				return err
@@ -67,22 +65,22 @@ func (p *plan) bind(r *http.Request, params httprouter.Params, base unsafe.Point
 	return nil
 }
 
-// take stores one value. Of several values for one parameter the first counts,
-// unless the parameter is a list.
-func (f *field) take(base unsafe.Pointer, value string, seen *uint64) error {
-	if *seen&f.bit != 0 && !f.list {
-		return nil
+// label is what errors call the parameter.
+func (f *field) label() string {
+	if f.source == fromBody {
+		return "body"
 	}
-	if err := f.apply(unsafe.Add(base, f.offset), value); err != nil {
-		if len(value) > 40 {
-			value = strings.ToValidUTF8(value[:40], "") + "…"
-		}
-		return Errorf(CodeInvalid, "(%s) %v, but get (%s)", f.name, err, value)
+	return f.name
+}
+
+// checkList checks what concerns a list as a whole.
+func (f *field) checkList(base unsafe.Pointer) error {
+	if f.source == fromBody {
+		return nil // its reader has
 	}
-	if f.isOpt {
-		*(*bool)(unsafe.Add(base, f.optional)) = true
+	if err := check(f.rules.list, unsafe.Add(base, f.offset)); err != nil {
+		return Errorf(CodeInvalid, "(%s) %v", f.name, err)
 	}
-	*seen |= f.bit
 	return nil
 }
 
@@ -150,7 +148,15 @@ func (p *plan) bindBody(r *http.Request, base unsafe.Pointer, maxBody int64, see
 		if err != nil {
 			return err
 		}
-		return p.bindJSON(data, base, seen)
+		if data == "" {
+			return nil
+		}
+		f := &p.fields[p.body]
+		if err := f.body.readJSON(data, unsafe.Add(base, f.offset), &f.rules); err != nil {
+			return f.bodyError(err)
+		}
+		*seen |= f.bit
+		return nil
 	case p.body < 0 && kind == formType:
 		data, err := readBody(r, maxBody)
 		if err != nil {
@@ -206,127 +212,4 @@ func bodyError(err error, limit int64) error {
 	e := Errorf(CodeParameter, "the body ended early")
 	e.cause = err
 	return e
-}
-
-// maxJSONDepth bounds the nesting of a JSON body.
-const maxJSONDepth = 100
-
-func (p *plan) bindJSON(data string, base unsafe.Pointer, seen *uint64) error {
-	f := &p.fields[p.body]
-	if data == "" {
-		return nil
-	}
-	if err := checkDepth(data); err != nil {
-		return err
-	}
-	dst := reflect.NewAt(f.typ, unsafe.Add(base, f.offset)).Interface()
-	if err := json.Unmarshal([]byte(data), dst); err != nil {
-		var syntax *json.SyntaxError
-		var typ *json.UnmarshalTypeError
-		switch {
-		case errors.As(err, &syntax):
-			return Errorf(CodeParameter, "the body is not JSON: %v at byte %d", err, syntax.Offset)
-		case errors.As(err, &typ):
-			return Errorf(CodeInvalid, "(%s) expect (%s), but get (%s) at byte %d", typ.Field, typ.Type, typ.Value, typ.Offset)
-		}
-		return Errorf(CodeParameter, "the body is not JSON: %v", err)
-	}
-	*seen |= f.bit
-	return nil
-}
-
-// checkDepth refuses deep nesting in one pass, before a decoder that recurses
-// sees it.
-func checkDepth(data string) error {
-	depth, inString := 0, false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '[' || c == '{':
-			if depth++; depth > maxJSONDepth {
-				return Errorf(CodeParameter, "the body is nested deeper than %d", maxJSONDepth)
-			}
-		case c == ']' || c == '}':
-			depth--
-		}
-	}
-	return nil
-}
-
-// maxParts bounds the parts of a multipart body.
-const maxParts = 128
-
-func (p *plan) bindMultipart(r *http.Request, boundary string, base unsafe.Pointer, maxBody int64, seen *uint64) error {
-	if boundary == "" {
-		return Errorf(CodeMediaType, "multipart without a boundary")
-	}
-	if r.Body == nil {
-		return nil
-	}
-	mr := multipart.NewReader(http.MaxBytesReader(nil, r.Body, maxBody), boundary)
-	for n := 0; ; n++ {
-		part, err := mr.NextPart()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return bodyError(err, maxBody)
-		}
-		if n == maxParts {
-			return Errorf(CodeParameter, "more than %d parts", maxParts)
-		}
-		if err := p.bindPart(part, base, maxBody, seen); err != nil {
-			return err
-		}
-	}
-}
-
-func (p *plan) bindPart(part *multipart.Part, base unsafe.Pointer, maxBody int64, seen *uint64) error {
-	name := part.FormName()
-	for _, i := range p.files {
-		f := &p.fields[i]
-		if f.name != name || *seen&f.bit != 0 {
-			continue
-		}
-		data, err := io.ReadAll(io.LimitReader(part, f.maxSize+1))
-		if err != nil {
-			return bodyError(err, maxBody)
-		}
-		if int64(len(data)) > f.maxSize {
-			return Errorf(CodeTooLong, "(%s) more than %d bytes", f.name, f.maxSize)
-		}
-		*(**File)(unsafe.Add(base, f.offset)) = &File{
-			Name: fileName(part.FileName()), ContentType: part.Header.Get("Content-Type"), data: data,
-		}
-		*seen |= f.bit
-		return nil
-	}
-	for _, i := range p.form {
-		if f := &p.fields[i]; f.name == name {
-			data, err := io.ReadAll(part)
-			if err != nil {
-				return bodyError(err, maxBody)
-			}
-			return f.take(base, string(data), seen)
-		}
-	}
-	return nil // nobody asked for it
-}
-
-// fileName keeps directories and control bytes of a client's file name out.
-func fileName(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, path.Base(strings.ReplaceAll(s, "\\", "/")))
-	if s == "." || s == "/" || s == ".." {
-		return ""
-	}
-	return s
 }

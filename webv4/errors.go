@@ -15,6 +15,7 @@ const (
 	CodeMediaType     = 10007 // unsupported media type
 	CodeParameter     = 10008 // parameter error
 	CodeBusy          = 10009 // too many pending tasks
+	CodeExpired       = 10010 // not done in time
 	CodePermission    = 10014 // insufficient permissions
 	CodeMissing       = 10016 // required parameter missing
 	CodeInvalid       = 10017 // parameter value invalid
@@ -41,6 +42,7 @@ var errorTable = map[int]struct {
 	CodeMediaType:     {http.StatusUnsupportedMediaType, "unsupported media type"},
 	CodeParameter:     {http.StatusBadRequest, "param error"},
 	CodeBusy:          {http.StatusServiceUnavailable, "too many pending tasks, system is busy"},
+	CodeExpired:       {http.StatusServiceUnavailable, "job expired"},
 	CodePermission:    {http.StatusForbidden, "insufficient permissions"},
 	CodeMissing:       {http.StatusBadRequest, "miss required parameter"},
 	CodeInvalid:       {http.StatusBadRequest, "parameter value invalid"},
@@ -72,6 +74,14 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("webv4: error %d: %s: %v", e.Code, e.Message, e.cause)
 	}
 	return fmt.Sprintf("webv4: error %d: %s", e.Code, e.Message)
+}
+
+// status is the HTTP status to answer with, whatever a handler put there.
+func (e *Error) status() int {
+	if e.Status < 400 || e.Status > 599 {
+		return http.StatusInternalServerError
+	}
+	return e.Status
 }
 
 // Unwrap returns what led to the error, if anything did.

@@ -6,10 +6,8 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unsafe"
 )
 
 // source is where a parameter comes from.
@@ -29,40 +27,23 @@ var sourceTags = [...]string{"query", "form", "path", "header", "cookie", "file"
 
 // plan is what a request struct's tags say, worked out once.
 type plan struct {
-	method, path string
-	auth         bool
-	scopes       []string
-	quotas       []*quota
-	noQuota      bool
-	degrade      string // the switch's name, "" for none
-	fallback     bool
-	timeout      time.Duration
+	typ      reflect.Type
+	route    *route
+	auth     bool
+	scopes   []string
+	quotas   []*quota
+	noQuota  bool
+	degrade  string // the switch's name, "" for none
+	fallback bool
+	timeout  time.Duration
 
 	fields []field
 	query  []int // indexes into fields, by source
 	form   []int
 	others []int // path, header, cookie
-	body   int   // index of the body field, -1 for none
 	files  []int
-}
-
-// field is one parameter.
-type field struct {
-	goName   string
-	name     string
-	source   source
-	offset   uintptr
-	set      setter
-	optional uintptr // offset of Opt.Set, if isOpt
-	isOpt    bool
-	list     bool
-	required bool
-	def      string
-	hasDef   bool
-	rules    rules
-	maxSize  int64
-	typ      reflect.Type
-	bit      uint64 // in the mask of parameters seen
+	late   []int // those that may be missing, get a default or are checked at the end
+	body   int   // index of the body field, -1 for none
 }
 
 // maxFields is what the mask of parameters seen has bits for.
@@ -73,26 +54,23 @@ func compile(t reflect.Type) (*plan, error) {
 	if t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("request type %s: want a struct", t)
 	}
-	p := &plan{body: -1}
+	p := &plan{typ: t, body: -1}
 	var errs []error
 	declared := false
+	// The interface's own tags come first: the parameters refer to the route.
 	for i := range t.NumField() {
 		f := t.Field(i)
-		bad := func(format string, args ...any) {
-			errs = append(errs, fmt.Errorf("%s.%s: %s", t, f.Name, fmt.Sprintf(format, args...)))
+		if route, ok := f.Tag.Lookup("route"); ok && f.Name == "_" {
+			declared = true
+			p.interfaceTags(route, f.Tag, func(format string, args ...any) {
+				errs = append(errs, fmt.Errorf("%s: %s", t, fmt.Sprintf(format, args...)))
+			})
 		}
-		if f.Name == "_" {
-			if route, ok := f.Tag.Lookup("route"); ok {
-				declared = true
-				p.interfaceTags(route, f.Tag, bad)
-			}
-			continue
-		}
-		p.fieldTags(f, bad)
 	}
 	if !declared {
 		errs = append(errs, fmt.Errorf("%s: no field `_ struct{}` with a route tag, such as route:\"GET /2/things.json\"", t))
 	}
+	p.structTags(t, 0, &errs)
 	if len(p.fields) > maxFields {
 		errs = append(errs, fmt.Errorf("%s: %d parameters, limit %d", t, len(p.fields), maxFields))
 	}
@@ -100,16 +78,33 @@ func compile(t reflect.Type) (*plan, error) {
 	return p, errors.Join(errs...)
 }
 
+// structTags reads the parameters of a struct and of the structs embedded in it.
+func (p *plan) structTags(t reflect.Type, base uintptr, errs *[]error) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Name == "_" {
+			continue
+		}
+		if f.Anonymous && f.Type.Kind() == reflect.Struct && f.Tag == "" {
+			p.structTags(f.Type, base+f.Offset, errs)
+			continue
+		}
+		p.fieldTags(f, base, func(format string, args ...any) {
+			*errs = append(*errs, fmt.Errorf("%s.%s: %s", t, f.Name, fmt.Sprintf(format, args...)))
+		})
+	}
+}
+
 // interfaceTags reads what concerns the interface as a whole.
 func (p *plan) interfaceTags(route string, tag reflect.StructTag, bad func(string, ...any)) {
-	method, path, ok := strings.Cut(route, " ")
-	if !ok || !strings.HasPrefix(path, "/") || strings.ContainsAny(path, " ?#") {
-		bad("route %q: want a method, a space and a path", route)
-	}
+	method, path, _ := strings.Cut(route, " ")
 	if !slices.Contains([]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}, method) {
 		bad("route %q: method %q is not one of GET, POST, PUT, PATCH, DELETE", route, method)
 	}
-	p.method, p.path = method, path
+	var err error
+	if p.route, err = parseRoute(method, path); err != nil {
+		bad("route %q: %v", route, err)
+	}
 	switch a := tag.Get("auth"); a {
 	case "", "none":
 	case "user":
@@ -150,91 +145,11 @@ func (p *plan) interfaceTags(route string, tag reflect.StructTag, bad func(strin
 	}
 }
 
-// fieldTags reads one parameter's tags.
-func (p *plan) fieldTags(sf reflect.StructField, bad func(string, ...any)) {
-	f := field{goName: sf.Name, offset: sf.Offset, typ: sf.Type, source: -1}
-	for s, tag := range sourceTags {
-		name, ok := sf.Tag.Lookup(tag)
-		if !ok {
-			continue
-		}
-		if f.source >= 0 {
-			bad("comes from both %s and %s", sourceTags[f.source], tag)
-		}
-		f.source, f.name = source(s), name
-		if name == "" && source(s) != fromBody {
-			bad("%s tag without a name", tag)
-		}
-	}
-	if f.source < 0 {
-		if sf.IsExported() && sf.Tag != "" {
-			bad("has tags but none of %s", strings.Join(sourceTags[:], ", "))
-		}
-		return
-	}
-	if !sf.IsExported() {
-		bad("is not exported")
-	}
-	if f.source == fromHeader {
-		f.name = http.CanonicalHeaderKey(f.name)
-	}
-	switch f.source {
-	case fromBody:
-	case fromFile:
-		if sf.Type != reflect.TypeFor[*File]() {
-			bad("type %s: a file needs *webv4.File", sf.Type)
-		}
-		f.maxSize = 1 << 20
-		if s := sf.Tag.Get("maxSize"); s != "" {
-			var err error
-			if f.maxSize, err = parseSize(s); err != nil {
-				bad("maxSize %q: %v", s, err)
-			}
-		}
-	default:
-		t := sf.Type
-		if inner, value, set, ok := optType(t); ok {
-			f.isOpt, f.optional, t = true, sf.Offset+set, inner
-			f.offset += value
-		}
-		if t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8 {
-			f.list = true
-		}
-		var err error
-		if f.set, err = setterOf(t); err != nil {
-			bad("%v", err)
-			return
-		}
-		f.rules.read(sf.Tag, t, bad)
-		if f.def, f.hasDef = sf.Tag.Lookup("default"); f.hasDef {
-			probe := reflect.New(t)
-			if err := f.apply(probe.UnsafePointer(), f.def); err != nil {
-				bad("default %q: %v", f.def, err)
-			}
-		}
-	}
-	if r := sf.Tag.Get("required"); r != "" {
-		var err error
-		if f.required, err = strconv.ParseBool(r); err != nil {
-			bad("required %q: want true or false", r)
-		}
-	}
-	if f.required && f.hasDef {
-		bad("is required and has a default")
-	}
-	p.fields = append(p.fields, f)
-}
-
-// apply parses a value and checks it against the rules.
-func (f *field) apply(at unsafe.Pointer, value string) error {
-	if err := f.set(at, value); err != nil {
-		return err
-	}
-	return f.rules.check(value)
-}
-
 // index sorts the fields by where they come from.
 func (p *plan) index(t reflect.Type, errs *[]error) {
+	bad := func(format string, args ...any) {
+		*errs = append(*errs, fmt.Errorf("%s: %s", t, fmt.Sprintf(format, args...)))
+	}
 	seen := map[string]string{}
 	for i := range p.fields {
 		f := &p.fields[i]
@@ -244,7 +159,7 @@ func (p *plan) index(t reflect.Type, errs *[]error) {
 			key = sourceTags[fromForm] + " " + f.name
 		}
 		if other, twice := seen[key]; twice {
-			*errs = append(*errs, fmt.Errorf("%s: %s and %s both take %s", t, other, f.goName, key))
+			bad("%s and %s both take %s", other, f.goName, key)
 		}
 		seen[key] = f.goName
 		switch f.source {
@@ -255,51 +170,29 @@ func (p *plan) index(t reflect.Type, errs *[]error) {
 		case fromFile:
 			p.files = append(p.files, i)
 		case fromBody:
-			if p.body >= 0 {
-				*errs = append(*errs, fmt.Errorf("%s: %s and %s are both the body", t, p.fields[p.body].goName, f.goName))
-			}
 			p.body = i
-		default:
-			if f.source == fromPath && !strings.Contains(p.path+"/", ":"+f.name+"/") && !strings.HasSuffix(p.path, "*"+f.name) {
-				*errs = append(*errs, fmt.Errorf("%s.%s: the route %q has no :%s", t, f.goName, p.path, f.name))
+		case fromPath:
+			if p.route == nil {
+				break
 			}
+			if f.place = p.route.param(f.name); f.place < 0 {
+				bad("%s: the route %q has no :%s", f.goName, p.route.path, f.name)
+			}
+			fallthrough
+		default:
 			p.others = append(p.others, i)
+		}
+		if f.required || f.hasDef || len(f.rules.list) > 0 {
+			p.late = append(p.late, i)
 		}
 	}
 	if p.body >= 0 && len(p.form)+len(p.files) > 0 {
-		*errs = append(*errs, fmt.Errorf("%s: %s is the body, but other fields come from a form", t, p.fields[p.body].goName))
+		bad("%s is the body, but other fields come from a form", p.fields[p.body].goName)
 	}
-	if p.method == http.MethodGet && (p.body >= 0 || len(p.form)+len(p.files) > 0) {
-		*errs = append(*errs, fmt.Errorf("%s: a GET has no body to take parameters from", t))
+	if p.route != nil && p.route.method == http.MethodGet && p.hasBody() {
+		bad("a GET has no body to take parameters from")
 	}
 }
 
 // hasBody reports whether parameters come from the request's body.
 func (p *plan) hasBody() bool { return p.body >= 0 || len(p.form)+len(p.files) > 0 }
-
-// optType tells whether t is an Opt and where its parts are.
-func optType(t reflect.Type) (inner reflect.Type, value, set uintptr, ok bool) {
-	if t.Kind() != reflect.Struct || t.PkgPath() != reflect.TypeFor[Opt[int]]().PkgPath() || !strings.HasPrefix(t.Name(), "Opt[") {
-		return nil, 0, 0, false
-	}
-	v, _ := t.FieldByName("Value")
-	s, _ := t.FieldByName("Set")
-	return v.Type, v.Offset, s.Offset, true
-}
-
-// parseSize reads a number of bytes such as 512, 64KiB or 5MiB.
-func parseSize(s string) (int64, error) {
-	for _, u := range []struct {
-		suffix string
-		factor int64
-	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"", 1}} {
-		if digits, ok := strings.CutSuffix(s, u.suffix); ok {
-			n, err := strconv.ParseInt(digits, 10, 32)
-			if err != nil || n <= 0 {
-				return 0, errors.New("want a size such as 512, 64KiB or 5MiB")
-			}
-			return n * u.factor, nil
-		}
-	}
-	return 0, nil
-}

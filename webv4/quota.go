@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
-	"net/http"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,13 +18,14 @@ import (
 type quotaBy int
 
 const (
-	byUser  quotaBy = iota // the principal's
-	byApp                  // the application's
-	byIP                   // the client address's
-	byTotal                // everybody's together
+	byUser    quotaBy = iota // the principal's
+	byApp                    // the application's
+	byAppUser                // the principal's with one application
+	byIP                     // the client address's, or its IPv6 /64 network's
+	byTotal                  // everybody's together
 )
 
-var quotaNames = [...]string{"user", "app", "ip", "total"}
+var quotaNames = [...]string{"user", "app", "app+user", "ip", "total"}
 
 // quota allows limit calls in any window of time, spread evenly with bursts up
 // to the whole limit (the generic cell rate algorithm).
@@ -33,14 +35,20 @@ type quota struct {
 	window time.Duration
 	unit   byte
 
-	policy string        // the RateLimit-Policy member
-	total  *rate.Limiter // for byTotal
-	table  *cells        // for the others
+	policy  string        // the RateLimit-Policy member
+	name    string        // in the RateLimit header
+	general bool          // counts calls of several interfaces
+	total   *rate.Limiter // for byTotal
+	cells   *cells        // for the others
+	salt    uint64        // tells this quota's callers from other quotas'
 }
 
 func (q *quota) String() string { return fmt.Sprintf("%s=%d/%c", quotaNames[q.by], q.limit, q.unit) }
 
 var windows = map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
+
+// maxLimit is the largest limit: more than anything serves in a second.
+const maxLimit = 100_000_000
 
 // parseQuotas reads a list such as user=1000/h,ip=10000/h.
 func parseQuotas(s string) ([]*quota, error) {
@@ -56,15 +64,14 @@ func parseQuotas(s string) ([]*quota, error) {
 				by = i
 			}
 		}
-		if err != nil || limit < 1 || window == 0 || by < 0 {
-			return nil, fmt.Errorf("quota %q: want user, app, ip or total, =, a number, and /s, /m, /h or /d", item)
+		if err != nil || limit < 1 || limit > maxLimit || window == 0 || by < 0 {
+			return nil, fmt.Errorf("quota %q: want user, app, app+user, ip or total, =, a number up to %d, and /s, /m, /h or /d", item, maxLimit)
 		}
-		q := &quota{by: quotaBy(by), limit: limit, window: window, unit: unit[0]}
-		q.policy = fmt.Sprintf(`"%s";q=%d;w=%d`, who, limit, int(window.Seconds()))
+		q := &quota{by: quotaBy(by), limit: limit, window: window, unit: unit[0], salt: rand.Uint64()}
+		q.name = fmt.Sprintf(`"%s/%s"`, who, unit)
+		q.policy = fmt.Sprintf(`%s;q=%d;w=%d`, q.name, limit, int(window.Seconds()))
 		if q.by == byTotal {
 			q.total = rate.NewLimiter(rate.Limit(float64(limit)/window.Seconds()), limit)
-		} else {
-			q.table = newCells()
 		}
 		list = append(list, q)
 	}
@@ -95,7 +102,7 @@ func (q *quota) spend(key string, now time.Time, cost int) standing {
 	// The cell holds the time at which the caller will have used nothing.
 	step := int64(q.window) / int64(q.limit)
 	at := now.UnixNano()
-	full := max(q.table.update(key, at, func(full int64) int64 {
+	full := max(q.cells.update(q.hash(key), at, func(full int64) int64 {
 		full = max(full, at)
 		if full+step*int64(cost)-at > int64(q.window) {
 			s.ok = false
@@ -109,9 +116,21 @@ func (q *quota) spend(key string, now time.Time, cost int) standing {
 	return s
 }
 
-// cells maps callers to 64-bit times. It is bounded: when a shard is full, a
-// caller that has used nothing goes first, else one picked at random, who gets
-// a fresh quota. That is the price of a bound under a flood of callers.
+// refund takes one spent call back.
+func (q *quota) refund(key string, now time.Time) {
+	if q.by != byTotal {
+		step := int64(q.window) / int64(q.limit)
+		q.cells.update(q.hash(key), now.UnixNano(), func(full int64) int64 { return full - step })
+	}
+}
+
+func (q *quota) hash(key string) uint64 { return maphash.String(q.cells.seed, key) ^ q.salt }
+
+// cells maps callers, as hashes under a secret seed, to 64-bit times. It is
+// bounded: when a shard is full, a caller that has used nothing goes first, else
+// one picked at random, who gets a fresh quota. That is the price of a bound
+// under a flood of callers. Of 2²⁰ callers two share a hash with a probability
+// of 3 in 10⁸.
 type cells struct {
 	seed   maphash.Seed
 	shards [cellShards]cellShard
@@ -119,25 +138,25 @@ type cells struct {
 
 const (
 	cellShards    = 64
-	cellsPerShard = 4096 // 262,144 callers a quota
+	cellsPerShard = 16384 // 1,048,576 callers, about 40 MB
 )
 
 type cellShard struct {
 	mu sync.Mutex
-	m  map[string]int64
+	m  map[uint64]int64
 	_  [48]byte // shards on cache lines of their own
 }
 
 func newCells() *cells {
 	c := &cells{seed: maphash.MakeSeed()}
 	for i := range c.shards {
-		c.shards[i].m = make(map[string]int64)
+		c.shards[i].m = make(map[uint64]int64)
 	}
 	return c
 }
 
-func (c *cells) update(key string, now int64, f func(int64) int64) int64 {
-	s := &c.shards[maphash.String(c.seed, key)%cellShards]
+func (c *cells) update(key uint64, now int64, f func(int64) int64) int64 {
+	s := &c.shards[key%cellShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, ok := s.m[key]
@@ -149,9 +168,6 @@ func (c *cells) update(key string, now int64, f func(int64) int64) int64 {
 	if !ok && len(s.m) >= cellsPerShard {
 		s.evictLocked(now)
 	}
-	if !ok {
-		key = strings.Clone(key)
-	}
 	s.m[key] = v
 	return v
 }
@@ -159,49 +175,144 @@ func (c *cells) update(key string, now int64, f func(int64) int64) int64 {
 // evictLocked makes room by looking at a few entries; the map's iteration order
 // is random.
 func (s *cellShard) evictLocked(now int64) {
-	looked, victim := 0, ""
+	looked := 0
+	var victim uint64
 	for k, v := range s.m {
 		if v <= now {
-			delete(s.m, k)
-			victim = ""
+			victim = k
 			break
 		}
-		if victim == "" || rand.IntN(2) == 0 {
+		if looked == 0 || rand.IntN(2) == 0 {
 			victim = k
 		}
 		if looked++; looked == 8 {
 			break
 		}
 	}
-	if victim != "" {
-		delete(s.m, victim)
+	delete(s.m, victim)
+}
+
+// callers is how many callers are remembered.
+func (c *cells) callers() int {
+	n := 0
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		n += len(s.m)
+		s.mu.Unlock()
 	}
+	return n
 }
 
 // code is the error for an exhausted quota.
 func (q *quota) code() int {
-	switch q.by {
-	case byIP:
+	switch {
+	case q.by == byIP:
 		return CodeIPLimit
-	case byUser:
-		return CodeUserAPILimit
-	case byApp:
+	case q.by == byTotal:
+		return CodeBusy
+	case q.general:
 		return CodeUserLimit
 	}
-	return CodeBusy
+	return CodeUserAPILimit
 }
 
-// writeHeaders tells the caller where it stands with the tightest quota.
-func (s *standing) writeHeaders(h http.Header) {
+// limit gives the operation its quotas: the API's and its own, those on
+// everybody's calls last, because they cannot take a call back.
+func (op *operation) limit(a *API) {
+	if op.plan.noQuota {
+		return
+	}
+	op.quotas = slices.Concat(a.quotas, op.plan.quotas)
+	slices.SortStableFunc(op.quotas, func(a, b *quota) int {
+		switch {
+		case a.by != byTotal && b.by == byTotal:
+			return -1
+		case a.by == byTotal && b.by != byTotal:
+			return 1
+		}
+		return 0
+	})
+	var policies []string
+	for _, q := range op.quotas {
+		q.cells = a.cells
+		policies = append(policies, q.policy)
+	}
+	op.policy = []string{strings.Join(policies, ", ")}
+}
+
+// count spends one call of each quota. If one is exhausted, what the others
+// spent is given back. The headers show the tightest.
+func (a *API) count(c *call, op *operation, now time.Time) error {
+	var tightest standing
+	for i, q := range op.quotas {
+		key, ok := c.quotaKey(q)
+		if !ok {
+			continue
+		}
+		s := q.spend(key, now, 1)
+		if !s.ok {
+			for _, spent := range op.quotas[:i] {
+				if key, ok := c.quotaKey(spent); ok {
+					spent.refund(key, now)
+				}
+			}
+			a.stats.limited.Add(1)
+			c.standing(op, &s)
+			return Errorf(q.code(), "")
+		}
+		if tightest.quota == nil || s.remaining < tightest.remaining {
+			tightest = s
+		}
+	}
+	if tightest.quota != nil {
+		c.standing(op, &tightest)
+	}
+	return nil
+}
+
+// quotaKey is whom a quota counts for in this call; false if it cannot tell.
+func (c *call) quotaKey(q *quota) (string, bool) {
+	switch q.by {
+	case byUser:
+		return c.principal.ID, c.authed
+	case byApp:
+		return c.principal.App, c.authed && c.principal.App != ""
+	case byAppUser:
+		return c.principal.App + "\x00" + c.principal.ID, c.authed && c.principal.App != ""
+	case byIP:
+		return network(c.ip), c.ip != ""
+	}
+	return "", true
+}
+
+// network is the address itself, or for IPv6 the /64 network: one customer has
+// all of that.
+func network(ip string) string {
+	if strings.IndexByte(ip, ':') < 0 {
+		return ip
+	}
+	addr, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ip
+	}
+	b := addr.As16()
+	return string(b[:8])
+}
+
+// standing writes the headers that tell the caller where it stands
+// (draft-ietf-httpapi-ratelimit-headers).
+func (c *call) standing(op *operation, s *standing) {
 	b := make([]byte, 0, 48)
-	b = append(b, '"')
-	b = append(b, quotaNames[s.quota.by]...)
-	b = append(b, `";r=`...)
+	b = append(b, s.quota.name...)
+	b = append(b, `;r=`...)
 	b = strconv.AppendInt(b, int64(s.remaining), 10)
 	b = append(b, `;t=`...)
 	b = strconv.AppendInt(b, int64((s.reset+time.Second-1)/time.Second), 10)
-	h["Ratelimit"] = []string{string(b)}
-	h["Ratelimit-Policy"] = []string{s.quota.policy}
+	c.rateLimit[0] = string(b)
+	h := c.out.w.Header()
+	h["Ratelimit"] = c.rateLimit[:]
+	h["Ratelimit-Policy"] = op.policy
 	if !s.ok {
 		h["Retry-After"] = []string{strconv.FormatInt(int64((s.retry+time.Second-1)/time.Second), 10)}
 	}

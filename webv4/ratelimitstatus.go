@@ -2,6 +2,7 @@ package webv4
 
 import (
 	"context"
+	"errors"
 	"sort"
 	"time"
 )
@@ -35,7 +36,7 @@ var unitNames = map[byte]string{'s': "SECONDS", 'm': "MINUTES", 'h': "HOURS", 'd
 func (a *API) RateLimitStatus(ctx context.Context) (*RateLimitStatus, error) {
 	call := callFrom(ctx)
 	if call == nil {
-		return nil, Errorf(CodeSystem, "")
+		return nil, errors.New("webv4: RateLimitStatus: the context belongs to no call")
 	}
 	now := time.Now()
 	st := &RateLimitStatus{LimitTimeUnit: unitNames['h'], APIs: []APIRateLimit{}}
@@ -57,7 +58,8 @@ func (a *API) RateLimitStatus(ctx context.Context) (*RateLimitStatus, error) {
 		st.LimitTimeUnit = unitNames[q.unit]
 		reset = max(reset, s.reset)
 	}
-	for _, op := range a.router.routes {
+	for _, rt := range a.router.list {
+		op := rt.op
 		if op.plan == nil || op.xml {
 			continue
 		}
@@ -65,7 +67,7 @@ func (a *API) RateLimitStatus(ctx context.Context) (*RateLimitStatus, error) {
 			if key, ok := call.quotaKey(q); ok {
 				s := q.spend(key, now, 0)
 				st.APIs = append(st.APIs, APIRateLimit{
-					API: op.plan.path, Limit: q.limit, LimitBy: quotaNames[q.by], LimitTimeUnit: unitNames[q.unit], RemainingHits: s.remaining,
+					API: rt.path, Limit: q.limit, LimitBy: quotaNames[q.by], LimitTimeUnit: unitNames[q.unit], RemainingHits: s.remaining,
 				})
 			}
 		}

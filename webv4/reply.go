@@ -1,12 +1,11 @@
 package webv4
 
 import (
-	"bytes"
-	"encoding/json"
-	"encoding/xml"
 	"net/http"
+	"reflect"
 	"strconv"
 	"sync"
+	"unsafe"
 )
 
 // buffers are byte slices for building and reading bodies.
@@ -17,9 +16,10 @@ const maxPooled = 64 << 10
 
 // Header values that every reply shares; nobody changes them.
 var (
-	jsonType = []string{"application/json; charset=utf-8"}
-	xmlType  = []string{"application/xml; charset=utf-8"}
-	nosniff  = []string{"nosniff"}
+	jsonType  = []string{"application/json; charset=utf-8"}
+	xmlType   = []string{"application/xml; charset=utf-8"}
+	nosniff   = []string{"nosniff"}
+	challenge = []string{`Bearer error="invalid_token"`}
 )
 
 // reply writes one answer and remembers what it was.
@@ -32,6 +32,9 @@ type reply struct {
 	status   int
 	bytes    int
 	code     int // the error's
+
+	leaf   *leaf     // what the router found
+	length [1]string // the Content-Length header
 }
 
 // Header, Write and WriteHeader serve mounted handlers.
@@ -56,47 +59,54 @@ func (o *reply) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (o *reply) Unwrap() http.ResponseWriter { return o.w }
 
-// encoders pool a JSON encoder with its buffer.
-type jsonEncoder struct {
-	buf bytes.Buffer
-	enc *json.Encoder
-}
-
-var jsonEncoders = sync.Pool{New: func() any {
-	e := &jsonEncoder{}
-	e.enc = json.NewEncoder(&e.buf)
-	return e
-}}
-
-// xmlReply wraps a value in the root element.
-type xmlReply struct {
-	XMLName xml.Name `xml:"result"`
-	Value   any
-}
-
-// value writes a successful reply; nil has an empty object as its body.
-func (o *reply) value(v any) error {
+// result writes what a handler returned; m is the model of what it promised.
+func (o *reply) result(m *model, v any) error {
 	if v == nil {
-		v = struct{}{}
+		return o.value(nil, nil)
 	}
-	if o.xml {
-		body, err := xml.Marshal(xmlReply{Value: v})
-		if err != nil {
-			return Wrap(CodeSystem, err)
+	rv := reflect.ValueOf(v)
+	if rv.Kind() == reflect.Pointer && rv.Type().Elem() == m.typ {
+		return o.value(m, rv.UnsafePointer())
+	}
+	m, at := variable(v)
+	return o.value(m, at)
+}
+
+// value writes a successful reply: the variable that m is the model of, at an
+// address; nil has an empty object as its body.
+func (o *reply) value(m *model, at unsafe.Pointer) error {
+	buf := buffers.Get().(*[]byte)
+	defer putBuffer(buf)
+	b := (*buf)[:0]
+	contentType := jsonType
+	var err error
+	switch {
+	case o.xml:
+		contentType = xmlType
+		b = append(b, xmlHeader...)
+		if at == nil {
+			b = append(b, "<result></result>"...)
+		} else {
+			b, err = m.appendXML(b, m.rootName("result"), at, 0)
 		}
-		o.send(http.StatusOK, xmlType, append([]byte(xml.Header), body...))
-		return nil
+	case at == nil:
+		b = append(b, "{}"...)
+	default:
+		b, err = m.appendJSON(b, at, 0)
 	}
-	e := jsonEncoders.Get().(*jsonEncoder)
-	e.buf.Reset()
-	if err := e.enc.Encode(v); err != nil {
+	*buf = b
+	if err != nil {
 		return Wrap(CodeSystem, err)
 	}
-	o.send(http.StatusOK, jsonType, e.buf.Bytes())
-	if e.buf.Cap() <= maxPooled {
-		jsonEncoders.Put(e)
-	}
+	o.send(http.StatusOK, contentType, append(b, '\n'))
 	return nil
+}
+
+// putBuffer gives a buffer back, unless it has grown large.
+func putBuffer(buf *[]byte) {
+	if cap(*buf) <= maxPooled {
+		buffers.Put(buf)
+	}
 }
 
 // send writes status, headers and body at once.
@@ -104,45 +114,44 @@ func (o *reply) send(status int, contentType []string, body []byte) {
 	h := o.w.Header()
 	h["Content-Type"] = contentType
 	h["X-Content-Type-Options"] = nosniff
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	o.length[0] = strconv.Itoa(len(body))
+	h["Content-Length"] = o.length[:]
 	o.WriteHeader(status)
 	if !o.head {
-		o.Write(body)
+		// What goes wrong now has no one to be told: the client is gone.
+		_, _ = o.Write(body)
 	}
-}
-
-// xmlError is an error's body as XML.
-type xmlError struct {
-	XMLName xml.Name `xml:"error"`
-	Request string   `xml:"request"`
-	Code    int      `xml:"error_code"`
-	Text    string   `xml:"error_text"`
 }
 
 // error writes an error reply.
 func (o *reply) error(path string, e *Error) {
 	o.code = e.Code
 	if e.Status == http.StatusUnauthorized {
-		o.w.Header()["Www-Authenticate"] = []string{`Bearer error="invalid_token"`}
-	}
-	if o.xml {
-		body, err := xml.Marshal(xmlError{Request: path, Code: e.Code, Text: e.Message})
-		if err == nil {
-			o.send(e.Status, xmlType, append([]byte(xml.Header), body...))
-			return
-		}
+		o.w.Header()["Www-Authenticate"] = challenge
 	}
 	buf := buffers.Get().(*[]byte)
-	b := append((*buf)[:0], `{"request":`...)
-	b = appendQuoted(b, path)
+	defer putBuffer(buf)
+	b := (*buf)[:0]
+	if o.xml {
+		b = append(b, xmlHeader...)
+		b = append(b, "<error><request>"...)
+		b = appendXMLText(b, path)
+		b = append(b, "</request><error_code>"...)
+		b = strconv.AppendInt(b, int64(e.Code), 10)
+		b = append(b, "</error_code><error_text>"...)
+		b = appendXMLText(b, e.Message)
+		b = append(b, "</error_text></error>\n"...)
+		*buf = b
+		o.send(e.status(), xmlType, b)
+		return
+	}
+	b = append(b, `{"request":`...)
+	b = appendJSONString(b, path)
 	b = append(b, `,"error_code":`...)
 	b = strconv.AppendInt(b, int64(e.Code), 10)
 	b = append(b, `,"error":`...)
-	b = appendQuoted(b, e.Message)
+	b = appendJSONString(b, e.Message)
 	b = append(b, "}\n"...)
-	o.send(e.Status, jsonType, b)
-	if cap(b) <= maxPooled {
-		*buf = b
-		buffers.Put(buf)
-	}
+	*buf = b
+	o.send(e.status(), jsonType, b)
 }

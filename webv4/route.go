@@ -1,122 +1,294 @@
 package webv4
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
-	"sort"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/julienschmidt/httprouter"
 )
 
 // router finds the interface for a request. Paths without parameters are in a
-// map. The others are in httprouters, in layers: a route that one layer cannot
-// take beside what it has goes to the next, so that httprouter's conflicts
-// (other parameter names, static beside parameter) are nobody's concern. A path
-// without parameters wins, then the layer that was there first.
+// map. The others are in httprouters, in layers, so that its conflicts are
+// nobody's concern: parameters are named by their place in the path, so names
+// never clash; routes that one tree cannot hold beside each other go to
+// different layers, of two that fit the same path the more specific to an
+// earlier one.
 type router struct {
 	static map[string]map[string]*operation // method → path
+	routes map[string]*route                // by route.key
+	list   []*route                         // in the order of registration
+
+	once   sync.Once
+	built  bool
 	layers []*httprouter.Router
-	routes map[string]*operation // "METHOD /path" as registered, parameters unnamed
 }
 
-func (rt *router) add(method, path string, op *operation) error {
-	key := method + " " + unnamed(path)
-	if other := rt.routes[key]; other != nil {
-		return fmt.Errorf("route %s %s is registered twice: at %s and at %s", method, path, other.site, op.site)
+// route is a registered path, taken apart.
+type route struct {
+	method, path string
+	segments     []segment
+	names        []string // of the parameters, by place
+	op           *operation
+}
+
+type segmentKind int
+
+// From most to least specific.
+const (
+	isStatic segmentKind = iota
+	isSuffixed
+	isParam
+	isCatchAll
+)
+
+// segment is what stands between two slashes.
+type segment struct {
+	kind segmentKind
+	text string // the static text, or what follows the parameter: ".json"
+}
+
+func parseRoute(method, path string) (*route, error) {
+	rt := &route{method: method, path: path}
+	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, " ?#") {
+		return nil, fmt.Errorf("path %q: want a / first, and no space, ? or #", path)
 	}
-	if rt.routes == nil {
-		rt.routes = map[string]*operation{}
-		rt.static = map[string]map[string]*operation{}
-	}
-	rt.routes[key] = op
-	if !strings.ContainsAny(path, ":*") {
-		if rt.static[method] == nil {
-			rt.static[method] = map[string]*operation{}
+	parts := strings.Split(path[1:], "/")
+	for i, part := range parts {
+		last := i == len(parts)-1
+		if part == "" && !last || part == "." || part == ".." {
+			return nil, fmt.Errorf("path %q: segment %q can never be asked for", path, part)
 		}
-		rt.static[method][path] = op
-		return nil
+		at := strings.IndexAny(part, ":*")
+		if at < 0 {
+			rt.segments = append(rt.segments, segment{isStatic, part})
+			continue
+		}
+		name, suffix := part[1:], ""
+		if dot := strings.IndexByte(name, '.'); dot >= 0 && part[0] == ':' {
+			name, suffix = name[:dot], name[dot:]
+		}
+		switch {
+		case at > 0 || name == "" || strings.ContainsAny(name+suffix, ":*"):
+			return nil, fmt.Errorf("path %q: segment %q: want text, :name, :name.suffix or *name", path, part)
+		case (suffix != "" || part[0] == '*') && !last:
+			return nil, fmt.Errorf("path %q: segment %q can only be the last", path, part)
+		case slices.Contains(rt.names, name):
+			return nil, fmt.Errorf("path %q has two parameters %s", path, name)
+		}
+		rt.names = append(rt.names, name)
+		kind := isParam
+		if part[0] == '*' {
+			kind = isCatchAll
+		} else if suffix != "" {
+			kind = isSuffixed
+		}
+		rt.segments = append(rt.segments, segment{kind, suffix})
 	}
-	handle := func(w http.ResponseWriter, r *http.Request, ps httprouter.Params) {
-		w.(*found).op, w.(*found).params = op, ps
+	return rt, nil
+}
+
+// pattern is the path for httprouter: parameters named by place, suffix left out.
+func (rt *route) pattern() string {
+	var b strings.Builder
+	n := 0
+	for _, s := range rt.segments {
+		b.WriteByte('/')
+		switch s.kind {
+		case isStatic:
+			b.WriteString(s.text)
+			continue
+		case isCatchAll:
+			b.WriteByte('*')
+		default:
+			b.WriteByte(':')
+		}
+		b.WriteString("p" + strconv.Itoa(n))
+		n++
 	}
-	for _, layer := range rt.layers {
-		if tryHandle(layer, method, path, handle) == nil {
-			return nil
+	return b.String()
+}
+
+// key tells routes apart: parameter names do not.
+func (rt *route) key() string {
+	key := rt.method + " " + rt.pattern()
+	if s := rt.segments[len(rt.segments)-1]; s.kind == isSuffixed {
+		key += s.text
+	}
+	return key
+}
+
+// param is the place of the parameter of that name, -1 if there is none.
+func (rt *route) param(name string) int { return slices.Index(rt.names, name) }
+
+// overlaps reports whether some path may fit both routes.
+func (rt *route) overlaps(other *route) bool {
+	for i, s := range rt.segments {
+		if i >= len(other.segments) {
+			return false
+		}
+		o := other.segments[i]
+		if s.kind == isCatchAll || o.kind == isCatchAll {
+			return true
+		}
+		if s.kind == isStatic && o.kind == isStatic && s.text != o.text {
+			return false
 		}
 	}
-	layer := httprouter.New()
-	if err := tryHandle(layer, method, path, handle); err != nil {
-		return fmt.Errorf("route %s %s: %v", method, path, err)
+	return len(rt.segments) == len(other.segments) || other.segments[len(rt.segments)].kind == isCatchAll
+}
+
+// compareRoutes orders by specificity, segment by segment.
+func compareRoutes(a, b *route) int {
+	for i := range min(len(a.segments), len(b.segments)) {
+		if d := a.segments[i].kind - b.segments[i].kind; d != 0 {
+			return int(d)
+		}
 	}
-	rt.layers = append(rt.layers, layer)
+	return len(b.segments) - len(a.segments)
+}
+
+func (t *router) add(rt *route) error {
+	if t.built {
+		return fmt.Errorf("route %s %s: registered after the first request", rt.method, rt.path)
+	}
+	key := rt.key()
+	if other := t.routes[key]; other != nil {
+		return fmt.Errorf("route %s %s is registered twice: at %s and at %s", rt.method, rt.path, other.op.site, rt.op.site)
+	}
+	if len(rt.names) > 0 {
+		// httprouter may refuse it for reasons of its own: say so now.
+		if err := tryHandle(httprouter.New(), rt, &leaf{}); err != nil {
+			return fmt.Errorf("route %s %s: %v", rt.method, rt.path, err)
+		}
+	}
+	if t.routes == nil {
+		t.routes = map[string]*route{}
+		t.static = map[string]map[string]*operation{}
+	}
+	t.routes[key] = rt
+	t.list = append(t.list, rt)
+	if len(rt.names) == 0 {
+		if t.static[rt.method] == nil {
+			t.static[rt.method] = map[string]*operation{}
+		}
+		t.static[rt.method][rt.path] = rt.op
+	}
 	return nil
 }
 
-// tryHandle turns httprouter's panic about a route it cannot take into an error.
-func tryHandle(r *httprouter.Router, method, path string, h httprouter.Handle) (err error) {
+// leaf holds the routes that differ in their last parameter's suffix only,
+// those with a suffix first.
+type leaf struct{ routes []*route }
+
+// build makes the layers, before the first request is routed.
+func (t *router) build() {
+	t.built = true
+	var list []*route
+	for _, rt := range t.list {
+		if len(rt.names) > 0 {
+			list = append(list, rt)
+		}
+	}
+	slices.SortStableFunc(list, compareRoutes)
+	leaves := map[string]*leaf{}
+	placed := map[*route]int{}
+	for _, rt := range list {
+		name := rt.method + " " + rt.pattern()
+		if l := leaves[name]; l != nil {
+			l.routes = append(l.routes, rt)
+			placed[rt] = placed[l.routes[0]]
+			continue
+		}
+		l := &leaf{routes: []*route{rt}}
+		leaves[name] = l
+		at := 0
+		for other, layer := range placed {
+			if other.method == rt.method && other.overlaps(rt) {
+				at = max(at, layer)
+			}
+		}
+		for ; ; at++ {
+			if at == len(t.layers) {
+				t.layers = append(t.layers, httprouter.New())
+			}
+			if tryHandle(t.layers[at], rt, l) == nil {
+				break
+			}
+		}
+		placed[rt] = at
+	}
+}
+
+// tryHandle turns httprouter's panic about a route that it cannot hold into an
+// error. A route whose insertion fails has changed nothing that lookups see.
+func tryHandle(r *httprouter.Router, rt *route, l *leaf) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
+			err = errors.New(fmt.Sprint(p))
 		}
 	}()
-	r.Handle(method, path, h)
+	r.Handle(rt.method, rt.pattern(), func(w http.ResponseWriter, _ *http.Request, params httprouter.Params) {
+		w.(*reply).leaf = l
+	})
 	return nil
 }
 
-// unnamed replaces parameter names, since they do not tell routes apart.
-func unnamed(path string) string {
-	parts := strings.Split(path, "/")
-	for i, p := range parts {
-		if p != "" && (p[0] == ':' || p[0] == '*') {
-			parts[i] = p[:1]
-		}
-	}
-	return strings.Join(parts, "/")
-}
-
-// found carries the result out of a httprouter handle.
-type found struct {
-	http.ResponseWriter
-	op     *operation
-	params httprouter.Params
-}
-
-// find returns the operation for a request; nil if there is none.
-func (rt *router) find(method, path string) (*operation, httprouter.Params) {
-	if op := rt.static[method][path]; op != nil {
+// find returns the operation for a request, nil if there is none, and the
+// values of its path's parameters by place. It leaves notes in out.
+func (t *router) find(out *reply, method, path string) (*operation, httprouter.Params) {
+	t.once.Do(t.build)
+	if op := t.static[method][path]; op != nil {
 		return op, nil
 	}
-	for _, layer := range rt.layers {
-		if h, params, _ := layer.Lookup(method, path); h != nil {
-			f := &found{}
-			h(f, nil, params)
-			return f.op, f.params
+	for _, layer := range t.layers {
+		h, params, _ := layer.Lookup(method, path)
+		if h == nil {
+			continue
+		}
+		h(out, nil, nil)
+		last := &params[len(params)-1].Value
+		for _, rt := range out.leaf.routes {
+			s := rt.segments[len(rt.segments)-1]
+			switch s.kind {
+			case isSuffixed:
+				value, ok := strings.CutSuffix(*last, s.text)
+				if !ok || value == "" {
+					continue
+				}
+				*last = value
+			case isCatchAll:
+				*last = strings.TrimPrefix(*last, "/")
+			}
+			return rt.op, params
 		}
 	}
 	if method == http.MethodHead {
-		return rt.find(http.MethodGet, path)
+		return t.find(out, http.MethodGet, path)
 	}
 	return nil, nil
 }
 
+var methods = [...]string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPost, http.MethodPut}
+
 // allowed lists the methods that path has, for the Allow header; empty if there
 // is no such path.
-func (rt *router) allowed(path string) string {
+func (t *router) allowed(path string) string {
 	var list []string
-	for _, m := range [...]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		if op, _ := rt.find(m, path); op != nil {
+	var out reply
+	for _, m := range methods {
+		if op, _ := t.find(&out, m, path); op != nil {
 			list = append(list, m)
-			if m == http.MethodGet {
-				list = append(list, http.MethodHead)
-			}
 		}
 	}
 	if len(list) == 0 {
 		return ""
 	}
 	list = append(list, http.MethodOptions)
-	sort.Strings(list)
+	slices.Sort(list)
 	return strings.Join(slices.Compact(list), ", ")
 }

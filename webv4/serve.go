@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,64 +22,75 @@ import (
 // the handler; write the reply; log.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	op, params := a.router.find(r.Method, r.URL.Path)
+	c := &call{ip: a.clientIP(r)}
+	out := &c.out
+	out.w, out.head = w, r.Method == http.MethodHead
+	op, params := a.router.find(out, r.Method, r.URL.Path)
 	if op == nil {
 		op = a.none
 	}
+	out.xml = op.xml
 	ctx, span := op.watch.StartRemote(r.Context(), watchman.FromHeader(r.Header))
-	call := &callContext{Context: ctx, ip: a.clientIP(r)}
-	out := &reply{w: w, xml: op.xml, head: r.Method == http.MethodHead}
+	c.Context = ctx
 	if sc := span.SpanContext(); sc.Sampled() {
 		w.Header()["Traceresponse"] = []string{string(sc.AppendTraceparent(nil))}
 	}
-	err := a.answer(call, out, op, params, r)
-	if err != nil && !out.begun {
-		out.error(r.URL.Path, errorFor(err))
+	err := a.answer(c, op, params, r, began)
+	c.end()
+	abort := err == http.ErrAbortHandler || err != nil && out.begun
+	switch {
+	case out.begun:
+	case abort:
+		out.status = statusGone
+	case err != nil:
+		out.error(r.URL.Path, a.errorFor(c, err))
+	default:
+		out.status = http.StatusOK // a mounted handler that wrote nothing
 	}
-	a.finish(r, op, call, out, span, err, began)
+	a.finish(r, c, span, err, began)
+	if abort {
+		// What was written is not the whole reply: the client must not take it for one.
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // answer does everything between routing and writing an error.
-func (a *API) answer(call *callContext, out *reply, op *operation, params httprouter.Params, r *http.Request) (err error) {
+func (a *API) answer(c *call, op *operation, params httprouter.Params, r *http.Request, began time.Time) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			if p == http.ErrAbortHandler {
-				panic(p)
-			}
-			a.stats.panics.Add(1)
-			a.opt.Logger.Error("webv4: handler panicked", "interface", op.name, "panic", p, "stack", string(debug.Stack()))
-			err = Wrap(CodeSystem, fmt.Errorf("handler panicked: %v", p))
+			err = a.recovered(op, p)
 		}
 	}()
 	switch {
 	case op == a.none:
-		return a.notFound(out, r)
+		return a.notFound(&c.out, r)
 	case op.mounted != nil:
-		for _, p := range params {
-			r.SetPathValue(p.Key, strings.TrimPrefix(p.Value, "/"))
+		for i, p := range params {
+			r.SetPathValue(op.names[i], p.Value)
 		}
-		op.mounted.ServeHTTP(out, r.WithContext(call))
+		op.mounted.ServeHTTP(&c.out, r.WithContext(c))
 		return nil
 	}
 	p := op.plan
 	invoke := op.call
 	if op.level.On() {
-		out.degraded = true
+		c.out.degraded = true
 		a.stats.degraded.Add(1)
-		out.w.Header()["X-Degraded"] = []string{p.degrade}
+		h := c.out.w.Header()
+		h["X-Degraded"] = []string{p.degrade}
 		if op.fallback == nil {
-			out.w.Header()["Retry-After"] = []string{"10"}
+			h["Retry-After"] = []string{"10"}
 			return Errorf(CodeUnavailable, "")
 		}
 		invoke = op.fallback
 	}
 	if p.auth {
-		if err := a.authenticate(call, p, r); err != nil {
+		if err := a.authenticate(c, p, r); err != nil {
 			return err
 		}
 	}
-	if !p.noQuota {
-		if err := a.count(call, p, out.w.Header()); err != nil {
+	if len(op.quotas) > 0 {
+		if err := a.count(c, op, began); err != nil {
 			return err
 		}
 	}
@@ -86,16 +98,26 @@ func (a *API) answer(call *callContext, out *reply, op *operation, params httpro
 	if timeout == 0 {
 		timeout = a.opt.Timeout
 	}
-	// The deadline goes below the call, so that asking for the principal stays
-	// one step away.
-	ctx, cancel := context.WithTimeout(call.Context, timeout)
-	defer cancel()
-	call.Context = ctx
-	result, err := invoke(call, r, params, a.opt.MaxBody)
+	c.deadline = began.Add(timeout)
+	req, err := op.bind(r, params, a.opt.MaxBody)
 	if err != nil {
 		return err
 	}
-	return out.value(result)
+	result, err := invoke(c, req)
+	if err != nil {
+		return err
+	}
+	return c.out.result(op.reply, result)
+}
+
+// recovered isolates a handler's panic.
+func (a *API) recovered(op *operation, p any) error {
+	if p == http.ErrAbortHandler {
+		return http.ErrAbortHandler
+	}
+	a.stats.panics.Add(1)
+	a.opt.Logger.Error("webv4: handler panicked", "interface", op.name, "panic", p, "stack", string(debug.Stack()))
+	return Wrap(CodeSystem, fmt.Errorf("handler panicked: %v", p))
 }
 
 // notFound answers what has no interface: OPTIONS, a wrong method, or nothing
@@ -113,7 +135,7 @@ func (a *API) notFound(out *reply, r *http.Request) error {
 	return Errorf(CodeMethod, "")
 }
 
-func (a *API) authenticate(call *callContext, p *plan, r *http.Request) error {
+func (a *API) authenticate(c *call, p *plan, r *http.Request) error {
 	if len(p.form) > 0 && r.Header.Get("Authorization") == "" && r.Header.Get("Content-Type") == formType && r.Body != nil {
 		if _, inQuery := pairValue(r.URL.RawQuery, "access_token"); !inQuery {
 			text, err := readBody(r, a.opt.MaxBody)
@@ -132,54 +154,11 @@ func (a *API) authenticate(call *callContext, p *plan, r *http.Request) error {
 		}
 		return e
 	}
-	call.principal, call.authed = principal, true
+	c.principal, c.authed = principal, true
 	if !principal.allows(p.scopes) {
 		return Errorf(CodePermission, "")
 	}
 	return nil
-}
-
-// count spends one call of each quota. The headers show the tightest.
-func (a *API) count(call *callContext, p *plan, h http.Header) error {
-	if len(a.quotas)+len(p.quotas) == 0 {
-		return nil
-	}
-	now := time.Now()
-	var tightest standing
-	for _, list := range [2][]*quota{a.quotas, p.quotas} {
-		for _, q := range list {
-			key, ok := call.quotaKey(q)
-			if !ok {
-				continue
-			}
-			s := q.spend(key, now, 1)
-			if tightest.quota == nil || !s.ok || s.remaining < tightest.remaining {
-				tightest = s
-			}
-			if !s.ok {
-				a.stats.limited.Add(1)
-				s.writeHeaders(h)
-				return Errorf(q.code(), "")
-			}
-		}
-	}
-	if tightest.quota != nil {
-		tightest.writeHeaders(h)
-	}
-	return nil
-}
-
-// quotaKey is whom a quota counts for in this call; false if it cannot tell.
-func (c *callContext) quotaKey(q *quota) (string, bool) {
-	switch q.by {
-	case byUser:
-		return c.principal.ID, c.authed
-	case byApp:
-		return c.principal.App, c.authed && c.principal.App != ""
-	case byIP:
-		return c.ip, c.ip != ""
-	}
-	return "", true
 }
 
 // clientIP is who is at the other end, behind the proxies that are trusted.
@@ -192,19 +171,29 @@ func (a *API) clientIP(r *http.Request) string {
 		return host
 	}
 	// Right to left: each trusted proxy vouches for the one before it.
-	chain := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
-	for i := len(chain) - 1; i >= 0; i-- {
-		hop := strings.TrimSpace(chain[i])
-		if _, err := netip.ParseAddr(hop); err != nil {
+	lines := r.Header["X-Forwarded-For"]
+	for hops := 0; len(lines) > 0 && hops < maxHops; hops++ {
+		line := lines[len(lines)-1]
+		comma := strings.LastIndexByte(line, ',')
+		hop := strings.TrimSpace(line[comma+1:])
+		addr, err := netip.ParseAddr(hop)
+		if err != nil {
 			return host
 		}
-		host = hop
-		if !a.trusted(hop) {
-			break
+		if host = addr.Unmap().String(); !a.trusted(host) {
+			return host
+		}
+		if comma < 0 {
+			lines = lines[:len(lines)-1]
+		} else {
+			lines = append(lines[:len(lines)-1:len(lines)-1], line[:comma])
 		}
 	}
 	return host
 }
+
+// maxHops bounds how many proxies in a row are believed.
+const maxHops = 16
 
 func (a *API) trusted(host string) bool {
 	addr, err := netip.ParseAddr(host)
@@ -220,30 +209,42 @@ func (a *API) trusted(host string) bool {
 }
 
 // errorFor is what the client sees of err.
-func errorFor(err error) *Error {
+func (a *API) errorFor(c *call, err error) *Error {
 	var e *Error
 	switch {
+	case errors.Is(err, context.Canceled) && c.Context.Err() != nil:
+		// The client is gone; this is for the access log.
+		return &Error{Status: statusGone, Code: CodeExpired, Message: errorTable[CodeExpired].text, cause: err}
 	case errors.As(err, &e):
 		return e
 	case errors.Is(err, context.DeadlineExceeded):
-		return Wrap(CodeUnavailable, err)
+		return Wrap(CodeExpired, err)
 	}
 	return Wrap(CodeSystem, err)
 }
 
+// statusGone is what the access log shows when the client closed the
+// connection before there was an answer (nginx's convention).
+const statusGone = 499
+
 // finish counts, logs and ends the span.
-func (a *API) finish(r *http.Request, op *operation, call *callContext, out *reply, span *watchman.Span, err error, began time.Time) {
+func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error, began time.Time) {
+	out := &c.out
 	a.stats.requests.Add(1)
 	if out.status >= http.StatusBadRequest {
 		a.stats.errors.Add(1)
 	}
+	if out.status == statusGone {
+		a.stats.gone.Add(1)
+	}
 	if a.log != nil {
 		e := entry{
-			at: began, took: time.Since(began), method: r.Method, path: r.URL.Path, ip: call.ip, user: call.principal.ID,
-			status: out.status, bytes: out.bytes, code: out.code, degraded: out.degraded,
+			at: began, took: time.Since(began), method: r.Method, path: r.URL.Path, ip: c.ip, user: c.principal.ID,
+			status: out.status, bytes: out.bytes, code: out.code, degraded: out.degraded, err: err,
 		}
-		if err != nil {
-			e.err = errors.Unwrap(err)
+		var own *Error
+		if errors.As(err, &own) {
+			e.err = own.cause // the rest is what the client saw
 		}
 		if sc := span.SpanContext(); sc.Sampled() {
 			e.trace = sc.TraceID.String()
@@ -251,8 +252,8 @@ func (a *API) finish(r *http.Request, op *operation, call *callContext, out *rep
 		a.log.add(&e)
 	}
 	// What the client got wrong is no error of this service.
-	if err != nil && out.status < http.StatusInternalServerError {
-		span.SetAttr("refused", fmt.Sprint(out.code))
+	if err != nil && out.status >= http.StatusBadRequest && out.status < http.StatusInternalServerError {
+		span.SetAttr("refused", strconv.Itoa(out.code))
 		err = nil
 	}
 	span.End(err)

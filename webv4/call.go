@@ -1,0 +1,143 @@
+package webv4
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// call is one request on its way through the API: the context that its handler
+// gets, and everything that is known about it. It is one allocation and never
+// used again, so a context that a handler's goroutine kept stays valid.
+//
+// The deadline costs nothing until somebody asks for Done: then a timer is
+// started. A handler that only computes never pays for one.
+type call struct {
+	context.Context // what the request came with, and the span
+
+	principal Principal
+	authed    bool
+	ip        string
+	rateLimit [1]string // the header
+	out       reply
+
+	deadline time.Time // zero: the request's own
+	timer    atomic.Pointer[timer]
+	ended    atomic.Bool
+}
+
+// timer is the deadline when somebody waits for it.
+type timer struct {
+	context.Context
+	cancel context.CancelFunc
+}
+
+// Deadline returns the earlier of the interface's and the request's.
+func (c *call) Deadline() (time.Time, bool) {
+	d, ok := c.Context.Deadline()
+	if c.deadline.IsZero() || ok && d.Before(c.deadline) {
+		return d, ok
+	}
+	return c.deadline, true
+}
+
+// Done is closed at the deadline, when the client is gone, or when the handler
+// has returned.
+func (c *call) Done() <-chan struct{} { return c.timed().Done() }
+
+// Err tells why Done is closed.
+func (c *call) Err() error {
+	if t := c.timer.Load(); t != nil {
+		return t.Err()
+	}
+	if err := c.Context.Err(); err != nil {
+		return err
+	}
+	if c.ended.Load() || !c.deadline.IsZero() && !time.Now().Before(c.deadline) {
+		return c.timed().Err() // settles it: from now on the answer is the same
+	}
+	return nil
+}
+
+// timed starts the timer, the first time.
+func (c *call) timed() *timer {
+	if t := c.timer.Load(); t != nil {
+		return t
+	}
+	t := &timer{}
+	if c.deadline.IsZero() {
+		t.Context, t.cancel = context.WithCancel(c.Context)
+	} else {
+		t.Context, t.cancel = context.WithDeadline(c.Context, c.deadline)
+	}
+	if !c.timer.CompareAndSwap(nil, t) {
+		t.cancel()
+		return c.timer.Load()
+	}
+	if c.ended.Load() {
+		t.cancel()
+	}
+	return t
+}
+
+// end cancels the context: the handler has returned.
+func (c *call) end() {
+	c.ended.Store(true)
+	if t := c.timer.Load(); t != nil {
+		t.cancel()
+	}
+}
+
+type callKey struct{}
+
+// Value finds the call itself, and below it what the request's context has. The
+// timer is asked if there is one, so that contexts made from this one hang on
+// to it without a goroutine of their own.
+func (c *call) Value(key any) any {
+	if _, ok := key.(callKey); ok {
+		return c
+	}
+	if t := c.timer.Load(); t != nil {
+		return t.Value(key)
+	}
+	return c.Context.Value(key)
+}
+
+func callFrom(ctx context.Context) *call {
+	if c, ok := ctx.(*call); ok {
+		return c
+	}
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// PrincipalFrom returns who makes the call that ctx belongs to; false if nobody
+// was asked to say.
+func PrincipalFrom(ctx context.Context) (Principal, bool) {
+	c := callFrom(ctx)
+	if c == nil || !c.authed {
+		return Principal{}, false
+	}
+	return c.principal, true
+}
+
+// ClientIP returns the address of the client of the call that ctx belongs to,
+// "" outside a call.
+func ClientIP(ctx context.Context) string {
+	if c := callFrom(ctx); c != nil {
+		return c.ip
+	}
+	return ""
+}
+
+// Header returns the header of the reply to the call that ctx belongs to, for
+// a handler to add to; outside a call, one that goes nowhere. Values are
+// written as they are: never put a client's bytes into one unchecked. It
+// belongs to the goroutine of the handler, until that returns.
+func Header(ctx context.Context) http.Header {
+	if c := callFrom(ctx); c != nil {
+		return c.out.w.Header()
+	}
+	return http.Header{}
+}

@@ -1,0 +1,332 @@
+package webv4
+
+import (
+	"errors"
+	"fmt"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// rule checks the variable at an address; its error says what was expected.
+type rule func(at unsafe.Pointer) error
+
+// constraints are what a value must satisfy beyond its type.
+type constraints struct {
+	value []rule // of a value, or of each item of a list
+	list  []rule // of a list as a whole
+
+	maxItems int // 0: as many as the body holds
+}
+
+func check(rules []rule, at unsafe.Pointer) error {
+	for _, r := range rules {
+		if err := r(at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// constraintTags are the tags that readConstraints knows.
+var constraintTags = [...]string{"min", "max", "minLength", "maxLength", "pattern", "format", "enum", "minItems", "maxItems", "uniqueItems"}
+
+// readConstraints compiles the tags of a variable of type t: min and max for
+// numbers and durations, minLength and maxLength in characters, pattern and
+// format for strings, enum for strings and numbers, minItems, maxItems and
+// uniqueItems for lists, whose items the others are about.
+func readConstraints(tag reflect.StructTag, t reflect.Type, bad func(string, ...any)) constraints {
+	var c constraints
+	elem := t
+	isList := t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8
+	if isList {
+		elem = t.Elem()
+	}
+	if elem.Kind() == reflect.Pointer {
+		elem = elem.Elem()
+	}
+	for _, name := range constraintTags {
+		s, ok := tag.Lookup(name)
+		if !ok {
+			continue
+		}
+		var r rule
+		var err error
+		onList := false
+		switch name {
+		case "min", "max":
+			r, err = boundRule(name, s, elem)
+		case "minLength", "maxLength":
+			r, err = lengthRule(name, s, elem)
+		case "pattern", "format":
+			r, err = textRule(name, s, elem)
+		case "enum":
+			r, err = enumRule(s, elem)
+		default:
+			onList = true
+			r, err = itemsRule(name, s, t, isList)
+		}
+		switch {
+		case err != nil:
+			bad("%s %q: %v", name, s, err)
+		case onList:
+			c.list = append(c.list, r)
+			if name == "maxItems" {
+				c.maxItems, _ = strconv.Atoi(s)
+			}
+		default:
+			c.value = append(c.value, r)
+		}
+	}
+	return c
+}
+
+func expect(text string) error { return fmt.Errorf("expect (%s)", text) }
+
+// boundRule compares numbers in their own type, so that large ones are exact.
+func boundRule(name, s string, t reflect.Type) (rule, error) {
+	text := ">= " + s
+	if name == "max" {
+		text = "<= " + s
+	}
+	broken := expect(text)
+	sign := 1 // of value-limit
+	if name == "max" {
+		sign = -1
+	}
+	verdict := func(cmp int) error {
+		if cmp*sign < 0 {
+			return broken
+		}
+		return nil
+	}
+	size := int(t.Size())
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		limit, err := time.ParseDuration(s)
+		return func(at unsafe.Pointer) error { return verdict(order(*(*time.Duration)(at), limit)) }, err
+	case isInt(t):
+		limit, err := strconv.ParseInt(s, 10, size*8)
+		return func(at unsafe.Pointer) error { return verdict(order(loadInt(at, size), limit)) }, err
+	case isUint(t):
+		limit, err := strconv.ParseUint(s, 10, size*8)
+		return func(at unsafe.Pointer) error { return verdict(order(loadUint(at, size), limit)) }, err
+	case t.Kind() == reflect.Float64:
+		limit, err := strconv.ParseFloat(s, 64)
+		return func(at unsafe.Pointer) error { return verdict(order(*(*float64)(at), limit)) }, err
+	case t.Kind() == reflect.Float32:
+		limit, err := strconv.ParseFloat(s, 64)
+		return func(at unsafe.Pointer) error { return verdict(order(float64(*(*float32)(at)), limit)) }, err
+	}
+	return nil, fmt.Errorf("type %s is no number", t)
+}
+
+func order[T int64 | uint64 | float64 | time.Duration](a, b T) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func lengthRule(name, s string, t reflect.Type) (rule, error) {
+	limit, err := strconv.Atoi(s)
+	if err != nil || limit < 0 {
+		return nil, errors.New("want a number of characters")
+	}
+	if t.Kind() != reflect.String {
+		return nil, fmt.Errorf("type %s is no string", t)
+	}
+	if name == "maxLength" {
+		broken := expect("at most " + s + " characters")
+		return func(at unsafe.Pointer) error {
+			// A string has no more characters than bytes.
+			if v := *(*string)(at); len(v) > limit && utf8.RuneCountInString(v) > limit {
+				return broken
+			}
+			return nil
+		}, nil
+	}
+	broken := expect("at least " + s + " characters")
+	return func(at unsafe.Pointer) error {
+		if v := *(*string)(at); utf8.RuneCountInString(v) < limit {
+			return broken
+		}
+		return nil
+	}, nil
+}
+
+// formats are checked as far as their grammar goes.
+var formats = map[string]func(string) bool{
+	"email": func(s string) bool {
+		a, err := mail.ParseAddress(s)
+		return err == nil && a.Address == s
+	},
+	"uri": func(s string) bool {
+		u, err := url.Parse(s)
+		return err == nil && u.Scheme != ""
+	},
+	"date":      func(s string) bool { _, err := time.Parse(time.DateOnly, s); return err == nil },
+	"date-time": func(s string) bool { _, err := time.Parse(time.RFC3339, s); return err == nil },
+	"ip":        func(s string) bool { _, err := netip.ParseAddr(s); return err == nil },
+	"uuid": regexp.MustCompile(
+		`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`).MatchString,
+}
+
+func textRule(name, s string, t reflect.Type) (rule, error) {
+	if t.Kind() != reflect.String {
+		return nil, fmt.Errorf("type %s is no string", t)
+	}
+	ok, known := formats[s]
+	if name == "pattern" {
+		re, err := regexp.Compile(s)
+		if err != nil {
+			return nil, err
+		}
+		ok, known = re.MatchString, true
+	}
+	if !known {
+		return nil, errors.New("want email, uri, date, date-time, ip or uuid")
+	}
+	broken := expect(s)
+	return func(at unsafe.Pointer) error {
+		if !ok(*(*string)(at)) {
+			return broken
+		}
+		return nil
+	}, nil
+}
+
+func enumRule(s string, t reflect.Type) (rule, error) {
+	texts := strings.Split(s, ",")
+	broken := expect(s)
+	size := int(t.Size())
+	switch {
+	case t.Kind() == reflect.String:
+		return func(at unsafe.Pointer) error {
+			if !slices.Contains(texts, *(*string)(at)) {
+				return broken
+			}
+			return nil
+		}, nil
+	case isInt(t) && t != reflect.TypeFor[time.Duration]():
+		var values []int64
+		for _, text := range texts {
+			v, err := strconv.ParseInt(text, 10, size*8)
+			if err != nil {
+				return nil, err
+			}
+			values = append(values, v)
+		}
+		return func(at unsafe.Pointer) error {
+			if !slices.Contains(values, loadInt(at, size)) {
+				return broken
+			}
+			return nil
+		}, nil
+	}
+	return nil, fmt.Errorf("type %s is neither a string nor a signed integer", t)
+}
+
+func itemsRule(name, s string, t reflect.Type, isList bool) (rule, error) {
+	if !isList {
+		return nil, fmt.Errorf("type %s is no list", t)
+	}
+	if name == "uniqueItems" {
+		if s != "true" || !t.Elem().Comparable() {
+			return nil, errors.New("want true, on items that can be compared")
+		}
+		broken := expect("items that differ")
+		return func(at unsafe.Pointer) error {
+			list := reflect.NewAt(t, at).Elem()
+			seen := make(map[any]bool, list.Len())
+			for i := range list.Len() {
+				v := list.Index(i).Interface()
+				if seen[v] {
+					return broken
+				}
+				seen[v] = true
+			}
+			return nil
+		}, nil
+	}
+	limit, err := strconv.Atoi(s)
+	if err != nil || limit < 0 {
+		return nil, errors.New("want a number of items")
+	}
+	length := func(at unsafe.Pointer) int { return (*sliceHeader)(at).len }
+	if name == "maxItems" {
+		broken := expect("at most " + s + " items")
+		return func(at unsafe.Pointer) error {
+			if length(at) > limit {
+				return broken
+			}
+			return nil
+		}, nil
+	}
+	broken := expect("at least " + s + " items")
+	return func(at unsafe.Pointer) error {
+		if length(at) < limit {
+			return broken
+		}
+		return nil
+	}, nil
+}
+
+// sliceHeader is how a slice lies in memory.
+type sliceHeader struct {
+	data     unsafe.Pointer
+	len, cap int
+}
+
+func isInt(t reflect.Type) bool { return t.Kind() >= reflect.Int && t.Kind() <= reflect.Int64 }
+
+func isUint(t reflect.Type) bool { return t.Kind() >= reflect.Uint && t.Kind() <= reflect.Uint64 }
+
+func loadInt(at unsafe.Pointer, size int) int64 {
+	switch size {
+	case 1:
+		return int64(*(*int8)(at))
+	case 2:
+		return int64(*(*int16)(at))
+	case 4:
+		return int64(*(*int32)(at))
+	}
+	return *(*int64)(at)
+}
+
+func loadUint(at unsafe.Pointer, size int) uint64 {
+	switch size {
+	case 1:
+		return uint64(*(*uint8)(at))
+	case 2:
+		return uint64(*(*uint16)(at))
+	case 4:
+		return uint64(*(*uint32)(at))
+	}
+	return *(*uint64)(at)
+}
+
+// storeInt stores a signed or unsigned integer that is known to fit.
+func storeInt(at unsafe.Pointer, size int, n uint64) {
+	switch size {
+	case 1:
+		*(*uint8)(at) = uint8(n)
+	case 2:
+		*(*uint16)(at) = uint16(n)
+	case 4:
+		*(*uint32)(at) = uint32(n)
+	default:
+		*(*uint64)(at) = n
+	}
+}

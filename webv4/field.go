@@ -1,0 +1,178 @@
+package webv4
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"unsafe"
+)
+
+// field is one parameter.
+type field struct {
+	goName   string
+	name     string
+	source   source
+	place    int // of a path parameter
+	offset   uintptr
+	set      setter
+	optional uintptr // offset of Opt.Set, if isOpt
+	isOpt    bool
+	list     bool
+	required bool
+	def      string
+	hasDef   bool
+	rules    constraints
+	maxSize  int64  // of a file
+	body     *model // of a body
+	typ      reflect.Type
+	tag      reflect.StructTag
+	bit      uint64 // in the mask of parameters seen
+}
+
+// fieldTags reads one parameter's tags.
+func (p *plan) fieldTags(sf reflect.StructField, base uintptr, bad func(string, ...any)) {
+	f := field{goName: sf.Name, offset: base + sf.Offset, typ: sf.Type, tag: sf.Tag, source: -1}
+	for s, tag := range sourceTags {
+		name, ok := sf.Tag.Lookup(tag)
+		if !ok {
+			continue
+		}
+		if f.source >= 0 {
+			bad("comes from both %s and %s", sourceTags[f.source], tag)
+		}
+		f.source, f.name = source(s), name
+		if name == "" && source(s) != fromBody {
+			bad("%s tag without a name", tag)
+		}
+	}
+	if f.source < 0 {
+		if sf.IsExported() && sf.Tag != "" {
+			bad("has tags but none of %s", strings.Join(sourceTags[:], ", "))
+		}
+		return
+	}
+	if !sf.IsExported() {
+		bad("is not exported")
+	}
+	f.required = boolTag(sf.Tag, "required", bad)
+	f.def, f.hasDef = sf.Tag.Lookup("default")
+	if f.required && f.hasDef {
+		bad("is required and has a default")
+	}
+	switch f.source {
+	case fromBody:
+		var err error
+		if f.body, err = modelOf(sf.Type); err != nil {
+			bad("%v", err)
+		}
+		if f.body.kind == modelOpt {
+			bad("type %s: a body tells by itself whether it is there", sf.Type)
+		}
+		f.rules = readConstraints(sf.Tag, sf.Type, bad)
+		if f.hasDef {
+			bad("a body has no default")
+		}
+	case fromFile:
+		if sf.Type != reflect.TypeFor[*File]() {
+			bad("type %s: a file needs *webv4.File", sf.Type)
+		}
+		if f.hasDef {
+			bad("a file has no default")
+		}
+		f.maxSize = 1 << 20
+		if s := sf.Tag.Get("maxSize"); s != "" {
+			var err error
+			if f.maxSize, err = parseSize(s); err != nil {
+				bad("maxSize %q: %v", s, err)
+			}
+		}
+	case fromHeader:
+		f.name = http.CanonicalHeaderKey(f.name)
+		fallthrough
+	default:
+		f.valueTags(sf, bad)
+	}
+	p.fields = append(p.fields, f)
+}
+
+// valueTags reads what concerns parameters that are made of text.
+func (f *field) valueTags(sf reflect.StructField, bad func(string, ...any)) {
+	t := sf.Type
+	if inner, value, set, _, ok := optType(t); ok {
+		f.isOpt, f.optional, t = true, f.offset+set, inner
+		f.offset += value
+	}
+	f.list = t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8
+	f.rules = readConstraints(sf.Tag, t, bad)
+	var err error
+	if f.set, err = setterOf(t, f.rules.value); err != nil {
+		bad("%v", err)
+		return
+	}
+	if f.hasDef {
+		if err := f.set(reflect.New(t).UnsafePointer(), f.def); err != nil {
+			bad("default %q: %v", f.def, err)
+		}
+	}
+}
+
+// take stores one value. Of several values for one parameter the first counts,
+// unless the parameter is a list.
+func (f *field) take(base unsafe.Pointer, value string, seen *uint64) error {
+	if *seen&f.bit != 0 && !f.list {
+		return nil
+	}
+	if err := f.set(unsafe.Add(base, f.offset), value); err != nil {
+		return Errorf(CodeInvalid, "(%s) %v, but get (%s)", f.name, err, shorten(value))
+	}
+	if f.isOpt {
+		*(*bool)(unsafe.Add(base, f.optional)) = true
+	}
+	*seen |= f.bit
+	return nil
+}
+
+func boolTag(tag reflect.StructTag, name string, bad func(string, ...any)) bool {
+	s, ok := tag.Lookup(name)
+	if !ok {
+		return false
+	}
+	v, err := strconv.ParseBool(s)
+	if err != nil {
+		bad("%s %q: want true or false", name, s)
+	}
+	return v
+}
+
+// parseSize reads a number of bytes such as 512, 64KiB or 5MiB.
+func parseSize(s string) (int64, error) {
+	digits, factor := s, int64(1)
+	if d, ok := strings.CutSuffix(s, "KiB"); ok {
+		digits, factor = d, 1<<10
+	} else if d, ok := strings.CutSuffix(s, "MiB"); ok {
+		digits, factor = d, 1<<20
+	}
+	n, err := strconv.ParseInt(digits, 10, 32)
+	if err != nil || n <= 0 {
+		return 0, errors.New("want a size such as 512, 64KiB or 5MiB")
+	}
+	return n * factor, nil
+}
+
+// bodyError turns an error of reading the body's JSON into the client's.
+func (f *field) bodyError(err error) error {
+	var v *valueError
+	if !errors.As(err, &v) {
+		return Errorf(CodeParameter, "the body is not JSON: %v", err)
+	}
+	if v.path == "" {
+		v.path = "body"
+	}
+	if v.missing {
+		return Errorf(CodeMissing, "(%s)", v.path)
+	}
+	return Errorf(CodeInvalid, "%s", fmt.Sprint(v))
+}
