@@ -3,7 +3,6 @@ package mcq_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -12,55 +11,6 @@ import (
 
 	"github.com/heddle-go/heddle/mcq"
 )
-
-func openBroker(t testing.TB, dir string, opts *mcq.Options) *mcq.Broker {
-	t.Helper()
-	b, err := mcq.Open(dir, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return b
-}
-
-func queue(t testing.TB, b *mcq.Broker, name string) *mcq.Queue {
-	t.Helper()
-	q, err := b.Queue(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return q
-}
-
-// serve serves b on a loopback port until the test ends.
-func serve(t testing.TB, b *mcq.Broker) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := mcq.NewServer(b, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go s.Serve(ln)
-	t.Cleanup(func() { s.Close() })
-	return ln.Addr().String()
-}
-
-func dial(t testing.TB, addr string) *mcq.Client {
-	t.Helper()
-	c, err := mcq.Dial(addr, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
 
 func processorTime() time.Duration {
 	var u syscall.Rusage

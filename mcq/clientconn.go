@@ -122,9 +122,9 @@ func (c *clientConn) fail(err error) {
 	}
 }
 
+// close ends the connection and waits for its goroutines.
 func (c *clientConn) close(err error) {
 	c.fail(err)
-	c.out.Close()
 	<-c.gone
 }
 
@@ -160,6 +160,7 @@ func (c *clientConn) finish(x *exchange) {
 func (c *clientConn) read() {
 	defer close(c.gone)
 	defer c.ended(c)
+	defer c.out.Close()
 	for {
 		if err := c.readReply(); err != nil {
 			if err == io.EOF {

@@ -20,8 +20,13 @@ type op struct {
 	// finish is told, on the committer's goroutine, when the op is durable or
 	// has failed. It must not block.
 	finish func(*op)
-	done   chan struct{} // capacity 1, for those who wait
 	err    error
+
+	// Of commit. This is not a channel because those belong to the synctest
+	// bubble that made them, and ops are pooled.
+	mu       sync.Mutex
+	finished sync.Cond
+	done     bool
 
 	// Of a server's session, to spare a closure for each command:
 	session *session
@@ -29,7 +34,11 @@ type op struct {
 	began   time.Time
 }
 
-var ops = sync.Pool{New: func() any { return &op{done: make(chan struct{}, 1)} }}
+var ops = sync.Pool{New: func() any {
+	o := &op{}
+	o.finished.L = &o.mu
+	return o
+}}
 
 func takeOp(q *Queue) *op {
 	o := ops.Get().(*op)
@@ -38,21 +47,34 @@ func takeOp(q *Queue) *op {
 }
 
 func (o *op) release() {
-	*o = op{done: o.done, acks: o.acks[:0]}
+	o.q, o.msgs, o.acks, o.drop = nil, nil, o.acks[:0], false
+	o.finish, o.err, o.done = nil, nil, false
+	o.session, o.one[0] = nil, Message{}
 	ops.Put(o)
 }
 
 // commit waits until o is durable and gives it back.
 func (b *Broker) commit(o *op) error {
-	o.finish = func(o *op) { o.done <- struct{}{} }
+	o.finish = (*op).wake
 	if err := b.submit(o); err != nil {
 		o.release()
 		return err
 	}
-	<-o.done
+	o.mu.Lock()
+	for !o.done {
+		o.finished.Wait()
+	}
+	o.mu.Unlock()
 	err := o.err
 	o.release()
 	return err
+}
+
+func (o *op) wake() {
+	o.mu.Lock()
+	o.done = true
+	o.finished.Signal()
+	o.mu.Unlock()
 }
 
 // submit hands o to the committer; o.finish will be called unless it fails.
