@@ -1,0 +1,81 @@
+package objstore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/heddle-go/heddle/watchman"
+)
+
+// Options configures Open. The zero value is ready to use.
+type Options struct {
+	// Store keeps the metadata. nil means a PebbleStore in meta/ of the
+	// directory. Close does not close a Store that was given.
+	Store Store
+
+	// Content keeps the contents. nil means files in content/ of the directory.
+	Content Content
+
+	// Generator makes the numbers of new objects. nil means one with IDC 0 that
+	// keeps its state in the file ids of the directory. Close does not close a
+	// Generator that was given.
+	Generator *Generator
+
+	// Grace is how long a content may be without an object: an upload that did
+	// not become part of one within half of it never can, and what an object no
+	// longer has is still readable that long. Only then are contents collected.
+	// 0 means 1 h, at least 1 s.
+	Grace time.Duration
+
+	// Retention is how long a deleted object can be undeleted. 0 means 7 days,
+	// negative that it is purged by the next sweep.
+	Retention time.Duration
+
+	// SweepEvery is how often what has expired, was deleted or has lost its
+	// object is removed for good. 0 means 1 min; negative means only when Sweep
+	// is called.
+	SweepEvery time.Duration
+
+	Watchman *watchman.Watchman // nil: nothing is watched
+	Logger   *slog.Logger       // nil means slog.Default(); hears of sweeps that failed
+
+	pebble PebbleOptions // tests put a file system that crashes here
+	now    func() time.Time
+}
+
+func (o *Options) filled() (Options, error) {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.Grace == 0 {
+		out.Grace = time.Hour
+	}
+	if out.Retention == 0 {
+		out.Retention = 7 * 24 * time.Hour
+	}
+	if out.SweepEvery == 0 {
+		out.SweepEvery = time.Minute
+	}
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+	if out.now == nil {
+		out.now = time.Now
+	}
+	out.pebble.Logger = out.Logger
+	out.Retention = max(out.Retention, 0)
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("objstore: Options."+format, args...))
+	}
+	if out.Grace < time.Second {
+		bad("Grace %v: want at least 1s", out.Grace)
+	}
+	if out.SweepEvery > 0 && out.SweepEvery < time.Millisecond {
+		bad("SweepEvery %v: want at least 1ms", out.SweepEvery)
+	}
+	return out, errors.Join(errs...)
+}

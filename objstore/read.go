@@ -1,0 +1,124 @@
+package objstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/heddle-go/heddle/watchman"
+)
+
+// checkID refuses an id of another type.
+func (k *kind) checkID(id ID) error {
+	if id.Type != k.number || id.Number < 1 || id.Number > MaxNumber {
+		return fmt.Errorf("%w: %v is no id of type %d", ErrBadID, id, k.number)
+	}
+	return nil
+}
+
+// get reads the record of a visible object: metadata into meta, then value.
+func (l *Library) get(ctx context.Context, k *kind, id ID, meta *Meta, value func(*record) error) (err error) {
+	if !l.gate.enter() {
+		return ErrClosed
+	}
+	defer l.gate.leave()
+	if l.ops.get != nil {
+		defer observe(ctx, l.ops.get, time.Now(), &err)
+	}
+	if err := k.checkID(id); err != nil {
+		return err
+	}
+	found := false
+	err = l.store.Get(ctx, [][]byte{recordKey(id)}, func(_ int, row Row) error {
+		r := record{meta: meta}
+		ok, err := l.decodeVisible(k, id, row.Version, row.Value, &r)
+		if err != nil || !ok {
+			return err
+		}
+		found = true
+		return value(&r)
+	})
+	l.counters.gets.Add(1)
+	if err == nil && !found {
+		l.counters.misses.Add(1)
+		err = ErrNotFound
+	}
+	return err
+}
+
+// slowRead is how long a read takes to be worth a span of its own; shorter ones
+// are only counted.
+const slowRead = time.Millisecond
+
+// observe tells watchman of a read that began at start.
+func observe(ctx context.Context, op *watchman.Operation, start time.Time, err *error) {
+	took := time.Since(start)
+	if took < slowRead {
+		op.Observe(ctx, took, *err)
+		return
+	}
+	_, span := op.Start(ctx)
+	span.Backdate(took)
+	span.End(*err)
+}
+
+// multiGet calls each with the rows that are there.
+func (l *Library) multiGet(ctx context.Context, k *kind, ids []ID, each func(i int, version uint64, value []byte) error) (err error) {
+	if !l.gate.enter() {
+		return ErrClosed
+	}
+	defer l.gate.leave()
+	if l.ops.get != nil {
+		defer observe(ctx, l.ops.get, time.Now(), &err)
+	}
+	keys := make([][]byte, len(ids))
+	all := make([]byte, 0, len(ids)*(1+objectSize))
+	for i, id := range ids {
+		if err := k.checkID(id); err != nil {
+			return err
+		}
+		start := len(all)
+		all = appendObject(append(all, prefixRecord), id)
+		keys[i] = all[start:len(all):len(all)]
+	}
+	l.counters.gets.Add(uint64(len(ids)))
+	return l.store.Get(ctx, keys, func(i int, row Row) error { return each(i, row.Version, row.Value) })
+}
+
+// decodeVisible decodes a record and tells whether Get shows it.
+func (l *Library) decodeVisible(k *kind, id ID, version uint64, value []byte, r *record) (bool, error) {
+	if err := r.decode(value); err != nil {
+		return false, err
+	}
+	r.meta.ID, r.meta.Type, r.meta.Version = id, k.name, version
+	return l.visible(r.meta), nil
+}
+
+// visible tells an object that is there from one that was.
+func (l *Library) visible(m *Meta) bool {
+	return m.State == Active && (m.Expires.IsZero() || m.Expires.After(l.opts.now()))
+}
+
+// stored is an object as it is in the store.
+type stored struct {
+	meta    Meta
+	rec     record
+	version uint64
+}
+
+// load reads an object in whatever state, with its index entries and a copy of
+// its payload; nil if there is none.
+func (l *Library) load(ctx context.Context, id ID) (*stored, error) {
+	var s *stored
+	err := l.store.Get(ctx, [][]byte{recordKey(id)}, func(_ int, row Row) error {
+		s = &stored{version: row.Version}
+		s.rec.meta = &s.meta
+		value := append([]byte(nil), row.Value...)
+		if err := s.rec.decode(value); err != nil {
+			return err
+		}
+		s.meta.ID, s.meta.Version = id, row.Version
+		return s.rec.decodeEntries(value)
+	})
+	return s, err
+}
