@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"sync"
@@ -27,7 +28,8 @@ const readers = 32
 type Cache struct {
 	opts     Options
 	path     string
-	file     *os.File
+	file     blockFile
+	size     int64
 	lock     *disk.Lock
 	geometry geometry
 	super    superblock
@@ -37,13 +39,14 @@ type Cache struct {
 	shards [shardCount]shard
 	segs   []segment
 
-	wmu     sync.Mutex // guards the four below and the active buffer's fill
+	wmu     sync.Mutex // guards the six below and the active buffer's fill
 	active  *buffer
+	ready   []*buffer     // prepared, the next ones to fill
+	turned  chan struct{} // closed when ready gets one, then another
 	closing bool
 	names   map[string]bool // of the Tiereds on this cache
 	loads   sync.WaitGroup  // their loads under way; Add under wmu before closing
 
-	ready  chan *buffer    // prepared, the next one to fill
 	sealed chan *buffer    // full, to be written
 	life   context.Context // ends when Close begins
 	end    context.CancelFunc
@@ -53,9 +56,12 @@ type Cache struct {
 	err    error // of Close, set before done
 
 	// These belong to the flusher, and to Open and Close around its life.
-	next    int    // the segment to use next
 	stamp   uint64 // the last one given
-	scratch []uint64
+	scratch []logEntry
+	tail    []byte
+
+	journaled atomic.Bool // Set and Delete leave notes
+	found     int64       // items after Open
 
 	permits chan struct{} // one a pread under way
 	readOp  *watchman.Operation
@@ -64,9 +70,9 @@ type Cache struct {
 }
 
 // Open opens the cache in the named file of size bytes, making it if there is
-// none, and takes the file for this process. Contents come back only from a
-// cache that was closed; after a crash, or with another size, it starts empty.
-// A file that holds something else is left alone: ErrNotCache.
+// none, and takes the file for this process. Options.Restart says which contents
+// come back. A file that holds something else is left alone: ErrNotCache. After
+// a crash it reads 16 bytes for each item in the file.
 func Open(path string, size int64, opts *Options) (*Cache, error) {
 	o, err := opts.withDefaults(size)
 	if err != nil {
@@ -74,19 +80,20 @@ func Open(path string, size int64, opts *Options) (*Cache, error) {
 	}
 	c := &Cache{
 		opts: o, path: path,
-		geometry: geometry{segmentSize: o.SegmentSize, segments: int((size - pageSize) / int64(o.SegmentSize))},
-		maxItem:  min(o.SegmentSize/4, maxUnits*unit) &^ (unit - 1),
-		names:    map[string]bool{},
-		ready:    make(chan *buffer, o.Buffers), sealed: make(chan *buffer, o.Buffers),
+		size: size, geometry: geometry{segmentSize: o.SegmentSize, buffers: o.Buffers},
+		maxItem: min(o.SegmentSize/4, maxUnits*unit) &^ (unit - 1),
+		names:   map[string]bool{},
+		sealed:  make(chan *buffer, o.Buffers), turned: make(chan struct{}),
 		idle: make(chan struct{}), done: make(chan struct{}),
 		permits: make(chan struct{}, readers),
 		readOp:  o.Watchman.Operation(watchman.Internal, "ssdcache.read"),
 		writeOp: o.Watchman.Operation(watchman.Internal, "ssdcache.write"),
 	}
+	c.geometry.segments = int((size - c.offset(0)) / int64(o.SegmentSize))
 	c.life, c.end = context.WithCancel(context.Background())
 	c.segs = make([]segment, c.geometry.segments)
 	if c.lock, err = disk.TryLock(path); err == nil {
-		err = c.start(size)
+		err = c.start()
 	}
 	if err != nil {
 		if c.file != nil {
@@ -98,27 +105,45 @@ func Open(path string, size int64, opts *Options) (*Cache, error) {
 	return c, nil
 }
 
-func (c *Cache) start(size int64) (err error) {
-	if c.file, err = os.OpenFile(c.path, os.O_RDWR, 0); err != nil {
+func (c *Cache) start() error {
+	f, err := os.OpenFile(c.path, os.O_RDWR, 0)
+	if err != nil {
 		return err
 	}
-	if err := c.adopt(size); err != nil {
+	c.file = f
+	if c.opts.wrap != nil {
+		c.file = c.opts.wrap(f)
+	}
+	if err := c.adopt(f, c.size); err != nil {
 		return err
 	}
-	for range c.opts.Buffers {
-		b := &buffer{data: make([]byte, c.geometry.segmentSize)}
+	for i := range c.shards {
+		c.found += int64(c.shards[i].count)
+	}
+	for i := range c.opts.Buffers {
+		b := &buffer{no: i, data: make([]byte, c.geometry.segmentSize)}
+		b.journal.turn.L = &b.journal.mu
 		c.prepare(b)
-		c.ready <- b
+		c.ready = append(c.ready, b)
 	}
+	c.active, c.ready = c.ready[0], c.ready[1:]
 	go c.flusher()
 	return nil
+}
+
+// blockFile is what the cache does with its file.
+type blockFile interface {
+	io.ReaderAt
+	io.WriterAt
+	Sync() error
+	Close() error
 }
 
 // Get appends the value of key to dst and returns it. A miss is ErrNotFound,
 // and so is a record that cannot be read or is damaged: Stats tells them apart.
 // It costs one pread at most, none if the item is still in a buffer, and
 // allocates nothing if dst has room for the record: the key, the value and up to
-// 96 bytes more.
+// 88 bytes more.
 func (c *Cache) Get(dst, key []byte) ([]byte, error) {
 	dst, _, err := c.get(dst, key, c.hash(key))
 	return dst, err
@@ -144,7 +169,7 @@ func (c *Cache) get(dst, key []byte, hash uint64) (out []byte, expires int64, er
 	for range 4 {
 		sh.mu.Lock()
 		i := sh.findLocked(tag)
-		if i < 0 {
+		if i < 0 || sh.slots[i].dead() {
 			sh.misses++
 			sh.mu.Unlock()
 			return dst, 0, ErrNotFound
@@ -204,7 +229,7 @@ func (c *Cache) get(dst, key []byte, hash uint64) (out []byte, expires int64, er
 // fromBuffer reads a record from a pinned buffer and gives the pin back.
 func (c *Cache) fromBuffer(dst, key []byte, b *buffer, at slot) ([]byte, int64, verdict) {
 	defer b.mu.RUnlock()
-	value, expires, v := match(b.data[at.off()*unit:][:at.units()*unit], key, b.stamp)
+	value, expires, v := match(b.data[at.off()*unit:][:at.units()*unit], key, b.seed)
 	if v == whole {
 		c.bufferHits.Add(1)
 		dst = append(dst, value...)
@@ -220,7 +245,7 @@ func (c *Cache) fromFile(dst, key []byte, at slot, stamp uint64) ([]byte, int64,
 	if err := c.pread(rec, c.offset(at.seg())+int64(at.off()*unit)); err != nil {
 		return dst, 0, corrupt, err
 	}
-	value, expires, v := match(rec, key, stamp)
+	value, expires, v := match(rec, key, seed(c.secret, stamp))
 	if v == whole {
 		c.deviceHits.Add(1)
 		dst = dst[:len(dst)+copy(rec, value)]
@@ -246,16 +271,17 @@ func (c *Cache) pread(rec []byte, off int64) error {
 // Set stores value under key until ttl is over or its turn of eviction comes;
 // a ttl of 0 or less means no expiry. It copies both into memory and returns;
 // the disk follows. When it fails, or drops the item, the key is not cached
-// any more. Errors: ErrTooLarge, ErrBusy as Options.Full says, ErrClosed.
+// any more, except after ErrClosed. Errors: ErrTooLarge, ErrBusy as Options.Full
+// says, ErrClosed.
 func (c *Cache) Set(key, value []byte, ttl time.Duration) error {
 	hash := c.hash(key)
 	err := c.set(key, value, hash, expiry(ttl), c.opts.Full, nil, 0)
 	if err == nil {
 		return nil
 	}
-	c.remove(hash) // the value before must not outlive this one
-	if errors.Is(err, errDropped) {
-		return nil
+	// The value before must not outlive this one.
+	if _, rerr := c.remove(hash); rerr != nil || errors.Is(err, errDropped) {
+		return rerr
 	}
 	return err
 }
@@ -277,50 +303,83 @@ func (c *Cache) set(key, value []byte, hash uint64, expires int64, full Full, ep
 		return fmt.Errorf("%w: a value of %d bytes, want at most %d with this key", ErrTooLarge, len(value), c.maxItem-headerSize-len(key))
 	}
 	n := recordSize(len(key), len(value))
-	b, off, err := c.reserve(hash, n, full)
+	b, i, off, err := c.reserve(hash, n, full)
 	if err != nil {
 		if err != ErrClosed {
 			c.refused.Add(1)
 		}
 		return err
 	}
-	putRecord(b.data[off:off+n], key, value, b.stamp, expires)
+	defer b.writers.Done()
+	putRecord(b.data[off:off+n], key, value, b.seed, expires)
 	shardNo, tag := place(hash)
+	at := c.geometry.newSlot(tag, b.stamp, off/unit, n/unit)
 	sh := &c.shards[shardNo]
 	sh.mu.Lock()
-	if epoch == nil || epoch.Load() == token {
-		sh.putLocked(newSlot(tag, b, off, n))
-	} else {
-		err = errRaced
+	if epoch != nil && epoch.Load() != token {
+		sh.mu.Unlock()
+		c.cancel(b, i)
+		return errRaced
 	}
+	old := c.putLocked(sh, at, b.stamp)
 	sh.mu.Unlock()
-	b.writers.Done()
+	if old.ext != 0 && !old.in(b) {
+		c.note(b, hash)
+	}
 	c.sets.Add(1)
 	c.userBytes.Add(uint64(len(key) + len(value)))
-	return err
+	return nil
 }
 
-// Delete removes key. It is not an error if it is not there.
+// putLocked sets the slot of a record in the use stamp and returns the one that
+// was there. Sets of one key at the same time take effect in the order in which
+// they got their places, for that is what a start after a crash goes by.
+func (c *Cache) putLocked(sh *shard, at slot, stamp uint64) (old slot) {
+	if i := sh.findLocked(at.tag()); i >= 0 {
+		// An item that stayed has a late place too, but an old record.
+		if s := sh.slots[i]; c.geometry.later(s, stamp, at.off()) && s.off() >= int(c.segs[s.seg()].kept.Load()) {
+			return slot{}
+		}
+	}
+	return sh.putLocked(at)
+}
+
+// Delete removes key. It is not an error if it is not there. A deletion has its
+// place in the log, so while sets outrun the disk it may wait too; it does not
+// fail then. Errors: ErrClosed, and then the key may come back with Open.
 func (c *Cache) Delete(key []byte) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	if c.remove(c.hash(key)) {
+	found, err := c.remove(c.hash(key))
+	if found {
 		c.deleted.Add(1)
 	}
-	return nil
+	return err
 }
 
-func (c *Cache) remove(hash uint64) bool {
+// remove takes an item out of the index and writes a tombstone for it.
+func (c *Cache) remove(hash uint64) (found bool, err error) {
 	shardNo, tag := place(hash)
 	sh := &c.shards[shardNo]
 	sh.mu.Lock()
-	defer sh.mu.Unlock()
 	i := sh.findLocked(tag)
-	if i >= 0 {
-		sh.removeLocked(i)
+	if i < 0 {
+		sh.mu.Unlock()
+		return false, nil
 	}
-	return i >= 0
+	old := sh.slots[i]
+	sh.removeLocked(i)
+	sh.mu.Unlock()
+	b, _, _, err := c.reserve(hash, 0, Block)
+	if err != nil {
+		return true, err
+	}
+	if !old.in(b) {
+		c.note(b, hash)
+	}
+	b.writers.Done()
+	return true, nil
 }
 
 // Close cancels loads, writes what is in memory and then the index, so that the
@@ -343,14 +402,18 @@ func (c *Cache) Close() error {
 }
 
 // offset is where a segment begins in the file.
-func (c *Cache) offset(seg int) int64 {
-	return pageSize + int64(seg)*int64(c.geometry.segmentSize)
-}
+func (c *Cache) offset(seg int) int64 { return c.geometry.offset(seg) }
 
-// geometry is how the file is divided.
+// geometry is how the file is divided: a page for the superblock, a journal for
+// each buffer, the segments.
 type geometry struct {
 	segmentSize int
 	segments    int
+	buffers     int
+}
+
+func (g geometry) offset(seg int) int64 {
+	return g.journalOffset(g.buffers) + int64(seg)*int64(g.segmentSize)
 }
 
 // items bounds how many records fit.

@@ -17,43 +17,77 @@ func (c *Cache) flusher() {
 	defer close(c.idle)
 	for b := range c.sealed {
 		c.flush(b)
-		if c.life.Err() == nil {
-			c.prepare(b)
-			c.ready <- b
+		if c.life.Err() != nil {
+			continue
 		}
+		c.prepare(b)
+		c.wmu.Lock()
+		c.ready = append(c.ready, b)
+		close(c.turned)
+		c.turned = make(chan struct{})
+		c.wmu.Unlock()
 	}
 }
 
 // flush writes a sealed buffer to its segment and lets readers go to the file.
 func (c *Cache) flush(b *buffer) {
 	b.writers.Wait()
-	putFooter(b.data, b.hashes, b.stamp)
+	c.tidy(b)
+	putFooter(b.data, b.entries, b.seed, b.stamp)
 	begin := time.Now()
 	err := c.writeSegment(b)
 	c.writeOp.Observe(noContext, time.Since(begin), err)
-	if err != nil {
-		// What the file holds there is unknown now: its items go.
-		c.writeErrors.Add(1)
-		c.opts.Logger.LogAttrs(noContext, slog.LevelError, "ssdcache: segment lost",
-			slog.String("path", c.path), slog.Int("segment", b.seg), slog.Any("err", err))
-		for _, h := range b.hashes {
-			c.drop(h, b.seg)
-		}
+	if err == nil {
+		c.detach(b, b.stamp)
+		return
 	}
-	c.detach(b)
+	// What the file holds there is unknown now: its items go.
+	c.writeErrors.Add(1)
+	c.opts.Logger.LogAttrs(noContext, slog.LevelError, "ssdcache: segment lost",
+		slog.String("path", c.path), slog.Int("segment", b.seg), slog.Any("err", err))
+	for _, e := range b.entries {
+		c.drop(e.hash, b.seg)
+	}
+	c.detach(b, 0)
+}
+
+// tidy takes out the entries that do not count: fills that came too late, and
+// items that stayed but were replaced or deleted since. The latter may have been
+// by a record in an older segment, one that was active when they moved; if their
+// entries stayed, a start after a crash would take them for the newer ones.
+func (c *Cache) tidy(b *buffer) {
+	good := b.entries[:0]
+	for i, e := range b.entries {
+		if e == void || i < b.kept && !c.points(e, b) {
+			continue
+		}
+		good = append(good, e)
+	}
+	b.entries = good
+}
+
+// points reports whether the index has an entry's record in b.
+func (c *Cache) points(e logEntry, b *buffer) bool {
+	shardNo, tag := place(e.hash)
+	sh := &c.shards[shardNo]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i := sh.findLocked(tag)
+	return i >= 0 && sh.slots[i].same(c.geometry.newSlot(tag, b.stamp, e.off(), e.units()))
 }
 
 // writeSegment writes the records and the footer, leaving out a gap between
-// them that is worth a seek.
+// them that is worth a seek. The footer is last: it says that all is there.
 func (c *Cache) writeSegment(b *buffer) error {
 	recordsEnd := (b.pos + pageSize - 1) &^ (pageSize - 1)
-	footer := (len(b.data) - footerSize(len(b.hashes))) &^ (pageSize - 1)
+	footer := (len(b.data) - footerSize(len(b.entries))) &^ (pageSize - 1)
 	if footer-recordsEnd < writeSize {
 		return c.pwrite(b.data, c.offset(b.seg))
 	}
-	return errors.Join(
-		c.pwrite(b.data[:recordsEnd], c.offset(b.seg)),
-		c.pwrite(b.data[footer:], c.offset(b.seg)+int64(footer)))
+	if err := c.pwrite(b.data[:recordsEnd], c.offset(b.seg)); err != nil {
+		return err
+	}
+	return c.pwrite(b.data[footer:], c.offset(b.seg)+int64(footer))
 }
 
 func (c *Cache) pwrite(data []byte, off int64) error {
@@ -68,10 +102,11 @@ func (c *Cache) pwrite(data []byte, off int64) error {
 	return nil
 }
 
-// detach sends the readers of a buffer to the file.
-func (c *Cache) detach(b *buffer) {
+// detach sends the readers of a buffer to the file, which has records of the
+// use stamp.
+func (c *Cache) detach(b *buffer, stamp uint64) {
 	seg := &c.segs[b.seg]
-	seg.stamp.Store(b.stamp)
+	seg.stamp.Store(stamp)
 	seg.buf.Store(nil)
 	b.mu.Lock() // waits for those who found it before
 	b.mu.Unlock()
@@ -94,21 +129,29 @@ func (c *Cache) drop(hash uint64, seg int) bool {
 // prepare empties the oldest segment and makes b its buffer. Items of it that
 // were read may stay: their records go into b.
 func (c *Cache) prepare(b *buffer) {
-	b.seg, b.pos, b.hashes = c.next, 0, b.hashes[:0]
-	c.next = (c.next + 1) % c.geometry.segments
 	c.stamp++
-	b.stamp = c.stamp
+	c.assign(b, c.stamp)
+	// Before anything of the segment goes: now a start after a crash knows it
+	// for one whose items may have been replaced without a note.
+	c.beginJournal(b)
 	seg := &c.segs[b.seg]
-	seg.turn ^= 1
-	b.turn = seg.turn
 	var kept []keptItem
 	if seg.stamp.Load() != 0 {
 		kept = c.evict(b)
 	}
+	b.kept = len(b.entries)
+	seg.kept.Store(uint32(b.pos / unit))
 	seg.buf.Store(b)
 	for _, k := range kept {
 		c.move(k, b)
 	}
+}
+
+// assign makes b the buffer of a segment's use.
+func (c *Cache) assign(b *buffer, stamp uint64) {
+	b.stamp, b.seed = stamp, seed(c.secret, stamp)
+	b.seg, b.turn = c.geometry.use(stamp)
+	b.pos, b.entries, b.kept = 0, b.entries[:0], 0
 }
 
 // keptItem is an item that stays in the cache when its segment is reused.
@@ -121,21 +164,28 @@ type keptItem struct {
 // evict removes the items of b's segment from the index, except those that are
 // kept: their records are copied to b. Their slots still have the old place.
 func (c *Cache) evict(b *buffer) (kept []keptItem) {
-	hashes, ok := c.readFooter(b.seg)
-	if !ok {
-		c.evictAll(b.seg)
+	entries, err := c.readFooter(b.seg)
+	if err != nil {
+		if errors.Is(err, errDamaged) {
+			c.corrupt.Add(1)
+		} else {
+			c.readErrors.Add(1)
+		}
+		for i := range c.shards {
+			c.evicted.Add(uint64(c.shards[i].removeIf(func(s slot) bool { return s.seg() == b.seg })))
+		}
 		return nil
 	}
 	room := int(c.opts.Keep * float64(len(b.data)))
-	for _, h := range hashes {
-		shardNo, tag := place(h)
+	for _, e := range entries {
+		shardNo, tag := place(e.hash)
 		sh := &c.shards[shardNo]
 		sh.mu.Lock()
-		if i := sh.findLocked(tag); i >= 0 && sh.slots[i].seg() == b.seg {
+		if i := sh.findLocked(tag); i >= 0 && sh.slots[i].seg() == b.seg && sh.slots[i].off() == e.off() {
 			s := sh.slots[i]
-			if n := s.units() * unit; s.hit() && n <= room {
+			if n := s.units() * unit; s.hit() && !s.dead() && n <= room {
 				room -= n
-				kept = append(kept, keptItem{hash: h, from: s})
+				kept = append(kept, keptItem{hash: e.hash, from: s})
 			} else {
 				sh.removeLocked(i)
 				c.evicted.Add(1)
@@ -149,7 +199,7 @@ func (c *Cache) evict(b *buffer) (kept []keptItem) {
 // salvage copies the records of kept items to b, reading the segment once from
 // front to back, and returns those that were whole.
 func (c *Cache) salvage(b *buffer, kept []keptItem) []keptItem {
-	old := c.segs[b.seg].stamp.Load()
+	old := seed(c.secret, c.segs[b.seg].stamp.Load())
 	var window []byte // the bytes of the segment from windowOff on
 	windowOff := 0
 	good := kept[:0]
@@ -168,11 +218,14 @@ func (c *Cache) salvage(b *buffer, kept []keptItem) []keptItem {
 		}
 		if off+n <= windowOff+len(window) {
 			rec := window[off-windowOff:][:n]
-			_, _, expires, v := parseRecord(rec, old)
-			if v == whole && (expires == 0 || expires > time.Now().UnixMilli()) {
+			_, _, expires, ok := parseRecord(rec, old)
+			if !ok {
+				c.corrupt.Add(1)
+			}
+			if ok && (expires == 0 || expires > time.Now().UnixMilli()) {
 				k.off = b.add(k.hash, n)
 				copy(b.data[k.off:], rec)
-				restamp(b.data[k.off:k.off+n], b.stamp)
+				reseed(b.data[k.off:k.off+n], b.seed)
 				good = append(good, k)
 				continue
 			}
@@ -195,77 +248,58 @@ func (c *Cache) move(k keptItem, b *buffer) {
 	if i < 0 || !sh.slots[i].same(k.from) {
 		return
 	}
-	sh.slots[i] = newSlot(tag, b, k.off, k.from.units()*unit)
+	if sh.slots[i].dead() {
+		sh.removeLocked(i)
+		c.evicted.Add(1)
+		return
+	}
+	sh.slots[i] = c.geometry.newSlot(tag, b.stamp, k.off/unit, k.from.units())
 	c.kept.Add(1)
 }
 
-// readFooter returns the hashes of what was written to a segment.
-func (c *Cache) readFooter(seg int) ([]uint64, bool) {
+// readFooter returns the entries of what was written to a segment, until the
+// next call.
+func (c *Cache) readFooter(seg int) ([]logEntry, error) {
 	stamp := c.segs[seg].stamp.Load()
-	tail := make([]byte, min(64<<10, c.geometry.segmentSize))
+	if c.tail == nil {
+		c.tail = make([]byte, min(64<<10, c.geometry.segmentSize))
+	}
+	tail := c.tail
 	for {
 		off := c.offset(seg) + int64(c.geometry.segmentSize-len(tail))
 		if err := c.pread(tail, off); err != nil {
-			c.readErrors.Add(1)
-			return nil, false
+			return nil, err
 		}
-		hashes, need, ok := parseFooter(c.scratch[:0], tail, stamp)
-		c.scratch = hashes
+		entries, need, ok := parseFooter(c.scratch[:0], tail, c.geometry.segmentSize, seed(c.secret, stamp), stamp)
+		c.scratch = entries
 		if ok {
-			return hashes, true
+			return entries, nil
 		}
 		if need <= len(tail) || need > c.geometry.segmentSize {
-			c.corrupt.Add(1)
-			return nil, false
+			return nil, errDamaged
 		}
 		tail = make([]byte, need)
-	}
-}
-
-// evictAll is eviction without a footer: it looks at the whole index.
-func (c *Cache) evictAll(seg int) {
-	for n := range c.shards {
-		sh := &c.shards[n]
-		sh.mu.Lock()
-		for i := 0; i < len(sh.slots); {
-			if sh.slots[i].ext != 0 && sh.slots[i].seg() == seg {
-				sh.removeLocked(i) // another one may have moved to i
-				c.evicted.Add(1)
-				continue
-			}
-			i++
-		}
-		sh.mu.Unlock()
+		c.tail = tail
 	}
 }
 
 // stop writes everything and gives the file free.
 func (c *Cache) stop() error {
-	c.wmu.Lock()
-	if c.active != nil {
-		c.sealed <- c.active
-		c.active = nil
-	}
-	c.wmu.Unlock()
 	close(c.sealed)
 	<-c.idle
 	c.closed.Store(true) // from here on nobody reads buffers
-	var rest []*buffer
-	for len(c.ready) > 0 {
-		rest = append(rest, <-c.ready)
-	}
+	rest := append([]*buffer{c.active}, c.ready...)
 	// The last prepared ones that got no items are next again.
-	for i := len(rest) - 1; i >= 0 && rest[i].pos == 0; i-- {
-		c.next = rest[i].seg
-		c.detach(rest[i])
-		c.segs[c.next].stamp.Store(0)
+	for i := len(rest) - 1; i >= 0 && rest[i].empty(); i-- {
+		c.stamp--
+		c.detach(rest[i], 0)
 		rest = rest[:i]
 	}
 	for _, b := range rest {
 		c.flush(b)
 	}
 	err := c.file.Sync()
-	if err == nil {
+	if err == nil && c.opts.Restart != Cold {
 		err = c.saveIndex()
 	}
 	return errors.Join(err, c.file.Close(), c.lock.Unlock())

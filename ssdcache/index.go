@@ -20,20 +20,44 @@ const (
 	hitsShift  = 16
 	hitsMask   = 3
 	turnShift  = 18
+	deadBit    = 1 << 19
 )
 
 // slot is an item of the index. hi has the tag and the segment's upper 4 bits,
 // lo its lower 12 bits and the offset in units, ext the length in units, a
-// counter of hits and the turn, one bit that flips with each use of the
-// segment. A length of 0 marks an empty slot.
+// counter of hits, the turn, one bit that flips with each use of the segment,
+// and the dead bit: what is there has expired or is damaged, but still has to be
+// replaced, so that it does not come back after a crash. A length of 0 marks an
+// empty slot.
 type slot struct{ hi, lo, ext uint32 }
 
-func newSlot(tag uint32, b *buffer, off, n int) slot {
+// newSlot is the slot of a record in the use stamp of a segment; off and n are
+// in units.
+func (g geometry) newSlot(tag uint32, stamp uint64, off, n int) slot {
+	seg, turn := g.use(stamp)
 	return slot{
-		hi:  tag<<4 | uint32(b.seg)>>12,
-		lo:  uint32(b.seg)<<offBits | uint32(off/unit),
-		ext: uint32(n/unit) | b.turn<<turnShift,
+		hi:  tag<<4 | uint32(seg)>>12,
+		lo:  uint32(seg)<<offBits | uint32(off),
+		ext: uint32(n) | turn<<turnShift,
 	}
+}
+
+// use says which segment a stamp is of, and the turn of its slots.
+func (g geometry) use(stamp uint64) (seg int, turn uint32) {
+	n := uint64(g.segments)
+	return int(stamp % n), uint32(stamp/n) & 1
+}
+
+// later reports whether a slot's place was reserved after the one at off, in
+// units, of the use stamp, which is still in memory. Only the few uses after
+// that can be later.
+func (g geometry) later(s slot, stamp uint64, off int) bool {
+	d := (s.seg() - int(stamp%uint64(g.segments)) + g.segments) % g.segments
+	if d >= g.buffers {
+		return false
+	}
+	_, turn := g.use(stamp + uint64(d))
+	return s.turn() == turn && (d > 0 || s.off() > off)
 }
 
 func (s slot) tag() uint32 { return s.hi >> 4 }
@@ -41,12 +65,17 @@ func (s slot) seg() int    { return int(s.hi&15<<12 | s.lo>>offBits) }
 func (s slot) off() int    { return int(s.lo & (1<<offBits - 1)) }
 func (s slot) units() int  { return int(s.ext & 0xffff) }
 func (s slot) hit() bool   { return s.ext>>hitsShift&hitsMask != 0 }
+func (s slot) dead() bool  { return s.ext&deadBit != 0 }
+
+// in reports whether a slot's record is in b, which the caller has a part of.
+func (s slot) in(b *buffer) bool { return s.seg() == b.seg && s.turn() == b.turn }
 
 func (s slot) turn() uint32 { return s.ext >> turnShift & 1 }
 
 // same reports whether both point to the same record.
 func (s slot) same(o slot) bool {
-	return s.hi == o.hi && s.lo == o.lo && s.ext&^(hitsMask<<hitsShift) == o.ext&^(hitsMask<<hitsShift)
+	const ignore = hitsMask<<hitsShift | deadBit
+	return s.hi == o.hi && s.lo == o.lo && s.ext&^ignore == o.ext&^ignore
 }
 
 // place splits a hash into its shard and tag.
@@ -148,16 +177,40 @@ func (s *shard) growLocked() {
 }
 
 // settle ends the reading of v's record that failed: if v still is in the
-// index, the record is bad and, with remove set, goes. Otherwise it has moved.
-func (s *shard) settle(v slot, remove bool) (moved bool) {
+// index, the record is bad and, with bury set, dead. Otherwise it has moved.
+func (s *shard) settle(v slot, bury bool) (moved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := s.findLocked(v.tag())
 	if i < 0 || !s.slots[i].same(v) {
 		return true
 	}
-	if remove {
-		s.removeLocked(i)
+	if bury {
+		s.slots[i].ext |= deadBit
 	}
 	return false
+}
+
+// restore sets the slot of v's tag if there is none.
+func (s *shard) restore(v slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.findLocked(v.tag()) < 0 {
+		s.putLocked(v)
+	}
+}
+
+// removeIf removes the slots that bad says.
+func (s *shard) removeIf(bad func(slot) bool) (removed int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := 0; i < len(s.slots); {
+		if s.slots[i].ext != 0 && bad(s.slots[i]) {
+			s.removeLocked(i) // another one may have moved to i
+			removed++
+			continue
+		}
+		i++
+	}
+	return removed
 }

@@ -18,6 +18,20 @@ const (
 	Fail              // return ErrBusy at once
 )
 
+// Restart says what Open finds of what an earlier process left in the file.
+type Restart uint8
+
+const (
+	// Warm: everything after Close, and after a crash of the process everything
+	// but the last items, those that were in the write buffers. For this each
+	// Set that replaces an item and each Delete makes a small write to the page
+	// cache before it returns. After a crash of the system, or a power cut, and
+	// on other systems than Linux after any crash, the cache starts empty.
+	Warm           Restart = iota
+	WarmAfterClose         // everything after Close; empty after a crash
+	Cold                   // nothing
+)
+
 const (
 	minSegment     = 64 << 10
 	maxSegment     = 64 << 20 // what 20 bits of 64-byte units can address
@@ -32,7 +46,7 @@ type Options struct {
 	// SegmentSize is the unit of writing and eviction in bytes, a multiple of
 	// 4096 from 64 KiB to 64 MiB. An item is at most a quarter of it, and at most
 	// 4 MiB. 0 means 1/64 of the file, within 256 KiB and 16 MiB. A file that was
-	// made with another size starts empty.
+	// made with another size, or with other Buffers, starts empty.
 	SegmentSize int
 
 	// Buffers is the number of segments in memory: one fills while the others
@@ -51,12 +65,18 @@ type Options struct {
 	// keeps none, and then writes are plain FIFO.
 	Keep float64
 
+	// Restart says what Open finds in the file and what is done for the next one
+	// to find. The default is Warm.
+	Restart Restart
+
 	// Logger gets what no caller can receive: a segment that could not be
 	// written, a start that had to be empty. nil means slog.Default().
 	Logger *slog.Logger
 
 	// Watchman observes device reads and segment writes. nil observes nothing.
 	Watchman *watchman.Watchman
+
+	wrap func(blockFile) blockFile // tests make it fail
 }
 
 func (o *Options) withDefaults(size int64) (Options, error) {
@@ -88,15 +108,19 @@ func (o *Options) withDefaults(size int64) (Options, error) {
 	if seg < minSegment || seg > maxSegment || seg%pageSize != 0 {
 		bad("Options.SegmentSize %d: want a multiple of %d from %d to %d", seg, pageSize, minSegment, maxSegment)
 	} else {
-		if least := int64(pageSize + (opts.Buffers+2)*seg); size < least {
+		fixed := (geometry{segmentSize: seg, buffers: opts.Buffers}).offset(0)
+		if least := fixed + int64(opts.Buffers+2)*int64(seg); size < least {
 			bad("size %d: want at least %d for segments of %d bytes", size, least, seg)
 		}
-		if most := int64(pageSize) + maxSegments*int64(seg); size > most {
+		if most := fixed + maxSegments*int64(seg); size > most {
 			bad("size %d: want at most %d for segments of %d bytes", size, most, seg)
 		}
 	}
 	if opts.Buffers < 2 || opts.Buffers > 64 {
 		bad("Options.Buffers %d: want 2 to 64", opts.Buffers)
+	}
+	if opts.Restart > Cold {
+		bad("Options.Restart %d: want Warm, WarmAfterClose or Cold", opts.Restart)
 	}
 	if opts.Full > Fail {
 		bad("Options.Full %d: want Block, Drop or Fail", opts.Full)

@@ -22,7 +22,7 @@ import (
 //	8   epoch of the superblock it goes with
 //	4   size of a segment
 //	4   number of segments
-//	4   the segment to use next
+//	4   number of buffers
 //	8   the last stamp
 //	8   stamp, for each segment
 //	4   number of slots and
@@ -81,7 +81,7 @@ func (c *Cache) writeIndex(w *indexWriter) {
 	b = le.AppendUint64(b, c.super.epoch)
 	b = le.AppendUint32(b, uint32(c.geometry.segmentSize))
 	b = le.AppendUint32(b, uint32(c.geometry.segments))
-	b = le.AppendUint32(b, uint32(c.next))
+	b = le.AppendUint32(b, uint32(c.geometry.buffers))
 	b = le.AppendUint64(b, c.stamp)
 	w.bytes(b)
 	for i := range c.segs {
@@ -108,7 +108,7 @@ func (c *Cache) writeIndex(w *indexWriter) {
 func (c *Cache) loadIndex() error {
 	f, err := os.Open(c.indexPath())
 	if errors.Is(err, os.ErrNotExist) {
-		return errors.New("it was not closed")
+		return errNotClosed
 	}
 	if err != nil {
 		return err
@@ -152,17 +152,22 @@ func (c *Cache) readIndex(in io.Reader) error {
 		return errDamaged
 	}
 	if [16]byte(r.bytes(16)) != c.super.id || r.u64() != c.super.epoch {
-		return errors.New("of another cache, or it was not closed since")
+		return fmt.Errorf("%w since it was saved", errNotClosed)
 	}
-	if (geometry{segmentSize: int(r.u32()), segments: int(r.u32())}) != c.geometry {
+	if (geometry{segmentSize: int(r.u32()), segments: int(r.u32()), buffers: int(r.u32())}) != c.geometry {
 		return errDamaged
 	}
-	if c.next = int(r.u32()); c.next >= c.geometry.segments {
+	// Each segment was used last with one of the last stamps, or has nothing.
+	n := uint64(c.geometry.segments)
+	if c.stamp = r.u64(); c.stamp < n-1 || c.stamp > 1<<62 {
 		return errDamaged
 	}
-	c.stamp = r.u64()
 	for i := range c.segs {
-		c.segs[i].stamp.Store(r.u64())
+		s := r.u64()
+		if s != 0 && (s > c.stamp || s+n <= c.stamp || s%n != uint64(i)) {
+			return errDamaged
+		}
+		c.segs[i].stamp.Store(s)
 	}
 	for n := range c.shards {
 		if err := c.readShard(r, uint32(n)); err != nil {
@@ -193,7 +198,9 @@ func (c *Cache) readShard(r *indexReader, n uint32) error {
 			return errDamaged
 		}
 		last = int(s.tag())
-		c.segs[s.seg()].turn = s.turn()
+		if _, turn := c.geometry.use(c.segs[s.seg()].stamp.Load()); s.turn() != turn {
+			return errDamaged
+		}
 		sh.putLocked(s)
 	}
 	return r.err

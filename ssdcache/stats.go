@@ -13,12 +13,13 @@ type counters struct {
 
 // Stats is a snapshot of a Cache. Counters begin at zero with Open.
 type Stats struct {
-	Items       int64 // items in the index now, some of them expired
+	Items       int64 // items in the index now, some of them expired or damaged
 	IndexBytes  int64 // memory of the index in bytes
 	IndexMax    int64 // its bound: the file full of the smallest items
 	BufferBytes int64 // memory of the write buffers in bytes; fixed
 	FileBytes   int64 // size of the file in bytes; fixed
-	MaxItem     int   // largest record in bytes: 32, the key and the value
+	MaxItem     int   // largest record in bytes: 24, the key and the value
+	Found       int64 // items that Open found in the file
 
 	BufferHits uint64 // gets answered from memory; only grows
 	DeviceHits uint64 // gets answered from the file; only grows
@@ -35,7 +36,7 @@ type Stats struct {
 	Deleted     uint64 // items deleted; only grows
 	Evicted     uint64 // items whose segment was reused; only grows
 	Kept        uint64 // items that were written again instead; only grows
-	WriteErrors uint64 // segments lost because a write failed; only grows
+	WriteErrors uint64 // segments and journals lost because a write failed; only grows
 	UserBytes   uint64 // keys and values of Sets in bytes; only grows
 	DeviceBytes uint64 // bytes written to the file; over UserBytes it is the write amplification; only grows
 }
@@ -46,8 +47,9 @@ func (c *Cache) Stats() Stats {
 		// Nine tenths full at most and an eighth more right after growing.
 		IndexMax:    c.geometry.items() * 16,
 		BufferBytes: int64(c.opts.Buffers) * int64(c.geometry.segmentSize),
-		FileBytes:   pageSize + int64(c.geometry.segments)*int64(c.geometry.segmentSize),
+		FileBytes:   c.size,
 		MaxItem:     c.maxItem,
+		Found:       c.found,
 
 		BufferHits: c.bufferHits.Load(),
 		DeviceHits: c.deviceHits.Load(),

@@ -1,0 +1,5 @@
+//go:build !race
+
+package ssdcache_test
+
+const killRounds = 100
