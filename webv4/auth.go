@@ -1,6 +1,8 @@
 package webv4
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"net/http"
 	"net/url"
 	"slices"
@@ -47,6 +49,13 @@ func AccessToken(r *http.Request) (string, error) {
 		}
 	}
 	return "", ErrTokenMissing
+}
+
+// SecretsEqual compares secrets in a time that tells nothing about them, not
+// even their lengths.
+func SecretsEqual(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
 // pairValue finds one value among name=value pairs.
