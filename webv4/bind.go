@@ -148,8 +148,8 @@ func (p *plan) bindBody(r *http.Request, base unsafe.Pointer, maxBody int64, see
 		if err != nil {
 			return err
 		}
-		if data == "" {
-			return nil
+		if data == "" || strings.TrimSpace(data) == "null" {
+			return nil // no body
 		}
 		f := &p.fields[p.body]
 		if err := f.body.readJSON(data, unsafe.Add(base, f.offset), &f.rules); err != nil {
@@ -209,7 +209,11 @@ func bodyError(err error, limit int64) error {
 	if errors.As(err, &tooLong) {
 		return Errorf(CodeTooLong, "more than %d bytes", limit)
 	}
-	e := Errorf(CodeParameter, "the body ended early")
+	what := "the body cannot be read"
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		what = "the body ended early"
+	}
+	e := Errorf(CodeParameter, "%s", what)
 	e.cause = err
 	return e
 }

@@ -47,11 +47,14 @@ func do(t testing.TB, h http.Handler, route, body string, headers ...string) ans
 	r := httptest.NewRequest(method, url, rd)
 	for _, line := range headers {
 		name, value, _ := strings.Cut(line, ": ")
-		if name == "RemoteAddr" {
+		switch name {
+		case "RemoteAddr":
 			r.RemoteAddr = value
-			continue
+		case "Chunked":
+			r.ContentLength = -1
+		default:
+			r.Header.Add(name, value)
 		}
-		r.Header.Add(name, value)
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)

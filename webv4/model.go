@@ -288,6 +288,9 @@ func collect(t reflect.Type, depth int, base uintptr, order []int, found *[]cand
 			continue
 		}
 		name, options, _ := strings.Cut(tag, ",")
+		if strings.ContainsAny(name, "\"\\'`") {
+			name = "" // as in encoding/json
+		}
 		at := append(slices.Clone(order), i)
 		if sf.Anonymous && name == "" {
 			ft := sf.Type
