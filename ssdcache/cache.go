@@ -60,8 +60,9 @@ type Cache struct {
 	scratch []logEntry
 	tail    []byte
 
-	journaled atomic.Bool // Set and Delete leave notes
-	found     int64       // items after Open
+	journaled  atomic.Bool // Set and Delete leave notes
+	distrusted atomic.Bool // the file says that they do not
+	found      int64       // items after Open
 
 	permits chan struct{} // one a pread under way
 	readOp  *watchman.Operation
@@ -272,7 +273,8 @@ func (c *Cache) pread(rec []byte, off int64) error {
 // a ttl of 0 or less means no expiry. It copies both into memory and returns;
 // the disk follows. When it fails, or drops the item, the key is not cached
 // any more, except after ErrClosed. Errors: ErrTooLarge, ErrBusy as Options.Full
-// says, ErrClosed.
+// says, ErrClosed, and under Warm one of the disk if what it replaces may come
+// back after a crash.
 func (c *Cache) Set(key, value []byte, ttl time.Duration) error {
 	hash := c.hash(key)
 	err := c.set(key, value, hash, expiry(ttl), c.opts.Full, nil, 0)
@@ -324,7 +326,9 @@ func (c *Cache) set(key, value []byte, hash uint64, expires int64, full Full, ep
 	old := c.putLocked(sh, at, b.stamp)
 	sh.mu.Unlock()
 	if old.ext != 0 && !old.in(b) {
-		c.note(b, hash)
+		if err := c.note(b, hash); err != nil {
+			return err
+		}
 	}
 	c.sets.Add(1)
 	c.userBytes.Add(uint64(len(key) + len(value)))
@@ -346,7 +350,8 @@ func (c *Cache) putLocked(sh *shard, at slot, stamp uint64) (old slot) {
 
 // Delete removes key. It is not an error if it is not there. A deletion has its
 // place in the log, so while sets outrun the disk it may wait too; it does not
-// fail then. Errors: ErrClosed, and then the key may come back with Open.
+// fail then. Errors: ErrClosed, and under Warm one of the disk: then the key may
+// come back with Open.
 func (c *Cache) Delete(key []byte) error {
 	if c.closed.Load() {
 		return ErrClosed
@@ -375,11 +380,11 @@ func (c *Cache) remove(hash uint64) (found bool, err error) {
 	if err != nil {
 		return true, err
 	}
+	defer b.writers.Done()
 	if !old.in(b) {
-		c.note(b, hash)
+		err = c.note(b, hash)
 	}
-	b.writers.Done()
-	return true, nil
+	return true, err
 }
 
 // Close cancels loads, writes what is in memory and then the index, so that the

@@ -1,6 +1,10 @@
 package ssdcache
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/heddle-go/heddle/internal/disk"
+)
 
 var (
 	// ErrNotFound is returned by Get for a key that is not cached, and by
@@ -18,6 +22,10 @@ var (
 
 	// ErrClosed is returned once Close was called.
 	ErrClosed = errors.New("ssdcache: closed")
+
+	// ErrLocked is wrapped by Open's error while another process, or another
+	// Cache of this one, has the file.
+	ErrLocked = disk.ErrLocked
 
 	// ErrNotCache is wrapped by Open's error for a file that holds something
 	// other than a cache; Open leaves such a file as it is.

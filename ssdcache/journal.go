@@ -2,6 +2,7 @@ package ssdcache
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"log/slog"
 	"sync"
@@ -28,6 +29,7 @@ type journal struct {
 	noted   int       // entries asked for
 	written int       // entries in the file
 	writing bool
+	err     error  // of a write that could not be made up for
 	pending []byte // those asked for and not being written
 	spare   []byte
 }
@@ -86,18 +88,19 @@ func parseJournal(data []byte, secret uint64) (stamp uint64, hashes []uint64, ok
 // begin empties the journal for a buffer's next use.
 func (c *Cache) beginJournal(b *buffer) {
 	j := &b.journal
-	j.noted, j.written = 0, 0
+	j.noted, j.written, j.err = 0, 0, nil
 	if c.journaled.Load() {
-		c.journalWrite(b, 0, appendJournal(make([]byte, 0, entrySize), b.stamp, b.stamp, b.seed))
+		_ = c.journalWrite(b, 0, appendJournal(make([]byte, 0, entrySize), b.stamp, b.stamp, b.seed))
 	}
 }
 
 // note returns when the hash is in the journal of a buffer that the caller has
 // a part of. Those who come while another's note is being written have theirs
-// written together.
-func (c *Cache) note(b *buffer, hash uint64) {
+// written together. An error means that what it is about may come back after a
+// crash.
+func (c *Cache) note(b *buffer, hash uint64) error {
 	if !c.journaled.Load() {
-		return
+		return c.distrust(nil)
 	}
 	j := &b.journal
 	j.mu.Lock()
@@ -113,33 +116,49 @@ func (c *Cache) note(b *buffer, hash uint64) {
 		data, first, last := j.pending, j.written, j.noted
 		j.pending = j.spare[:0]
 		j.mu.Unlock()
-		c.journalWrite(b, int64(first+1)*entrySize, data)
+		err := c.journalWrite(b, int64(first+1)*entrySize, data)
 		j.mu.Lock()
+		if err != nil {
+			j.err = err
+		}
 		j.spare = data
 		j.written = last
 		j.writing = false
 		j.turn.Broadcast()
 	}
+	err := j.err
 	j.mu.Unlock()
+	return err
 }
 
-func (c *Cache) journalWrite(b *buffer, off int64, data []byte) {
+func (c *Cache) journalWrite(b *buffer, off int64, data []byte) error {
 	n, err := c.file.WriteAt(data, c.geometry.journalOffset(b.no)+off)
 	c.deviceBytes.Add(uint64(n))
 	if err != nil {
-		c.distrust(err)
+		return c.distrust(err)
 	}
+	return nil
 }
 
-// distrust makes the next Open after a crash start empty, because the journal
-// misses something. A Close still saves everything.
-func (c *Cache) distrust(cause error) {
-	c.writeErrors.Add(1)
-	if !c.journaled.Swap(false) {
-		return
+// distrust makes the next Open after a crash start empty, because the journals
+// miss something; a Close still saves everything. It fails if the file cannot be
+// marked so.
+func (c *Cache) distrust(cause error) error {
+	if cause != nil {
+		c.writeErrors.Add(1)
+		if c.journaled.Swap(false) {
+			c.opts.Logger.LogAttrs(noContext, slog.LevelError, "ssdcache: journal lost, a crash would lose the contents",
+				slog.String("path", c.path), slog.Any("err", cause))
+		}
 	}
-	c.super.journaled = false
-	_, err := c.file.WriteAt(c.super.append(nil), 0)
-	c.opts.Logger.LogAttrs(noContext, slog.LevelError, "ssdcache: journal lost, a crash would lose the contents",
-		slog.String("path", c.path), slog.Any("err", cause), slog.Any("marking", err))
+	if c.distrusted.Load() {
+		return nil
+	}
+	s := c.super // by several at once: they write the same
+	s.journaled = false
+	if _, err := c.file.WriteAt(s.append(nil), 0); err != nil {
+		return fmt.Errorf("ssdcache: mark the journal as lost: %w", err)
+	}
+	c.distrusted.Store(true)
+	return nil
 }

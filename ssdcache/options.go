@@ -45,7 +45,8 @@ const (
 type Options struct {
 	// SegmentSize is the unit of writing and eviction in bytes, a multiple of
 	// 4096 from 64 KiB to 64 MiB. An item is at most a quarter of it, and at most
-	// 4 MiB. 0 means 1/64 of the file, within 256 KiB and 16 MiB. A file that was
+	// 4 MiB. 0 means 1/64 of the file within 256 KiB and 16 MiB, but not more than
+	// 1/8 of it. A file that was
 	// made with another size, or with other Buffers, starts empty.
 	SegmentSize int
 
@@ -85,7 +86,7 @@ func (o *Options) withDefaults(size int64) (Options, error) {
 		opts = *o
 	}
 	if opts.SegmentSize == 0 {
-		opts.SegmentSize = int(min(max(size/64, 256<<10), 16<<20)) &^ (minSegment - 1)
+		opts.SegmentSize = int(min(max(size/64, 256<<10), max(size/8, minSegment), 16<<20)) &^ (minSegment - 1)
 	}
 	if opts.Buffers == 0 {
 		opts.Buffers = defaultBuffers

@@ -16,7 +16,7 @@ type Stats struct {
 	Items       int64 // items in the index now, some of them expired or damaged
 	IndexBytes  int64 // memory of the index in bytes
 	IndexMax    int64 // its bound: the file full of the smallest items
-	BufferBytes int64 // memory of the write buffers in bytes; fixed
+	BufferBytes int64 // bound of the write buffers' memory in bytes; fixed
 	FileBytes   int64 // size of the file in bytes; fixed
 	MaxItem     int   // largest record in bytes: 24, the key and the value
 	Found       int64 // items that Open found in the file
@@ -45,8 +45,9 @@ type Stats struct {
 func (c *Cache) Stats() Stats {
 	s := Stats{
 		// Nine tenths full at most and an eighth more right after growing.
-		IndexMax:    c.geometry.items() * 16,
-		BufferBytes: int64(c.opts.Buffers) * int64(c.geometry.segmentSize),
+		IndexMax: c.geometry.items() * 16,
+		// The records and, for the smallest ones, a quarter for their entries.
+		BufferBytes: int64(c.opts.Buffers) * int64(c.geometry.segmentSize) * 5 / 4,
 		FileBytes:   c.size,
 		MaxItem:     c.maxItem,
 		Found:       c.found,

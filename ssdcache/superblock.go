@@ -111,27 +111,25 @@ func (c *Cache) adopt(f *os.File, size int64) error {
 		return err
 	}
 	fresh := len(bytes.Trim(head[:n], "\x00")) == 0 // also a crash while it was made
+	var reason error                                // to start empty
 	if !fresh {
-		if c.super, err = parseSuperblock(head[:n]); err != nil && err != errDamaged {
-			return err
+		if c.super, reason = parseSuperblock(head[:n]); errors.Is(reason, ErrNotCache) {
+			return reason
 		}
-		damaged := err
-		if err := disk.Allocate(f, size); err != nil {
-			return fmt.Errorf("allocate %d bytes: %w", size, err)
-		}
-		if err = damaged; err == nil {
-			c.secret = c.super.secret()
-			err = c.takeOver()
-		}
-		if err != nil {
-			c.opts.Logger.LogAttrs(noContext, slog.LevelInfo, "ssdcache: starting empty",
-				slog.String("path", c.path), slog.Any("reason", err))
-		}
-	} else if err := disk.Allocate(f, size); err != nil {
+	}
+	if err := disk.Allocate(f, size); err != nil {
 		return fmt.Errorf("allocate %d bytes: %w", size, err)
 	}
-	if fresh || err != nil {
+	if !fresh && reason == nil {
+		c.secret = c.super.secret()
+		reason = c.takeOver()
+	}
+	if fresh || reason != nil {
 		c.forget()
+	}
+	if reason != nil {
+		c.opts.Logger.LogAttrs(noContext, slog.LevelInfo, "ssdcache: starting empty",
+			slog.String("path", c.path), slog.Any("reason", reason))
 	}
 	if err := os.Remove(c.indexPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -140,6 +138,7 @@ func (c *Cache) adopt(f *os.File, size int64) error {
 	c.super.boot = bootID()
 	c.super.journaled = c.opts.Restart == Warm && c.super.boot != [16]byte{}
 	c.journaled.Store(c.super.journaled)
+	c.distrusted.Store(!c.super.journaled)
 	if _, err := c.file.WriteAt(c.super.append(nil), 0); err != nil {
 		return err
 	}
@@ -156,16 +155,16 @@ func (c *Cache) takeOver() error {
 		return errors.New("Options.Restart is Cold")
 	}
 	err := c.loadIndex()
-	if err == nil || !errors.Is(err, errNotClosed) {
-		return err
+	if err == nil {
+		return nil
 	}
 	switch {
 	case c.opts.Restart != Warm || !c.super.journaled:
-		return fmt.Errorf("%w and has no journal", errNotClosed)
+		return fmt.Errorf("%w, and has no journal", err)
 	case c.super.boot != bootID():
-		return fmt.Errorf("%w before the system stopped", errNotClosed)
+		return fmt.Errorf("%w, and the system has stopped since", err)
 	}
-	c.clear() // of what may have been loaded
+	c.clear() // of what was loaded
 	return c.recover()
 }
 
