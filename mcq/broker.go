@@ -76,6 +76,12 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		FlushDelayDeleteRange:       2 * time.Second,
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      storeLogger{b, o.Logger},
+		EventListener: &pebble.EventListener{
+			// Who reads gets the error; without this the process would end.
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				o.Logger.Error("mcq: damaged store", "path", info.Path, "error", info.Details)
+			},
+		},
 	}
 	err = guard(func() (err error) {
 		b.db, err = pebble.Open(dir, popts)
@@ -87,8 +93,11 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		}
 		return nil, fmt.Errorf("mcq: open %s: %w", dir, err)
 	}
-	if err := b.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("mcq: open %s: %w", dir, err), b.db.Close())
+	if err := guard(func() error { return b.load(dir, popts) }); err != nil {
+		if b.db != nil {
+			b.closeStore() // err is what matters
+		}
+		return nil, fmt.Errorf("mcq: open %s: %w", dir, err)
 	}
 	go b.commitLoop()
 	b.wg.Go(b.sweep)
@@ -105,7 +114,7 @@ func isLocked(err error) bool {
 }
 
 // load finds the queues and where each one stands.
-func (b *Broker) load() error {
+func (b *Broker) load(dir string, popts *pebble.Options) error {
 	switch v, closer, err := b.db.Get([]byte{prefixFormat}); {
 	case err == nil:
 		format := slices.Clone(v)
@@ -114,6 +123,14 @@ func (b *Broker) load() error {
 			return fmt.Errorf("store format %x, this version knows %d", format, storeFormat)
 		}
 	case errors.Is(err, pebble.ErrNotFound):
+		// The first log of a new store is in an old format, in which damage in
+		// the middle looks like an unfinished write at the end.
+		if err := b.db.Close(); err != nil {
+			return err
+		}
+		if b.db, err = pebble.Open(dir, popts); err != nil {
+			return err
+		}
 		if err := b.db.Set([]byte{prefixFormat}, []byte{storeFormat}, pebble.Sync); err != nil {
 			return err
 		}
@@ -266,7 +283,7 @@ func (b *Broker) Close() error {
 func (b *Broker) closeStore() error {
 	cause := b.err()
 	if cause == nil {
-		return b.db.Close()
+		return guard(func() error { return errors.Join(b.emptyLog(), b.db.Close()) })
 	}
 	done := make(chan struct{})
 	go func() {
@@ -279,6 +296,16 @@ func (b *Broker) closeStore() error {
 	case <-time.After(2 * time.Second):
 		return fmt.Errorf("%w; the store could not be closed", cause)
 	}
+}
+
+// emptyLog moves what is in the log to tables: an empty log has nothing that
+// could be mistaken for an unfinished write, should it be damaged while it lies
+// there.
+func (b *Broker) emptyLog() error {
+	if err := b.db.LogData(nil, pebble.Sync); err != nil { // Flush would not return
+		return err
+	}
+	return b.db.Flush()
 }
 
 // err is why nothing can be written any more, nil while it can.

@@ -22,7 +22,11 @@
 //	memory         per queue Options.Memory bytes of messages waiting, one read-ahead chunk of
 //	               1 MiB, and about 100 bytes for each message that is leased
 //	disk           consumed messages are removed in runs of 4096
-//	disk failure   a failed write of the log ends the process: what was promised is in doubt
+//	disk failure   a failed write or fsync of the log makes everything return ErrFailed until
+//	               the store is opened again; if the list of tables cannot be written, which
+//	               happens in the background, the process ends
+//	damage         Open or the reader says which file; only in the last 64 KiB of the log of a
+//	               store that was not closed does damage look like an unfinished write
 //
 // # Protocol
 //
@@ -52,7 +56,7 @@
 //
 // # Reading order
 //
-// message.go, queue.go, window.go, lease.go, intervals.go; broker.go,
-// commit.go; keyoptions.go, server.go, session.go; client.go, clientconn.go,
-// remote.go; consume.go.
+// message.go, queue.go, window.go, lease.go, intervals.go; broker.go, inbox.go,
+// commit.go; keyoptions.go, server.go, session.go, commands.go; client.go,
+// clientconn.go, remote.go; consume.go.
 package mcq
