@@ -1,0 +1,28 @@
+// Package queue holds package mcq against other people's queues, and against
+// gomemcache, a memcached client that many Go programs have.
+//
+//	go test ./queue
+//	go test -run '^$' -bench Queue -benchtime 2s ./queue
+//	go test -run '^$' -bench Queue/peer=./sync=always/size=256B/clients=50 ./queue
+//
+// The servers run in processes of their own, on loopback, so that cpu-µs/op is
+// theirs alone: mcq's server and NATS JetStream in this test's binary started
+// again, the others from the operating system's packages (on Debian:
+// apt-get install beanstalkd memcached redis-server). The benchmark leaves out
+// what is not installed and says so.
+//
+// What an operation is:
+//
+//	enqueue  one message stored: set, LPUSH, put, Publish
+//	take     one message removed in one request, so delivered at most once: get, RPOP
+//	dequeue  one message leased or moved aside, then acknowledged, in two requests:
+//	         gets q/lease and delete q/ack, LMOVE and LREM, reserve and delete, Fetch and a
+//	         confirmed ack
+//	mixed    half enqueue, half dequeue, in turns on each client
+//
+// memcached is no queue. Its set of a key, get, and get with delete say what the
+// machine and the harness allow.
+//
+// A client is one connection with one goroutine. With pipeline=16 it sends 16
+// requests and then reads 16 replies, and each operation's time is its batch's.
+package queue
