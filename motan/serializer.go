@@ -103,22 +103,50 @@ func arguments(v any) (args Args, ok bool) {
 
 // Serialization numbers of the frame header.
 const (
+	idGRPCPb   = 1
+	idJSON     = 2
 	idMsgpack  = 3
 	idProtobuf = 5
 	idSimple   = 6
+	idBreeze   = 8
 )
 
 // ErrSerialization is wrapped by errors about a body that cannot be encoded or decoded.
 var ErrSerialization = errors.New("motan: serialization")
 
 // serializers are the ones a server understands, by number.
-var serializers = [32]Serializer{idSimple: Simple{}, idMsgpack: Msgpack{}, idProtobuf: Protobuf{}}
+var serializers = [32]Serializer{
+	idGRPCPb: GRPCPb{}, idJSON: JSON{}, idMsgpack: Msgpack{}, idProtobuf: Protobuf{}, idSimple: Simple{}, idBreeze: Breeze{},
+}
 
 func serializerFor(id byte) (Serializer, error) {
 	if s := serializers[id&31]; s != nil {
 		return s, nil
 	}
 	return nil, fmt.Errorf("%w: number %d is not supported", ErrSerialization, id)
+}
+
+// argument is what a serializer is to be given for a request's v. Only JSON tells
+// a request's single argument from an answer: it stands in an array.
+func argument(s Serializer, v any) any {
+	if s.ID() != idJSON {
+		return v
+	}
+	if _, all := v.(*Args); all {
+		return v
+	}
+	if _, several := arguments(v); several {
+		return v
+	}
+	return Args{v}
+}
+
+// decodeArgument decodes a request's body into v.
+func decodeArgument(s Serializer, b []byte, v any) error {
+	if len(b) > 0 {
+		v = argument(s, v)
+	}
+	return s.Decode(b, v)
 }
 
 // inflate unpacks a gzip body of at most limit bytes.

@@ -27,6 +27,7 @@ func TestArguments(t *testing.T) {
 		want string // "" where no other implementation fixes the bytes
 	}{
 		{Simple{}, "01000000016109d7040300000002dead05010b3ff8000000000000040000000b000000017800000002797a"},
+		{Breeze{}, "016198d7049d00000002dead9aa03ff8000000000000dc023f017802797a"},
 		{Msgpack{}, ""},
 	} {
 		v := joined

@@ -1,0 +1,142 @@
+package motan
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+type jsonUser struct {
+	ID    int64             `json:"id"`
+	Name  string            `json:"name"`
+	Photo []byte            `json:"photo"`
+	Tags  map[string]string `json:"tags"`
+}
+
+// What fastjson writes for the same values.
+func TestJSON(t *testing.T) {
+	user := jsonUser{7, "ray", []byte{0xde, 0xad}, map[string]string{"k": "v"}}
+	const text = `{"id":7,"name":"ray","photo":"3q0=","tags":{"k":"v"}}`
+	b, err := (JSON{}).Append(nil, &user)
+	if err != nil || string(b) != text {
+		t.Errorf("%s, %v", b, err)
+	}
+	var got jsonUser
+	if err := (JSON{}).Decode(b, &got); err != nil || !reflect.DeepEqual(got, user) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// A request's arguments stand in an array, also a single one.
+	for _, tc := range []struct {
+		v    any
+		text string
+	}{
+		{argument(JSON{}, &user), "[" + text + "]"},
+		{argument(JSON{}, []string{"x"}), `[["x"]]`},
+		{argument(JSON{}, Args{"x", int64(1)}), `["x",1]`},
+		{argument(JSON{}, joined), `["a",-300,"3q0=",true,1.5,["x","yz"]]`},
+		{argument(JSON{}, Args{}), `[]`},
+		{argument(JSON{}, Args(nil)), `[]`},
+		{argument(Simple{}, "x"), `"x"`},
+	} {
+		if b, err := (JSON{}).Append(nil, tc.v); err != nil || string(b) != tc.text {
+			t.Errorf("%T: %s, %v, want %s", tc.v, b, err, tc.text)
+		}
+	}
+	var list []string
+	if err := decodeArgument(JSON{}, []byte(`[["x","y"]]`), &list); err != nil || !reflect.DeepEqual(list, []string{"x", "y"}) {
+		t.Errorf("%v, %v", list, err)
+	}
+	var six joinArgs
+	if err := decodeArgument(JSON{}, []byte(`["a",-300,"3q0=",true,1.5,["x","yz"]]`), &six); err != nil || !reflect.DeepEqual(six, joined) {
+		t.Errorf("%+v, %v", six, err)
+	}
+	var all Args
+	if err := decodeArgument(JSON{}, []byte(`["a",null,{"k":[1]}]`), &all); err != nil || len(all) != 3 || all[0] != "a" {
+		t.Errorf("%v, %v", all, err)
+	}
+	name := "kept"
+	if err := decodeArgument(JSON{}, nil, &name); err != nil || name != "kept" {
+		t.Errorf("%q, %v", name, err)
+	}
+	if err := decodeArgument(Simple{}, []byte("\x01\x00\x00\x00\x01x"), &name); err != nil || name != "x" {
+		t.Errorf("%q, %v", name, err)
+	}
+	for _, bad := range []string{`["a"]`, `{`, `"a"`, `["a",-300,"3q0=",true,1.5,["x"],1]`, strings.Repeat("[", 100) + strings.Repeat("]", 100)} {
+		if err := (JSON{}).Decode([]byte(bad), &six); !errors.Is(err, ErrSerialization) {
+			t.Errorf("%.20s: %v", bad, err)
+		}
+	}
+	if _, err := (JSON{}).Append(nil, make(chan int)); !errors.Is(err, ErrSerialization) {
+		t.Errorf("a channel: %v", err)
+	}
+	// Brackets inside strings do not nest.
+	if err := (JSON{}).Decode([]byte(`"`+strings.Repeat(`[{\"`, 200)+`"`), &name); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGRPCPb(t *testing.T) {
+	want := &timestamppb.Timestamp{Seconds: 300}
+	b, err := (GRPCPb{}).Append(nil, want)
+	if err != nil || string(b) != "\x08\xac\x02" {
+		t.Errorf("%x, %v", b, err)
+	}
+	for _, v := range []any{new(timestamppb.Timestamp), Args{new(timestamppb.Timestamp)}} {
+		if err := (GRPCPb{}).Decode(b, v); err != nil {
+			t.Errorf("%T: %v", v, err)
+		}
+	}
+	got := &timestamppb.Timestamp{Seconds: 1}
+	if err := (GRPCPb{}).Decode(b, got); err != nil || got.Seconds != 300 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if err := (GRPCPb{}).Decode(nil, got); err != nil || got.Seconds != 0 {
+		t.Errorf("no bytes are a message of zeros: %v, %v", got, err)
+	}
+	for _, v := range []any{nil, "x", (*timestamppb.Timestamp)(nil), Args{want, want}, Args{}} {
+		if _, err := (GRPCPb{}).Append(nil, v); !errors.Is(err, ErrSerialization) {
+			t.Errorf("%T written: %v", v, err)
+		}
+		if err := (GRPCPb{}).Decode(b, v); !errors.Is(err, ErrSerialization) {
+			t.Errorf("%T read: %v", v, err)
+		}
+	}
+	if err := (GRPCPb{}).Decode([]byte{0x0a, 5, 'x'}, new(wrapperspb.StringValue)); !errors.Is(err, ErrSerialization) {
+		t.Errorf("a cut message: %v", err)
+	}
+}
+
+func FuzzJSON(f *testing.F) {
+	for _, s := range []string{`["a",-300,"3q0=",true,1.5,["x","yz"]]`, `{"A":"a","D":[{"B":1}],"E":{"x":[1.5]},"G":{"k":"v"}}`, `"\"[{"`, `[`, `null`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var all Args
+		(JSON{}).Decode(b, &all)
+		var six joinArgs
+		(JSON{}).Decode(b, &six)
+		var s fuzzTarget
+		if (JSON{}).Decode(b, &s) == nil {
+			if _, err := (JSON{}).Append(nil, &s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func FuzzGRPCPb(f *testing.F) {
+	f.Add([]byte{0x08, 0xac, 0x02})
+	f.Add([]byte{0x0a, 5, 'x'})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v := new(wrapperspb.StringValue)
+		if (GRPCPb{}).Decode(b, v) == nil {
+			if _, err := (GRPCPb{}).Append(nil, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
