@@ -57,7 +57,7 @@ func (c *Collection[T]) write(ctx context.Context, obj *Object[T], store func(co
 	}
 	defer c.lib.gate.leave()
 	ctx, span := c.lib.ops.write.Start(ctx)
-	defer func() { span.End(err) }()
+	defer func() { span.End(failure(err)) }()
 	draft := *obj
 	if c.check != nil {
 		if err := c.check(&draft); err != nil {
@@ -167,7 +167,7 @@ func (c *Collection[T]) transition(ctx context.Context, id ID, step func(context
 	}
 	defer c.lib.gate.leave()
 	ctx, span := c.lib.ops.write.Start(ctx)
-	defer func() { span.End(err) }()
+	defer func() { span.End(failure(err)) }()
 	if err := step(ctx, c.kind, id); err != nil {
 		return c.failed(id, err)
 	}

@@ -169,6 +169,9 @@ func (m *Meta) check() error {
 		}
 		return nil
 	}
+	if us := m.Expires.UnixMicro(); !m.Expires.IsZero() && (us < minMicro || us > maxMicro || m.Expires.Year() > 9999) {
+		return fmt.Errorf("%w: expires in the year %d", ErrInvalid, m.Expires.Year())
+	}
 	for _, err := range [...]error{
 		text("display_name", m.DisplayName), text("summary", m.Summary), text("url", m.URL),
 		count("tags", len(m.Tags)), count("links", len(m.Links)), count("custom_data fields", len(m.Custom)),

@@ -2,6 +2,7 @@ package objstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -54,12 +55,21 @@ const slowRead = time.Millisecond
 func observe(ctx context.Context, op *watchman.Operation, start time.Time, err *error) {
 	took := time.Since(start)
 	if took < slowRead {
-		op.Observe(ctx, took, *err)
+		op.Observe(ctx, took, failure(*err))
 		return
 	}
 	_, span := op.Start(ctx)
 	span.Backdate(took)
-	span.End(*err)
+	span.End(failure(*err))
+}
+
+// failure is err unless it is an answer: nothing has failed when an object is
+// not there, is there already, or has moved on.
+func failure(err error) error {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrExists) || errors.Is(err, ErrConflict) {
+		return nil
+	}
+	return err
 }
 
 // multiGet calls each with the rows that are there.
