@@ -7,8 +7,9 @@
 //	                                    └── objstore (media)            │
 //	                                                                 database
 //
-// Reading order: config.go, status.go, web.go, service.go, queue.go,
-// processor.go, database.go (pebble.go, mysql.go), cache.go, admin.go, run.go.
+// Reading order: config.go, status.go, web.go, service.go, media.go, cache.go,
+// queue.go, processor.go, database.go, pebble.go, mysql.go, tier.go, run.go,
+// main.go, admin.go, token.go.
 //
 // A post is acknowledged once the queue has it on disk. The processor moves it
 // into the database in batches, one synced transaction a batch. A client that

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -31,17 +30,13 @@ const (
 	absentTTL   = 100 * time.Millisecond
 )
 
-// media is the object type of uploads.
-type media struct {
-	UID  int64  `json:"uid"`
-	Type string `json:"type"`
-}
-
 // service is one provider of the service tier.
 type service struct {
-	ids   *objstore.Generator
-	db    *motan.Client
-	queue *mcq.RemoteQueue
+	ids     *objstore.Generator
+	objects *objstore.Library
+	media   *objstore.Collection[media]
+	db      *motan.Client
+	queue   *mcq.RemoteQueue
 
 	statuses  *ssdcache.Tiered[Status]
 	timelines *ssdcache.Tiered[[]Status]
@@ -85,6 +80,14 @@ func (s *service) open(t *tier, cfg Config, dir string) (err error) {
 		return err
 	}
 	t.onStop("id generator", func(context.Context) error { return s.ids.Close() })
+	s.objects, err = objstore.Open(filepath.Join(dir, "objects"), &objstore.Options{Generator: s.ids, Watchman: t.watch})
+	if err != nil {
+		return err
+	}
+	t.onStop("object library", func(context.Context) error { return s.objects.Close() })
+	if s.media, err = openMedia(s.objects); err != nil {
+		return err
+	}
 
 	queue, err := mcq.Dial(cfg.Queue, &mcq.ClientOptions{Watchman: t.watch})
 	if err != nil {
@@ -119,13 +122,19 @@ func (s *service) open(t *tier, cfg Config, dir string) (err error) {
 	return err
 }
 
-// update gives the status an id and returns once the queue has it on disk.
+// update gives the status an id, keeps its media, and returns once the queue
+// has it on disk.
 func (s *service) update(ctx context.Context, q *updateRequest) (*Status, error) {
 	id, err := s.ids.Next()
 	if err != nil {
 		return nil, err
 	}
 	st := &Status{ID: id, UID: q.UID, CreatedAt: time.Now().UnixMilli(), Text: q.Text, Key: q.Key}
+	if q.Media != nil {
+		if st.Media, err = s.keep(ctx, st, q.Media); err != nil {
+			return nil, err
+		}
+	}
 	body, err := st.AppendBinary(make([]byte, 0, 64+len(st.Text)+len(st.Key)))
 	if err != nil {
 		return nil, err
@@ -192,8 +201,6 @@ func (s *service) loadTimeline(ctx context.Context, key string) ([]Status, error
 	}
 	return reply.Statuses, nil
 }
-
-func (s *service) fetch(ctx context.Context, q *mediaRequest) (*Upload, error) { return nil, io.EOF }
 
 // page is the cache key of a timeline request.
 func (q *timelineRequest) page() string {

@@ -2,6 +2,7 @@ package feed
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -221,7 +222,7 @@ func (w *web) download(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Uploads are other people's bytes: never let a browser run them.
-	rw.Header().Set("Content-Type", up.Type)
+	rw.Header().Set("Content-Type", cmp.Or(up.Type, "application/octet-stream"))
 	rw.Header().Set("X-Content-Type-Options", "nosniff")
 	rw.Header().Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	http.ServeContent(rw, r, "", id.Time(), bytes.NewReader(up.Data))
