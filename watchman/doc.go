@@ -7,8 +7,8 @@
 // A [Watchman] watches one service. An [Operation] is the handle of one route,
 // method or queue, made once. A [Span] is one piece of work under way; it is
 // its own context. A [SpanContext] is the part of it that crosses a wire. A
-// [SpanRecord] is a span that was kept. A [Switch] is a flag that operators
-// turn while the service runs.
+// [SpanRecord] is a span that was kept. A [Switch] is a flag, a [Dial] a number
+// that operators and control loops turn while the service runs.
 //
 // An application makes one Watchman and hands it to each product's Options; it
 // writes no tracing code. Frameworks do this:
@@ -21,29 +21,62 @@
 //
 // # Guarantees
 //
-//	figures        every call counts, whatever is kept, by operation and by caller
-//	sampled        a trace that a caller samples is kept; so is Options.Sample of those begun here
-//	errors, slow   a local root that failed, has a failed span below it, or was slow keeps its
-//	               trace's part in this process: 50 at once and 10 a second per operation
-//	accounting     Begun = Kept + Dropped + Live, exactly
-//	bounds         4096 operations, 256 callers each, 32 spans below a local root, 16 facts a
-//	               span, Options.KeepTraces and KeepBytes in memory, 2048 spans a trace
+//	figures        every call counts, whatever is kept, by operation, caller and lane
+//	sampled        a trace that a caller samples is kept; so is Options.Sample of those begun
+//	               here, or as many as the budget Options.TracesPerMinute allows
+//	worth keeping  a local root that failed, has a failed span below it, was slow, belongs to a
+//	               lane, or that somebody called Keep for, keeps its trace's part in this
+//	               process: 50 at once and 10 a second per operation
+//	recent         what is not kept stays in a ring of Options.RecentTraces, from which KeepTrace
+//	               keeps it after the fact
+//	errors         every error counts in its [ErrorGroup], whether its trace is kept or not
+//	accounting     Begun = Kept + Ring + Dropped + Live, exactly
+//	bounds         4096 operations, 256 callers and 16 lanes each, 64 spans below a local root,
+//	               16 facts, 16 phases and 64 links a span, Options.KeepTraces and KeepBytes in
+//	               memory, 2048 spans a trace, 512 error groups, 4096 switches and dials
 //	nil            a nil Watchman, and every handle it gives, does nothing
 //
 // A local root is the first span of a trace in a process: one begun without a
-// parent, or by StartRemote. When it ends, what became of the trace here is
-// decided. A span that ends later joins its trace if that was kept.
+// parent, or by StartRemote or StartLinked. When it ends, what became of the
+// trace here is decided. A span that ends later joins its trace if that was
+// kept or is recent.
 //
-// # Wire
+// # Across processes
 //
 // W3C Trace Context Level 2 (traceparent, tracestate) and W3C Baggage, read
-// strictly; our member of tracestate is heddle=SERVICE. AppendBinary is the
-// form for message headers.
+// strictly; our member of tracestate is heddle=SERVICE. Requests without a
+// traceparent may bring B3 in either form. AppendBinary is the form for message
+// headers. A consumer continues a message's trace with StartRemote (parent
+// mode) or begins one for a batch and links it with StartLinked.
+//
+// The baggage members heddle.lane=NAME and heddle.debug=1 travel with a request:
+// the first has its calls counted apart, both have its trace kept everywhere.
+// A callee that finds its part worth keeping says so with a bit in the reply
+// (Span.Keeping, HeaderKeep), and its callers keep theirs.
+//
+// # Figures
+//
+// [Watchman.Operations] sums up since the start; [Operation.Distribution] is a
+// snapshot whose difference from an older one is what happened in between.
 //
 // # Cost
 //
 // CPU time on two shared cores, go test -run '^$' -bench Trace ./watchman: a
 // figure costs two clock readings and three atomic additions; a span costs one
 // allocation; reading and writing a traceparent cost none. TestAllocations
-// holds the allocations.
+// holds the allocations. On two cores of an AMD EPYC, garbage collection
+// included:
+//
+//	BenchmarkTraceFigures                                76 ns   0 allocs
+//	BenchmarkTraceSpan/recent                           180 ns   1
+//	BenchmarkTraceRequest (one server, three client)    597 ns   4
+//	BenchmarkTraceServer (all of an HTTP server's hook) 335 ns   2
+//	BenchmarkTraceInbound (traceparent)                  46 ns   0
+//	BenchmarkTraceOutbound (traceparent)                 30 ns   0
+//
+// # Reading order
+//
+// watchman.go, operation.go, span.go, local.go, ring.go, store.go; sampling.go;
+// red.go, distribution.go; fault.go; spancontext.go and the forms behind it;
+// switch.go.
 package watchman

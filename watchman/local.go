@@ -3,7 +3,6 @@ package watchman
 import (
 	"math"
 	"sync"
-	"sync/atomic"
 )
 
 // localTrace collects the ended spans below one local root until the root ends
@@ -13,97 +12,137 @@ type localTrace struct {
 	mu         sync.Mutex
 	generation uint32
 	failed     bool
-	n          int
-	spans      [maxLocalSpans]spanEnd
+	done       bool    // the root has ended; this is in the ring
+	traceID    TraceID // once done
+	force      string  // why the trace is kept whatever happens
+	spans      []spanEnd
+	root       int    // which of spans is the local root, once done
 	over       uint64 // spans that found the buffer full
 }
 
-// maxLocalSpans bounds how many spans below one local root can be kept.
-const maxLocalSpans = 32
+// maxLocalSpans bounds how many spans below one local root can be kept;
+// firstLocalSpans is what a new buffer has room for.
+const (
+	maxLocalSpans   = 64
+	firstLocalSpans = 4
+)
 
 // spanEnd is what is left of a span that has ended.
 type spanEnd struct {
 	op          *Operation
-	traceID     TraceID
 	spanID      SpanID
 	parent      SpanID
 	start, took int64
-	attrs       []Attr
+	extra       *extra
 	err         error
 }
 
-var locals = sync.Pool{New: func() any { return new(localTrace) }}
+var locals = sync.Pool{New: func() any { return &localTrace{spans: make([]spanEnd, 0, firstLocalSpans)} }}
 
 func takeLocal() *localTrace { return locals.Get().(*localTrace) }
 
-// add files an ended span; it reports false if the local root was faster.
-func (l *localTrace) add(generation uint32, r spanEnd) bool {
+// add files an ended span; late says that the local root was faster and the
+// span went into the ring, !ok that the buffer has gone.
+func (l *localTrace) add(generation uint32, r spanEnd) (late, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.generation != generation {
-		return false
+	if l.generation != generation || l.done && len(l.spans) > maxLocalSpans {
+		return false, false
 	}
 	l.failed = l.failed || r.err != nil
-	if l.n == len(l.spans) {
+	if !l.done && len(l.spans) == maxLocalSpans {
 		l.over++
-		return true
+		return false, true
 	}
-	l.spans[l.n] = r
-	l.n++
-	return true
+	l.spans = append(l.spans, r)
+	return l.done, true
 }
 
-// finish decides about the trace when its local root s has ended with r, and
-// gives the buffer back.
+// finish decides about the trace when its local root s has ended with r.
 func (l *localTrace) finish(s *Span, r spanEnd) {
 	w, op := s.op.w, s.op
 	l.mu.Lock()
-	why := op.keepFor(s.flags, l.failed || r.err != nil, r.took)
-	n, over := l.n, l.over
-	if why != "" && w.opt.KeepTraces > 0 {
-		records := make([]SpanRecord, 0, n+1)
-		records = append(records, w.record(&r, why))
-		for i := range n {
-			records = append(records, w.record(&l.spans[i], ""))
-		}
-		w.store.add(s.traceID, records)
-		w.dropped.Add(over)
-	} else {
-		w.dropped.Add(uint64(n) + over + 1)
+	why := op.keepFor(s, l.force, l.failed || r.err != nil, r.took)
+	if l.over > 0 {
+		w.dropped.Add(l.over)
 	}
-	clear(l.spans[:n])
-	l.n, l.over, l.failed = 0, 0, false
-	l.generation++
+	l.root, l.traceID = len(l.spans), s.traceID
+	l.spans = append(l.spans, r)
+	n := len(l.spans)
+	switch {
+	case why != "" && w.opt.KeepTraces > 0:
+		op.exemplar(s.traceID, r.took, w.now())
+		l.keepLocked(w, why)
+	case w.ring == nil:
+		w.dropped.Add(uint64(n))
+		l.resetLocked()
+	default:
+		l.done = true
+		l.mu.Unlock()
+		w.pushRecent(l, n)
+		return
+	}
 	l.mu.Unlock()
 	locals.Put(l)
 }
 
-// The reasons for which a trace is kept.
+// keepLocked moves the spans into the store, the local root first.
+func (l *localTrace) keepLocked(w *Watchman, why string) {
+	n := len(l.spans)
+	records := make([]SpanRecord, 0, n)
+	records = append(records, w.record(&l.spans[l.root], l.traceID, why))
+	for i := range l.spans {
+		if i != l.root {
+			records = append(records, w.record(&l.spans[i], l.traceID, ""))
+		}
+	}
+	w.dropped.Add(uint64(n - w.store.add(l.traceID, records)))
+	l.resetLocked()
+}
+
+func (l *localTrace) resetLocked() {
+	clear(l.spans)
+	l.spans = l.spans[:0]
+	l.over, l.failed, l.done, l.force = 0, false, false, ""
+	l.traceID = TraceID{}
+	l.generation++
+}
+
+// The reasons for which a trace is kept, besides those that Keep is given.
 const (
 	KeepSampled = "sampled"
 	KeepError   = "error"
 	KeepSlow    = "slow"
+	KeepDebug   = "debug"  // its baggage asks for it
+	KeepLane    = "lane"   // its baggage names a lane
+	KeepRemote  = "remote" // the other side of a call kept its part
 )
 
-// keepFor names the reason to keep a trace, "" to drop it.
-func (o *Operation) keepFor(flags Flags, failed bool, took int64) string {
-	if flags&FlagSampled != 0 {
+// keepFor names the reason to keep a trace, "" not to.
+func (o *Operation) keepFor(s *Span, force string, failed bool, took int64) string {
+	if s.flags&FlagSampled != 0 {
 		return KeepSampled
 	}
 	slow := took >= o.slowAfter.Load()
-	if o.keeps.tick() {
-		o.adaptSlow()
-	}
-	if !failed && !slow {
+	if !failed && !slow && force == "" && (s.more == nil || s.more.lane == "" && !s.more.debug) {
 		return ""
 	}
 	if !o.keeps.take(o.w.now()) {
+		o.w.overBudget.Add(1)
 		return ""
 	}
-	if failed {
+	switch {
+	case failed:
 		return KeepError
+	case slow:
+		return KeepSlow
+	case force != "":
+		return force
+	case s.more.debug:
+		return KeepDebug
+	default:
+		return KeepLane
 	}
-	return KeepSlow
 }
 
 // adaptSlow follows an operation that is slower by nature: what counts as slow
@@ -116,11 +155,14 @@ func (o *Operation) adaptSlow() {
 	o.slowAfter.Store(max(int64(o.w.opt.Slow), min(3*p99, math.MaxInt64)))
 }
 
-// keepBudget lets an operation keep at most keepBurst failed and slow traces at
-// once and keepRate a second after that, so that an outage does not push
-// everything else out of the store.
+// adaptEvery is how many local roots pass between two looks at the percentile,
+// on average: the random span id says when, which costs no counter.
+const adaptEvery = 4096
+
+// keepBudget lets an operation keep at most keepBurst unsampled traces at once
+// and keepRate a second after that, so that an outage does not push everything
+// else out of the store.
 type keepBudget struct {
-	ended atomic.Uint32
 	mu    sync.Mutex
 	left  float64
 	at    int64
@@ -128,13 +170,9 @@ type keepBudget struct {
 }
 
 const (
-	keepBurst  = 50
-	keepRate   = 10
-	adaptEvery = 4096 // local roots between two looks at the percentile
+	keepBurst = 50
+	keepRate  = 10
 )
-
-// tick counts local roots; every adaptEvery-th it reports true.
-func (b *keepBudget) tick() bool { return b.ended.Add(1)%adaptEvery == 0 }
 
 func (b *keepBudget) take(now int64) bool {
 	b.mu.Lock()

@@ -3,7 +3,9 @@ package watchman
 import (
 	"cmp"
 	"context"
-	"math/rand/v2"
+	"iter"
+	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,21 +41,39 @@ type Operation struct {
 	name string
 	red  red
 
-	slowAfter atomic.Int64 // nanoseconds after which a local root is slow
+	slowAfter atomic.Int64  // nanoseconds after which a local root is slow
+	target    atomic.Int64  // nanoseconds after which a call counts as bad
+	ratio     atomic.Uint64 // sampled if the 56 random bits of a new trace are below
+	begins    atomic.Uint64 // traces begun here since the ratios were set, if there is a budget
 	keeps     keepBudget
+	exemplars [exemplarSlots]atomic.Pointer[Exemplar]
 
 	mu    sync.Mutex // serializes adding edges
-	edges atomic.Pointer[map[edgeKey]*red]
+	edges atomic.Pointer[edges]
 }
 
-// edgeKey is a caller: an operation of this process, or another service.
-type edgeKey struct {
-	local  *Operation
-	remote string
+// edges are an operation's callers, each kind in a map of its own because the
+// hash of a pointer costs a third of that of a string. They are never changed,
+// only replaced.
+type edges struct {
+	local  map[*Operation]*red // an operation of this process
+	remote map[string]*red     // another service
+	lane   map[string]*red     // the calls of a lane are an edge too
 }
 
 // maxEdges bounds the callers told apart; further ones share an edge.
-const maxEdges = 256
+const (
+	maxEdges = 256
+	maxLanes = 16
+)
+
+// Kind is the operation's place in a call.
+func (o *Operation) Kind() Kind {
+	if o == nil {
+		return Internal
+	}
+	return o.kind
+}
 
 // Name is the operation's name.
 func (o *Operation) Name() string {
@@ -69,12 +89,12 @@ func (o *Operation) Start(ctx context.Context) (context.Context, *Span) {
 	if o == nil {
 		return ctx, nil
 	}
-	s := &Span{Context: ctx, op: o}
+	s := &Span{Context: ctx, op: o, start: o.w.now()}
 	if parent := FromContext(ctx); parent != nil && parent.op.w == o.w {
 		s.traceID, s.parent, s.flags = parent.traceID, parent.spanID, parent.flags
 		s.more = parent.more
 		s.local, s.generation = parent.local, parent.generation
-		s.edge = o.edge(edgeKey{local: parent.op})
+		s.edge = o.localEdge(parent.op)
 	} else if parent != nil {
 		o.continueFrom(s, parent.SpanContext())
 	} else {
@@ -91,25 +111,45 @@ func (o *Operation) StartRemote(ctx context.Context, parent SpanContext) (contex
 	if o == nil {
 		return ctx, nil
 	}
-	s := &Span{Context: ctx, op: o}
+	s := &Span{Context: ctx, op: o, start: o.w.now()}
 	o.continueFrom(s, parent)
 	s.begin()
 	return s, s
 }
 
+// StartLinked begins the root of a new trace that is linked to others: for
+// work that many requests asked for together, such as a batch from a queue.
+// The first parent's baggage goes with it. Invalid parents and those beyond
+// the 64th are left out.
+func (o *Operation) StartLinked(ctx context.Context, parents ...SpanContext) (context.Context, *Span) {
+	if o == nil {
+		return ctx, nil
+	}
+	s := &Span{Context: ctx, op: o, start: o.w.now()}
+	if len(parents) > 0 && parents[0].Baggage != "" {
+		s.more = carry(&SpanContext{Baggage: parents[0].Baggage})
+	}
+	o.root(s)
+	for _, p := range parents {
+		s.AddLink(p)
+	}
+	s.begin()
+	return s, s
+}
+
 func (o *Operation) continueFrom(s *Span, parent SpanContext) {
+	s.more = carry(&parent)
 	if !parent.IsValid() {
-		o.root(s)
-		if parent.Baggage != "" {
-			s.more = &carried{baggage: parent.Baggage}
+		if s.more != nil {
+			s.more.state = "" // of a trace that does not go on here
 		}
+		o.root(s)
 		return
 	}
 	s.traceID, s.parent, s.flags = parent.TraceID, parent.SpanID, parent.Flags
-	if parent.State != "" || parent.Baggage != "" {
-		s.more = &carried{state: parent.State, baggage: parent.Baggage}
+	if parent.State != "" {
 		if caller := callerOf(parent.State); caller != "" {
-			s.edge = o.edge(edgeKey{remote: caller})
+			s.edge = o.remoteEdge(caller)
 		}
 	}
 	s.openLocal()
@@ -117,7 +157,7 @@ func (o *Operation) continueFrom(s *Span, parent SpanContext) {
 
 func (o *Operation) root(s *Span) {
 	s.traceID, s.flags = newTraceID(), FlagRandom
-	if o.w.sample != 0 && rand.Uint64() <= o.w.sample {
+	if o.sampled(&s.traceID, s.start) {
 		s.flags |= FlagSampled
 	}
 	s.openLocal()
@@ -129,40 +169,101 @@ func (o *Operation) Observe(ctx context.Context, d time.Duration, err error) {
 	if o == nil {
 		return
 	}
-	o.red.observe(int64(d), err != nil)
+	var edge *red
 	if parent := FromContext(ctx); parent != nil && parent.op.w == o.w {
-		o.edge(edgeKey{local: parent.op}).observe(int64(d), err != nil)
+		edge = o.localEdge(parent.op)
+	}
+	o.count(edge, int64(d), err)
+}
+
+// count files a call of o, and of its caller if that is known.
+func (o *Operation) count(edge *red, took int64, err error) {
+	target := o.target.Load()
+	o.red.observe(took, target, err)
+	if edge != nil {
+		edge.observe(took, target, err)
 	}
 }
 
-// edge finds the figures of one caller, adding it the first time.
-func (o *Operation) edge(key edgeKey) *red {
-	if m := o.edges.Load(); m != nil {
-		if r := (*m)[key]; r != nil {
+// SetTarget makes calls that take longer than d count as bad, though they did
+// not fail; 0 makes only failed ones bad, which is how an operation begins.
+// Objectives set it; calls that have ended stay as they were counted.
+func (o *Operation) SetTarget(d time.Duration) {
+	if o == nil {
+		return
+	}
+	if d <= 0 {
+		d = math.MaxInt64
+	}
+	o.target.Store(int64(d))
+}
+
+// localEdge finds the figures of one caller, adding it the first time, as do
+// remoteEdge and laneEdge.
+func (o *Operation) localEdge(caller *Operation) *red {
+	if r := o.edges.Load().local[caller]; r != nil {
+		return r
+	}
+	return o.addEdge(func(e *edges) *red {
+		if r := e.local[caller]; r != nil || len(e.local) >= maxEdges {
 			return r
 		}
-	}
-	return o.addEdge(key)
+		return addTo(&e.local, caller)
+	})
 }
 
-func (o *Operation) addEdge(key edgeKey) *red {
+func (o *Operation) remoteEdge(caller string) *red {
+	if r := o.edges.Load().remote[caller]; r != nil {
+		return r
+	}
+	return o.addEdge(func(e *edges) *red {
+		if r := e.remote[caller]; r != nil || len(e.remote) >= maxEdges {
+			return r
+		}
+		return addTo(&e.remote, caller)
+	})
+}
+
+func (o *Operation) laneEdge(lane string) *red {
+	if r := o.edges.Load().lane[lane]; r != nil {
+		return r
+	}
+	return o.addEdge(func(e *edges) *red {
+		if r := e.lane[lane]; r != nil {
+			return r
+		}
+		if len(e.lane) >= maxLanes {
+			lane = otherName
+			if r := e.lane[lane]; r != nil {
+				return r
+			}
+		}
+		return addTo(&e.lane, lane)
+	})
+}
+
+// addEdge lets add put a caller into a copy of the edges; if it returns nil
+// there are too many, and the remote one called "(other)" takes its calls.
+func (o *Operation) addEdge(add func(*edges) *red) *red {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	next := map[edgeKey]*red{}
-	if m := o.edges.Load(); m != nil {
-		if len(*m) >= maxEdges {
-			key = edgeKey{remote: otherName}
-		}
-		if r := (*m)[key]; r != nil {
-			return r
-		}
-		for k, r := range *m {
-			next[k] = r
+	next := *o.edges.Load()
+	r := add(&next)
+	if r == nil {
+		if r = next.remote[otherName]; r == nil {
+			r = addTo(&next.remote, otherName)
 		}
 	}
+	o.edges.Store(&next)
+	return r
+}
+
+func addTo[K comparable](m *map[K]*red, key K) *red {
+	next := make(map[K]*red, len(*m)+1)
+	maps.Copy(next, *m)
 	r := &red{}
 	next[key] = r
-	o.edges.Store(&next)
+	*m = next
 	return r
 }
 
@@ -172,6 +273,7 @@ type OperationStats struct {
 	Name    string      `json:"name"`
 	Figures             // of all calls
 	Callers []EdgeStats `json:"callers,omitempty"` // busiest first
+	Lanes   []LaneStats `json:"lanes,omitempty"`   // of the calls whose baggage names a lane, busiest first
 }
 
 // EdgeStats are the figures of one caller of an operation.
@@ -181,42 +283,70 @@ type EdgeStats struct {
 	Figures
 }
 
+// LaneStats are the figures of one lane of an operation.
+type LaneStats struct {
+	Lane string `json:"lane"`
+	Figures
+}
+
+// Handles iterates over all operations, in no order.
+func (w *Watchman) Handles() iter.Seq[*Operation] {
+	return func(yield func(*Operation) bool) {
+		if w == nil {
+			return
+		}
+		w.mu.RLock()
+		ops := make([]*Operation, 0, len(w.ops))
+		for _, o := range w.ops {
+			ops = append(ops, o)
+		}
+		w.mu.RUnlock()
+		for _, o := range ops {
+			if !yield(o) {
+				return
+			}
+		}
+	}
+}
+
 // Operations returns the figures of every operation that was called, busiest
 // first. Each figure is current; together they are no atomic snapshot.
 func (w *Watchman) Operations() []OperationStats {
-	if w == nil {
-		return nil
-	}
-	w.mu.RLock()
-	ops := make([]*Operation, 0, len(w.ops))
-	for _, o := range w.ops {
-		ops = append(ops, o)
-	}
-	w.mu.RUnlock()
-	list := make([]OperationStats, 0, len(ops))
-	for _, o := range ops {
-		st := OperationStats{Kind: o.kind, Name: o.name, Figures: o.red.figures()}
-		if st.Calls == 0 {
-			continue
+	var list []OperationStats
+	for o := range w.Handles() {
+		if st := o.Stats(); st.Calls > 0 {
+			list = append(list, st)
 		}
-		if m := o.edges.Load(); m != nil {
-			for k, r := range *m {
-				e := EdgeStats{Service: k.remote, Figures: r.figures()}
-				if k.local != nil {
-					e.Service, e.Name = w.service, k.local.name
-				}
-				st.Callers = append(st.Callers, e)
-			}
-			slices.SortFunc(st.Callers, func(a, b EdgeStats) int {
-				return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name))
-			})
-		}
-		list = append(list, st)
 	}
 	slices.SortFunc(list, func(a, b OperationStats) int {
 		return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
 	})
 	return list
+}
+
+// Stats returns the operation's figures.
+func (o *Operation) Stats() OperationStats {
+	if o == nil {
+		return OperationStats{}
+	}
+	st := OperationStats{Kind: o.kind, Name: o.name, Figures: o.red.figures()}
+	e := o.edges.Load()
+	for caller, r := range e.local {
+		st.Callers = append(st.Callers, EdgeStats{o.w.service, caller.name, r.figures()})
+	}
+	for caller, r := range e.remote {
+		st.Callers = append(st.Callers, EdgeStats{caller, "", r.figures()})
+	}
+	for lane, r := range e.lane {
+		st.Lanes = append(st.Lanes, LaneStats{lane, r.figures()})
+	}
+	slices.SortFunc(st.Callers, func(a, b EdgeStats) int {
+		return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name))
+	})
+	slices.SortFunc(st.Lanes, func(a, b LaneStats) int {
+		return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.Lane, b.Lane))
+	})
+	return st
 }
 
 // MarshalText writes the kind's name.

@@ -13,6 +13,10 @@ type Options struct {
 	// caller samples, that fail or that are slow are kept besides.
 	Sample float64
 
+	// TracesPerMinute is a budget for sampled traces, see Sampling; Sample is
+	// then the ratio at most. 0 means none.
+	TracesPerMinute int
+
 	// Slow is how long a local root may take before its trace is kept as slow.
 	// An operation whose 99th percentile is higher uses three times that instead.
 	// 0 means 1 s; negative keeps no trace for being slow.
@@ -24,6 +28,14 @@ type Options struct {
 
 	// KeepBytes bounds the memory of kept traces, estimated. 0 means 32 MiB.
 	KeepBytes int64
+
+	// RecentTraces bounds the ring of the newest traces that were not kept, from
+	// which KeepTrace can still keep one; each takes about 100 bytes a span.
+	// 0 means 1024; negative has none.
+	RecentTraces int
+
+	// Release names the version of the program, for groups of errors. Default "".
+	Release string
 }
 
 func (o *Options) filled() (Options, error) {
@@ -40,6 +52,9 @@ func (o *Options) filled() (Options, error) {
 	if out.KeepTraces == 0 {
 		out.KeepTraces = 1024
 	}
+	if out.RecentTraces == 0 {
+		out.RecentTraces = 1024
+	}
 	if out.KeepBytes == 0 {
 		out.KeepBytes = 32 << 20
 	}
@@ -47,8 +62,17 @@ func (o *Options) filled() (Options, error) {
 	if out.Sample > 1 {
 		errs = append(errs, fmt.Errorf("watchman: Options.Sample %v: want at most 1", out.Sample))
 	}
+	if out.TracesPerMinute < 0 {
+		errs = append(errs, fmt.Errorf("watchman: Options.TracesPerMinute %d: negative", out.TracesPerMinute))
+	}
+	if out.RecentTraces > maxRecent {
+		errs = append(errs, fmt.Errorf("watchman: Options.RecentTraces %d: want at most %d", out.RecentTraces, maxRecent))
+	}
 	if out.KeepBytes < 0 {
 		errs = append(errs, fmt.Errorf("watchman: Options.KeepBytes %d: negative", out.KeepBytes))
 	}
 	return out, errors.Join(errs...)
 }
+
+// maxRecent bounds the ring, which KeepTrace walks.
+const maxRecent = 1 << 20

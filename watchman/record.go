@@ -18,16 +18,21 @@ type SpanRecord struct {
 	Duration time.Duration `json:"duration_ns"`
 	Error    string        `json:"error,omitempty"` // the first 1024 bytes of the error's text
 	Attrs    []Attr        `json:"attrs,omitempty"`
+	Phases   []Phase       `json:"phases,omitempty"`
+	Links    []Link        `json:"links,omitempty"`
 	Keep     string        `json:"keep,omitempty"` // on a local root: why its trace was kept
 }
 
 const maxErrorText = 1024
 
-func (w *Watchman) record(r *spanEnd, keep string) SpanRecord {
+func (w *Watchman) record(r *spanEnd, id TraceID, keep string) SpanRecord {
 	rec := SpanRecord{
-		TraceID: r.traceID, SpanID: r.spanID, Parent: r.parent,
+		TraceID: id, SpanID: r.spanID, Parent: r.parent,
 		Service: w.service, Kind: r.op.kind, Name: r.op.name,
-		Start: w.wall(r.start), Duration: time.Duration(r.took), Attrs: r.attrs, Keep: keep,
+		Start: w.wall(r.start), Duration: time.Duration(r.took), Keep: keep,
+	}
+	if x := r.extra; x != nil {
+		rec.Attrs, rec.Phases, rec.Links = x.attrs, phasesOf(x.phases, r.start, r.took), x.links
 	}
 	if r.err != nil {
 		rec.Error = errorText(r.err)
@@ -52,7 +57,10 @@ func errorText(err error) (text string) {
 
 // size estimates the memory a record takes, in bytes.
 func (r *SpanRecord) size() int64 {
-	n := 200 + len(r.Error)
+	n := 260 + len(r.Error) + len(r.Links)*24
+	for _, p := range r.Phases {
+		n += 32 + len(p.Name)
+	}
 	for _, a := range r.Attrs {
 		n += 32 + len(a.Key) + len(a.Value)
 	}

@@ -41,50 +41,54 @@ func upper(i int) time.Duration {
 
 // red is the rate, the errors and the durations of something.
 type red struct {
-	errors atomic.Uint64
-	sum    atomic.Uint64 // nanoseconds
-	hist   histogram
+	errors   atomic.Uint64
+	bad      atomic.Uint64
+	rejected atomic.Uint64
+	sum      atomic.Uint64 // nanoseconds
+	hist     histogram
 }
 
-func (r *red) observe(ns int64, failed bool) {
+func (r *red) observe(ns, target int64, err error) {
 	r.hist.counts[bucketOf(ns)].Add(1)
 	r.sum.Add(uint64(max(ns, 0)))
-	if failed {
-		r.errors.Add(1)
+	if err != nil {
+		r.fail(err)
+	} else if ns > target {
+		r.bad.Add(1)
+	}
+}
+
+func (r *red) fail(err error) {
+	r.errors.Add(1)
+	r.bad.Add(1)
+	if isRejected(err) {
+		r.rejected.Add(1)
 	}
 }
 
 // Figures are the rate, errors and durations of an operation or edge since the
 // Watchman was made.
 type Figures struct {
-	Calls  uint64        `json:"calls"`   // ended calls; only grows
-	Errors uint64        `json:"errors"`  // of which failed; only grows
-	Mean   time.Duration `json:"mean_ns"` // of all calls
-	P50    time.Duration `json:"p50_ns"`  // within 12.5 %, as are the others
-	P90    time.Duration `json:"p90_ns"`
-	P99    time.Duration `json:"p99_ns"`
+	Calls    uint64        `json:"calls"`              // ended calls; only grows
+	Errors   uint64        `json:"errors"`             // of which failed; only grows
+	Bad      uint64        `json:"bad,omitempty"`      // of which failed or took longer than SetTarget; only grows
+	Rejected uint64        `json:"rejected,omitempty"` // of which were refused, see ErrRejected; only grows
+	Mean     time.Duration `json:"mean_ns"`            // of all calls
+	P50      time.Duration `json:"p50_ns"`             // within 12.5 %, as are the others
+	P90      time.Duration `json:"p90_ns"`
+	P99      time.Duration `json:"p99_ns"`
 }
 
 func (r *red) figures() Figures {
-	f := Figures{Errors: r.errors.Load()}
-	var counts [buckets]uint64
-	for i := range counts {
-		counts[i] = r.hist.counts[i].Load()
-		f.Calls += counts[i]
+	var d Distribution
+	r.read(&d)
+	return d.Figures()
+}
+
+func (r *red) read(d *Distribution) {
+	d.Errors, d.Bad, d.Rejected = r.errors.Load(), r.bad.Load(), r.rejected.Load()
+	d.Sum = time.Duration(r.sum.Load())
+	for i := range d.counts {
+		d.counts[i] = r.hist.counts[i].Load()
 	}
-	if f.Calls == 0 {
-		return f
-	}
-	f.Mean = time.Duration(r.sum.Load() / f.Calls)
-	quantile := func(per1000 uint64) time.Duration {
-		want, seen := (f.Calls*per1000+999)/1000, uint64(0)
-		for i, c := range counts {
-			if seen += c; seen >= want {
-				return upper(i)
-			}
-		}
-		return upper(buckets - 1)
-	}
-	f.P50, f.P90, f.P99 = quantile(500), quantile(900), quantile(990)
-	return f
 }

@@ -2,33 +2,47 @@ package watchman
 
 import (
 	"context"
+	"encoding/binary"
 	"sync/atomic"
 	"time"
 )
 
 // Span is one piece of work under way. It is also the context to do that work
-// in. A span belongs to the goroutine that began it, except that End and
+// in. A span belongs to the goroutine that began it, except that End, Keep and
 // SpanContext may be called from any. The methods of a nil *Span do nothing.
 type Span struct {
 	context.Context // the one that the span was begun in
 
 	op         *Operation
 	local      *localTrace // where ended spans of this trace wait for the local root
-	generation uint32      // which use of local this span belongs to
-	isRoot     bool        // this is the local root
-	ended      atomic.Bool
-	flags      Flags
+	edge       *red
+	more       *carried
+	extra      *extra
+	start      int64
 	traceID    TraceID
 	spanID     SpanID
 	parent     SpanID
-	start      int64
-	edge       *red
-	more       *carried
-	attrs      []Attr
+	generation uint32 // which use of local this span belongs to
+	ended      atomic.Bool
+	flags      Flags
+	isRoot     bool // this is the local root
 }
 
-// carried is what few spans have, kept out of the others' way.
-type carried struct{ state, baggage string }
+// carried is what few traces have, kept out of the others' way. It is shared
+// by the spans of a trace and never changes.
+type carried struct {
+	state, baggage string
+	lane           string
+	debug          bool
+}
+
+// extra is what somebody added to a span.
+type extra struct {
+	attrs  []Attr
+	phases []phaseMark
+	links  []Link
+	inline [4]Attr // the first attrs, so that a few cost one allocation
+}
 
 // Attr is a fact about a span.
 type Attr struct {
@@ -59,25 +73,40 @@ func FromContext(ctx context.Context) *Span {
 }
 
 func (s *Span) begin() {
-	w := s.op.w
 	s.spanID = newSpanID()
-	w.begun.Add(1)
-	s.start = w.now()
+	s.op.w.begun.Add(1)
+	if s.isRoot && binary.LittleEndian.Uint64(s.spanID[:])%adaptEvery == 0 {
+		s.op.adaptSlow()
+	}
 }
 
 // openLocal makes s a local root with a buffer for the spans below it.
 func (s *Span) openLocal() {
 	s.isRoot = true
 	s.local = takeLocal()
-	s.generation = s.local.generation
+	s.generation = s.local.generation // nobody changes it while the buffer is ours
 }
 
 // SetAttr adds a fact to the span. It is kept if the trace is; it must not be
 // a secret. At most 16 are.
 func (s *Span) SetAttr(key, value string) {
-	if s != nil && len(s.attrs) < maxAttrs {
-		s.attrs = append(s.attrs, Attr{key, value})
+	if s == nil {
+		return
 	}
+	x := s.extras()
+	if x.attrs == nil {
+		x.attrs = x.inline[:0]
+	}
+	if len(x.attrs) < maxAttrs {
+		x.attrs = append(x.attrs, Attr{key, value})
+	}
+}
+
+func (s *Span) extras() *extra {
+	if s.extra == nil {
+		s.extra = &extra{}
+	}
+	return s.extra
 }
 
 // SpanContext is what to put on the wire so that the other side's span becomes
@@ -96,32 +125,38 @@ func (s *Span) SpanContext() SpanContext {
 	return sc
 }
 
-// End ends the span: nil err means success. A second End does nothing. When the
-// local root ends, the spans of its trace in this process are kept or dropped.
+// End ends the span: nil err means success, an err that wraps ErrRejected that
+// the work was refused rather than failed. A second End does nothing. When the
+// local root ends, the spans of its trace in this process are kept, put into
+// the ring of recent traces, or dropped.
 func (s *Span) End(err error) {
 	if s == nil || !s.ended.CompareAndSwap(false, true) {
 		return
 	}
 	w := s.op.w
 	took := w.now() - s.start
-	s.op.red.observe(took, err != nil)
-	if s.edge != nil {
-		s.edge.observe(took, err != nil)
+	s.op.count(s.edge, took, err)
+	if s.more != nil && s.more.lane != "" {
+		s.op.laneEdge(s.more.lane).observe(took, s.op.target.Load(), err)
 	}
-	r := spanEnd{
-		op: s.op, traceID: s.traceID, spanID: s.spanID, parent: s.parent,
-		start: s.start, took: took, attrs: s.attrs, err: err,
+	if err != nil {
+		w.errors.note(s, err)
 	}
+	r := spanEnd{op: s.op, spanID: s.spanID, parent: s.parent, start: s.start, took: took, extra: s.extra, err: err}
 	if s.isRoot {
 		s.local.finish(s, r)
 		return
 	}
-	if s.local.add(s.generation, r) {
+	if late, ok := s.local.add(s.generation, r); ok {
+		if late {
+			w.late.Add(1)
+			w.inRing.Add(1)
+		}
 		return
 	}
-	// The local root has ended: the trace's fate is known to the store only.
+	// The buffer has gone: the trace's fate is known to the store only.
 	w.late.Add(1)
-	if !w.store.append(s.traceID, w.record(&r, "")) {
+	if !w.store.append(s.traceID, w.record(&r, s.traceID, "")) {
 		w.dropped.Add(1)
 	}
 }

@@ -26,11 +26,14 @@ const (
 // FromHeader reads the W3C fields of an http.Header (or any map with canonical
 // keys). A missing, repeated or malformed traceparent gives an invalid
 // SpanContext, which starts a new trace; a malformed tracestate is dropped
-// alone. Baggage is kept even without a trace. It allocates only when a field
+// alone. Without a traceparent, B3 in either form is read instead. Baggage is
+// kept even without a trace. It allocates only when a field
 // arrives in several lines.
 func FromHeader(h map[string][]string) SpanContext {
 	var sc SpanContext
-	if v := h[headerTraceparent]; len(v) == 1 {
+	if v := h[headerTraceparent]; len(v) == 0 {
+		sc = fromB3Header(h)
+	} else if len(v) == 1 {
 		if parsed, err := ParseTraceparent(v[0]); err == nil {
 			sc = parsed
 			if v := h[headerTracestate]; len(v) > 0 {

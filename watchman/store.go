@@ -16,12 +16,14 @@ type store struct {
 	head      int
 	bytes     int64
 	kept      uint64
+	seq       uint64
 	evicted   uint64
 }
 
 type keptTrace struct {
 	spans []SpanRecord
 	bytes int64
+	seq   uint64 // which trace of all that were kept this is
 }
 
 // maxTraceSpans bounds one kept trace, which may gather many local roots.
@@ -32,14 +34,15 @@ func (st *store) init(traces int, bytes int64) {
 	st.traces = make(map[TraceID]*keptTrace)
 }
 
-// add keeps spans under their trace, next to what is already there.
-func (st *store) add(id TraceID, spans []SpanRecord) {
+// add keeps spans under their trace, next to what is already there, and
+// returns how many: a trace that is full takes no more.
+func (st *store) add(id TraceID, spans []SpanRecord) int {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.kept += uint64(len(spans))
 	t := st.traces[id]
 	if t == nil {
-		t = &keptTrace{}
+		st.seq++
+		t = &keptTrace{seq: st.seq}
 		st.traces[id] = t
 		st.order = append(st.order, id)
 	}
@@ -47,13 +50,26 @@ func (st *store) add(id TraceID, spans []SpanRecord) {
 		spans = spans[:room]
 	}
 	for i := range spans {
-		t.bytes += spans[i].size()
-		st.bytes += spans[i].size()
+		n := spans[i].size()
+		t.bytes += n
+		st.bytes += n
 	}
+	st.kept += uint64(len(spans))
 	t.spans = append(t.spans, spans...)
 	for len(st.order)-st.head > 1 && (len(st.order)-st.head > st.maxTraces || st.bytes > st.maxBytes) {
 		st.evictLocked()
 	}
+	return len(spans)
+}
+
+// spans is how many spans of a trace are kept.
+func (st *store) spans(id TraceID) int {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if t := st.traces[id]; t != nil {
+		return len(t.spans)
+	}
+	return 0
 }
 
 // append adds a late span to a trace that was kept; it reports false if it was not.

@@ -15,18 +15,22 @@ type Watchman struct {
 	service string
 	opt     Options
 	base    time.Time // with its monotonic reading; all clocks are offsets from it
-	sample  uint64    // a new root is sampled if a random number is below
 
 	mu  sync.RWMutex
 	ops map[opKey]*Operation
 
 	callerState string // tracestate of a trace begun here
 
-	store    store
-	switches switches
-	begun    atomic.Uint64
-	dropped  atomic.Uint64
-	late     atomic.Uint64
+	sampler    sampler
+	store      store
+	ring       *ring // nil: none
+	errors     errorGroups
+	switches   switches
+	begun      atomic.Uint64
+	dropped    atomic.Uint64
+	inRing     atomic.Int64 // spans in the ring now
+	late       atomic.Uint64
+	overBudget atomic.Uint64
 }
 
 type opKey struct {
@@ -50,14 +54,11 @@ func New(service string, opts *Options) (*Watchman, error) {
 		return nil, err
 	}
 	w := &Watchman{service: service, opt: o, base: time.Now(), callerState: withCaller("", service), ops: make(map[opKey]*Operation)}
-	switch {
-	case o.Sample >= 1:
-		w.sample = math.MaxUint64
-	case o.Sample > 0:
-		w.sample = uint64(o.Sample * (1 << 63) * 2)
-	}
 	w.store.init(max(o.KeepTraces, 0), o.KeepBytes)
-	return w, nil
+	if o.KeepTraces > 0 && o.RecentTraces > 0 {
+		w.ring = &ring{slots: make([]atomic.Pointer[localTrace], o.RecentTraces)}
+	}
+	return w, w.SetSampling(Sampling{Ratio: max(o.Sample, 0), TracesPerMinute: o.TracesPerMinute})
 }
 
 // Service is the name given to New.
@@ -93,6 +94,9 @@ func (w *Watchman) Operation(kind Kind, name string) *Operation {
 		}
 	}
 	op = &Operation{w: w, kind: kind, name: key.name}
+	op.edges.Store(&edges{})
+	op.target.Store(math.MaxInt64)
+	op.setRatio(w.sampler.config.Load().ceiling(key.name))
 	op.slowAfter.Store(int64(w.opt.Slow))
 	if w.opt.Slow < 0 {
 		op.slowAfter.Store(math.MaxInt64)
@@ -111,25 +115,30 @@ func (w *Watchman) wall(t int64) time.Time { return w.base.Add(time.Duration(t))
 
 // Stats are a Watchman's own counters.
 type Stats struct {
-	Begun   uint64 // spans begun; only grows
-	Kept    uint64 // ended spans that went into a kept trace; only grows
-	Dropped uint64 // ended spans that did not; only grows
-	Live    uint64 // spans begun and not accounted for yet
-	Late    uint64 // spans that ended after their local root, kept or dropped; only grows
-	Traces  int    // traces in memory now
-	Bytes   int64  // their estimated size in bytes
-	Evicted uint64 // traces that had to go for newer ones; only grows
+	Begun      uint64 `json:"begun"`       // spans begun; only grows
+	Kept       uint64 `json:"kept"`        // ended spans that went into a kept trace; only grows
+	Ring       uint64 `json:"ring"`        // ended spans in the ring of recent traces now
+	Dropped    uint64 `json:"dropped"`     // ended spans that are in neither; only grows
+	Live       uint64 `json:"live"`        // spans begun and not accounted for yet
+	Late       uint64 `json:"late"`        // spans that ended after their local root, whatever became of them; only grows
+	OverBudget uint64 `json:"over_budget"` // local roots worth keeping that the budget of their operation did not allow; only grows
+	Traces     int    `json:"traces"`      // traces kept in memory now
+	Bytes      int64  `json:"bytes"`       // their estimated size in bytes
+	Evicted    uint64 `json:"evicted"`     // kept traces that had to go for newer ones; only grows
 }
 
-// Stats returns a snapshot: Begun = Kept + Dropped + Live.
+// Stats returns a snapshot: Begun = Kept + Ring + Dropped + Live.
 func (w *Watchman) Stats() Stats {
 	if w == nil {
 		return Stats{}
 	}
-	// Begun is read last, so that Live cannot come out negative.
+	// A span is counted by begun, then perhaps by inRing, and at the end by
+	// dropped or the store; leaving the ring it is uncounted first. Reading in
+	// the opposite order keeps what is left over from coming out negative.
 	s := w.store.stats()
-	s.Dropped, s.Late = w.dropped.Load(), w.late.Load()
+	s.Dropped, s.Late, s.OverBudget = w.dropped.Load(), w.late.Load(), w.overBudget.Load()
+	s.Ring = uint64(max(w.inRing.Load(), 0))
 	s.Begun = w.begun.Load()
-	s.Live = s.Begun - s.Kept - s.Dropped
+	s.Live = s.Begun - s.Kept - s.Ring - s.Dropped
 	return s
 }

@@ -153,7 +153,7 @@ func TestTailDecision(t *testing.T) {
 		t.Errorf("a slow trace: %+v", got)
 	}
 	s := w.Stats()
-	if s.Begun != 6 || s.Kept != 4 || s.Dropped != 2 || s.Live != 0 || s.Traces != 2 {
+	if s.Begun != 6 || s.Kept != 4 || s.Ring != 2 || s.Dropped != 0 || s.Live != 0 || s.Traces != 2 {
 		t.Errorf("stats = %+v", s)
 	}
 	if list := w.Traces(10); len(list) != 2 || list[0].Keep != watchman.KeepSlow || list[1].Errors != 1 {
@@ -168,7 +168,7 @@ func TestStormOfErrorsIsBounded(t *testing.T) {
 		_, span := op.Start(t.Context())
 		span.End(errors.New("x"))
 	}
-	if s := w.Stats(); s.Kept > 200 || s.Kept < 50 || s.Kept+s.Dropped != 5000 {
+	if s := w.Stats(); s.Kept > 200 || s.Kept < 50 || s.Kept+s.Ring+s.Dropped != 5000 || s.OverBudget != 5000-s.Kept {
 		t.Errorf("of 5000 failed spans: %+v", s)
 	}
 	if f := w.Operations()[0]; f.Errors != 5000 || f.Calls != 5000 {
@@ -208,8 +208,8 @@ func TestManyChildrenOverflowIsCounted(t *testing.T) {
 		c.End(nil)
 	}
 	root.End(nil)
-	if s := w.Stats(); s.Begun != 101 || s.Kept != 33 || s.Dropped != 68 {
-		t.Errorf("stats = %+v, want 33 kept and 68 dropped", s)
+	if s := w.Stats(); s.Begun != 101 || s.Kept != 65 || s.Dropped != 36 {
+		t.Errorf("stats = %+v, want 65 kept and 36 dropped", s)
 	}
 }
 
@@ -257,8 +257,8 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 	s := w.Stats()
-	if s.Begun != 8*500*4 || s.Kept+s.Dropped != s.Begun || s.Live != 0 {
-		t.Errorf("stats = %+v: begun must be kept + dropped", s)
+	if s.Begun != 8*500*4 || s.Kept+s.Ring+s.Dropped != s.Begun || s.Live != 0 {
+		t.Errorf("stats = %+v: begun must be kept + ring + dropped", s)
 	}
 }
 

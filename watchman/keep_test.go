@@ -1,0 +1,260 @@
+package watchman_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/heddle-go/heddle/watchman"
+)
+
+// A trace that nobody wanted can be kept as long as it is in the ring, once.
+func TestKeepFromTheRing(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: -1, RecentTraces: 10})
+	op, sub := w.Operation(watchman.Server, "op"), w.Operation(watchman.Client, "sub")
+	var ids []watchman.TraceID
+	for range 15 {
+		ctx, root := op.Start(t.Context())
+		_, c := sub.Start(ctx)
+		c.End(nil)
+		root.End(nil)
+		ids = append(ids, root.SpanContext().TraceID)
+	}
+	if s := w.Stats(); s.Begun != 30 || s.Ring != 20 || s.Dropped != 10 || s.Kept != 0 {
+		t.Errorf("stats = %+v", s)
+	}
+	if n, err := w.KeepTrace(ids[14], "wanted"); n != 2 || err != nil {
+		t.Errorf("keeping the newest: %d, %v", n, err)
+	}
+	got := w.Trace(ids[14])
+	if len(got) != 2 || got[0].Name != "op" || got[0].Keep != "wanted" || got[1].Name != "sub" {
+		t.Errorf("kept %+v", got)
+	}
+	if n, err := w.KeepTrace(ids[14], "again"); n != 2 || err != nil {
+		t.Errorf("keeping it again: %d, %v", n, err)
+	}
+	if _, err := w.KeepTrace(ids[0], "too late"); !errors.Is(err, watchman.ErrNoTrace) {
+		t.Errorf("keeping one that is gone: %v", err)
+	}
+	if s := w.Stats(); s.Ring != 18 || s.Kept != 2 || s.Dropped != 10 || s.Live != 0 {
+		t.Errorf("stats = %+v", s)
+	}
+}
+
+func TestLateSpanJoinsItsTraceInTheRing(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: -1})
+	ctx, root := w.Operation(watchman.Server, "op").Start(t.Context())
+	_, late := w.Operation(watchman.Client, "late").Start(watchman.Detach(ctx))
+	root.End(nil)
+	late.SetAttr("k", "v")
+	late.End(errors.New("x"))
+	if s := w.Stats(); s.Late != 1 || s.Ring != 2 || s.Live != 0 {
+		t.Errorf("stats = %+v", s)
+	}
+	late.Keep("after the fact")
+	got := w.Trace(root.SpanContext().TraceID)
+	if len(got) != 2 || got[0].Name != "op" || got[0].Keep != "after the fact" || got[1].Error != "x" {
+		t.Errorf("kept %+v", got)
+	}
+}
+
+// The far end fails, sets the keep bit, and every hop keeps its part, though
+// the far end's caller hides the failure.
+func TestKeepBit(t *testing.T) {
+	web := newWatchman(t, "web", &watchman.Options{Sample: -1})
+	store := newWatchman(t, "store", &watchman.Options{Sample: -1})
+	ctx, page := web.Operation(watchman.Server, "page").Start(t.Context())
+	_, call := web.Operation(watchman.Client, "call").Start(ctx)
+
+	_, get := store.Operation(watchman.Server, "get").StartRemote(t.Context(), call.SpanContext())
+	if get.Keeping(nil) {
+		t.Error("keeping a good trace")
+	}
+	failure := errors.New("disk")
+	bit := get.Keeping(failure)
+	get.End(failure)
+
+	if bit {
+		call.Keep(watchman.KeepRemote)
+	}
+	call.End(nil)
+	if !page.Keeping(nil) {
+		t.Error("the page does not pass the bit on")
+	}
+	page.End(nil)
+	id := page.SpanContext().TraceID
+	if got := store.Trace(id); len(got) != 1 || got[0].Keep != watchman.KeepError {
+		t.Errorf("the store kept %+v", got)
+	}
+	if got := web.Trace(id); len(got) != 2 || got[0].Keep != watchman.KeepRemote {
+		t.Errorf("the web kept %+v", got)
+	}
+}
+
+func TestLaneAndDebug(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: -1})
+	op := w.Operation(watchman.Server, "op")
+	for i, tc := range []struct{ baggage, lane, keep string }{
+		{"", "", ""},
+		{"heddle.lane=canary", "canary", watchman.KeepLane},
+		{"user=1,heddle.debug=1", "", watchman.KeepDebug},
+		{"heddle.debug=0,heddle.lane=%01", "", ""},
+		{"heddle.lane=", "", ""},
+	} {
+		ctx, root := op.StartRemote(t.Context(), watchman.FromFields(fmt.Sprintf("00-%032x-%s-00", i+1, goodSpan), "", tc.baggage))
+		_, child := w.Operation(watchman.Client, "sub").Start(ctx)
+		if child.Lane() != tc.lane || child.Debug() != (tc.keep == watchman.KeepDebug) {
+			t.Errorf("%s: lane %q, debug %v", tc.baggage, child.Lane(), child.Debug())
+		}
+		if out := child.SpanContext().Baggage; out != tc.baggage {
+			t.Errorf("%s goes on as %s", tc.baggage, out)
+		}
+		child.End(nil)
+		root.End(nil)
+		list := w.Traces(1)
+		if tc.keep != "" && (len(list) == 0 || list[0].Keep != tc.keep) {
+			t.Errorf("%s: %+v", tc.baggage, list)
+		}
+	}
+	st := op.Stats()
+	if len(st.Lanes) != 1 || st.Lanes[0].Lane != "canary" || st.Lanes[0].Calls != 1 || st.Calls != 5 {
+		t.Errorf("figures = %+v", st)
+	}
+	if d := op.LaneDistribution("canary"); d.Calls() != 1 {
+		t.Errorf("the lane has %d calls", d.Calls())
+	}
+}
+
+func TestLanesAreBounded(t *testing.T) {
+	w := newWatchman(t, "s", nil)
+	op := w.Operation(watchman.Server, "op")
+	for i := range 100 {
+		_, s := op.StartRemote(t.Context(), watchman.SpanContext{Baggage: fmt.Sprint("heddle.lane=l", i)})
+		s.End(nil)
+	}
+	st := op.Stats()
+	if len(st.Lanes) != 17 || st.Lanes[0].Lane != "(other)" || st.Lanes[0].Calls != 84 {
+		t.Errorf("lanes = %+v", st.Lanes)
+	}
+	for i := range 1000 {
+		_, s := op.StartRemote(t.Context(), watchman.FromFields(good, fmt.Sprint("heddle=c", i), ""))
+		s.End(nil)
+	}
+	if st = op.Stats(); len(st.Callers) != 257 || st.Callers[0].Service != "(other)" {
+		t.Errorf("%d callers, the first %+v", len(st.Callers), st.Callers[0])
+	}
+}
+
+func TestPhasesAndLinks(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: 1})
+	op := w.Operation(watchman.Consumer, "batch")
+	parents := []watchman.SpanContext{watchman.FromFields(good, "", "heddle.lane=blue"), {}}
+	_, span := op.StartLinked(t.Context(), parents...)
+	if span.SpanContext().TraceID == parents[0].TraceID || span.Lane() != "blue" {
+		t.Errorf("linked: %+v, lane %q", span.SpanContext(), span.Lane())
+	}
+	for i := range 20 {
+		span.Phase(fmt.Sprint("phase", i))
+		span.SetAttr(fmt.Sprint("k", i), "v")
+	}
+	span.End(nil)
+	got := w.Trace(span.SpanContext().TraceID)[0]
+	if len(got.Links) != 1 || got.Links[0].SpanID != parents[0].SpanID {
+		t.Errorf("links = %+v", got.Links)
+	}
+	if len(got.Phases) != 16 || len(got.Attrs) != 16 {
+		t.Fatalf("%d phases and %d facts, want 16", len(got.Phases), len(got.Attrs))
+	}
+	end := got.Phases[0].Offset
+	for _, p := range got.Phases {
+		if p.Offset != end || p.Duration < 0 {
+			t.Errorf("phase %+v does not follow on %v", p, end)
+		}
+		end = p.Offset + p.Duration
+	}
+	if end != got.Duration {
+		t.Errorf("phases end at %v of %v", end, got.Duration)
+	}
+}
+
+func TestGoOutlivesTheRequest(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	inner, root := w.Operation(watchman.Server, "op").Start(ctx)
+	done := make(chan error)
+	watchman.Go(inner, func(ctx context.Context) {
+		cancel()
+		_, s := w.Operation(watchman.Internal, "after").Start(ctx)
+		s.End(nil)
+		done <- ctx.Err()
+	})
+	if err := <-done; err != nil {
+		t.Errorf("the detached context ended: %v", err)
+	}
+	root.End(nil)
+	if got := w.Trace(root.SpanContext().TraceID); len(got) != 2 || got[1].Parent != got[0].SpanID {
+		t.Errorf("kept %+v", got)
+	}
+}
+
+// Whatever happens at the same time, every span ends up in one place.
+func TestAccountingIsExact(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: 0.2, KeepTraces: 20, RecentTraces: 16})
+	op, sub := w.Operation(watchman.Server, "op"), w.Operation(watchman.Client, "sub")
+	var wg sync.WaitGroup
+	var spans [8]uint64
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 2000 {
+				ctx, root := op.Start(context.Background())
+				id := root.SpanContext().TraceID
+				_, early := sub.Start(ctx)
+				_, late := sub.Start(ctx)
+				early.End(nil)
+				var err error
+				if i%7 == 0 {
+					err = errors.New("x")
+				}
+				root.End(err)
+				switch i % 5 {
+				case 0:
+					root.Keep("forced")
+				case 1:
+					w.KeepTrace(id, "wanted")
+				}
+				late.End(nil)
+				spans[g] += 3
+				if s := w.Stats(); s.Live > 1<<20 || s.Ring > 16*66 {
+					t.Errorf("in between: %+v", s)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var total uint64
+	for _, n := range spans {
+		total += n
+	}
+	if s := w.Stats(); s.Begun != total || s.Kept+s.Ring+s.Dropped != total || s.Live != 0 {
+		t.Errorf("of %d spans: %+v", total, s)
+	}
+}
+
+func TestExemplars(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: 1})
+	op := w.Operation(watchman.Server, "op")
+	_, s := op.Start(t.Context())
+	s.Backdate(50 * time.Millisecond)
+	s.End(nil)
+	_, s2 := op.Start(t.Context())
+	s2.Backdate(time.Second)
+	s2.End(nil)
+	list := op.Exemplars()
+	if len(list) != 2 || list[0].TraceID != s.SpanContext().TraceID || list[1].Duration < time.Second {
+		t.Errorf("exemplars = %+v", list)
+	}
+}
