@@ -3,9 +3,12 @@ package motan
 import (
 	"cmp"
 	"context"
+	"math/rand/v2"
+	"net"
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -14,9 +17,13 @@ import (
 type Balance int
 
 const (
-	RoundRobin        Balance = iota // one after the other
-	LeastRecentlyUsed                // the one whose last call is the longest ago
-	ConsistentHash                   // by WithHashKey; round robin for calls without a key
+	RoundRobin         Balance = iota // one after the other
+	LeastRecentlyUsed                 // the one whose last call is the longest ago
+	ConsistentHash                    // by WithHashKey, with bounded load; round robin for calls without a key
+	Random                            // any
+	WeightedRoundRobin                // one after the other, each as often as its weight says
+	LeastInFlight                     // of up to ten, the one with the fewest unanswered calls for its weight
+	LocalFirst                        // those on this machine while there are any, by LeastInFlight
 )
 
 // picker chooses endpoints from one unchanging list.
@@ -24,6 +31,8 @@ type picker struct {
 	balance   Balance
 	endpoints []*endpoint
 	ring      []ringPoint // for ConsistentHash, by hash
+	order     []*endpoint // for WeightedRoundRobin: each as often as it weighs
+	local     []*endpoint // for LocalFirst
 	turn      *atomic.Uint64
 }
 
@@ -32,19 +41,42 @@ type ringPoint struct {
 	ep   *endpoint
 }
 
-// ringCopies is how often an endpoint stands on the ring. The load of two
-// endpoints then differs by some ten percent.
-const ringCopies = 160
+const (
+	// ringCopies is how often an endpoint stands on the ring. The load of two
+	// endpoints then differs by some ten percent.
+	ringCopies = 160
+
+	// loadBound is how many times its fair share of the calls in flight an
+	// endpoint may have before a key goes to the next one on the ring, after
+	// Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads".
+	loadBound = 1.25
+
+	// inFlightChoices is how many endpoints LeastInFlight compares.
+	inFlightChoices = 10
+
+	// orderMost bounds the length of the weighted order.
+	orderMost = 5120
+)
 
 func newPicker(b Balance, endpoints []*endpoint, turn *atomic.Uint64) *picker {
 	p := &picker{balance: b, endpoints: endpoints, turn: turn}
-	if b == ConsistentHash {
+	switch b {
+	case ConsistentHash:
 		for _, e := range endpoints {
 			for i := range ringCopies {
 				p.ring = append(p.ring, ringPoint{xxhash.Sum64String(e.addr + "#" + strconv.Itoa(i)), e})
 			}
 		}
 		slices.SortFunc(p.ring, func(a, b ringPoint) int { return cmp.Compare(a.hash, b.hash) })
+	case WeightedRoundRobin:
+		p.order = weightedOrder(endpoints)
+	case LocalFirst:
+		here := localHosts()
+		for _, e := range endpoints {
+			if here(e.addr) {
+				p.local = append(p.local, e)
+			}
+		}
 	}
 	return p
 }
@@ -52,55 +84,208 @@ func newPicker(b Balance, endpoints []*endpoint, turn *atomic.Uint64) *picker {
 // pick returns an endpoint that can take a call and is not among tried, nil if
 // there is none.
 func (p *picker) pick(ctx context.Context, tried []*endpoint) *endpoint {
-	usable := func(e *endpoint) bool { return !slices.Contains(tried, e) && e.unavailable() == nil }
+	n := uint64(len(p.endpoints))
+	if n == 0 {
+		return nil
+	}
 	turn := p.turn.Add(1)
 	switch p.balance {
 	case ConsistentHash:
 		if key, ok := ctx.Value(hashKey{}).(string); ok {
-			return p.onRing(xxhash.Sum64String(key), usable)
+			return p.onRing(xxhash.Sum64String(key), tried)
 		}
 	case LeastRecentlyUsed:
-		var best *endpoint
-		for _, e := range p.endpoints {
-			if (best == nil || e.lastUsed.Load() < best.lastUsed.Load()) && usable(e) {
-				best = e
-			}
-		}
-		if best != nil {
-			best.lastUsed.Store(int64(turn))
-		}
-		return best
-	}
-	n := uint64(len(p.endpoints))
-	for i := range n {
-		if e := p.endpoints[(turn+i)%n]; usable(e) {
+		return p.leastRecent(turn, tried)
+	case Random:
+		turn = rand.Uint64N(n)
+	case WeightedRoundRobin:
+		return firstUsable(p.order, turn, tried)
+	case LeastInFlight:
+		return leastInFlight(p.endpoints, tried)
+	case LocalFirst:
+		if e := leastInFlight(p.local, tried); e != nil {
 			return e
 		}
+		return leastInFlight(p.endpoints, tried)
 	}
-	return nil
+	return firstUsable(p.endpoints, turn, tried)
 }
 
-func (p *picker) onRing(h uint64, usable func(*endpoint) bool) *endpoint {
-	at, _ := slices.BinarySearchFunc(p.ring, h, func(r ringPoint, h uint64) int { return cmp.Compare(r.hash, h) })
-	var last *endpoint
-	for i := range p.ring {
-		e := p.ring[(at+i)%len(p.ring)].ep
-		if e == last {
+func usable(e *endpoint, tried []*endpoint) bool { return e.usable() && !slices.Contains(tried, e) }
+
+// firstUsable walks over list from a place on. Endpoints that warm up are passed
+// over as often as they are short of their full share, unless there is no other.
+func firstUsable(list []*endpoint, from uint64, tried []*endpoint) *endpoint {
+	n := uint64(len(list))
+	var cold *endpoint
+	for i := range n {
+		e := list[(from+i)%n]
+		if e == cold || !usable(e, tried) {
 			continue
 		}
-		if usable(e) {
+		if w := e.warmth(); w >= 1 || rand.Float64() < w {
 			return e
+		}
+		if cold == nil {
+			cold = e
+		}
+	}
+	return cold
+}
+
+func (p *picker) leastRecent(turn uint64, tried []*endpoint) *endpoint {
+	for {
+		var best *endpoint
+		var least int64
+		for _, e := range p.endpoints {
+			if used := e.lastUsed.Load(); (best == nil || used < least) && usable(e, tried) {
+				best, least = e, used
+			}
+		}
+		// Two callers must not take the same one for the least recent.
+		if best == nil || best.lastUsed.CompareAndSwap(least, int64(turn)) {
+			return best
+		}
+	}
+}
+
+// leastInFlight compares up to inFlightChoices endpoints from a random one on.
+func leastInFlight(list []*endpoint, tried []*endpoint) *endpoint {
+	n := len(list)
+	if n == 0 {
+		return nil
+	}
+	var best *endpoint
+	var least float64
+	seen := 0
+	from := rand.IntN(n)
+	for i := range n {
+		e := list[(from+i)%n]
+		if !usable(e, tried) {
+			continue
+		}
+		load := float64(e.inFlight.Load()+1) / (float64(e.weight.Load()) * max(e.warmth(), 0.01))
+		if best == nil || load < least {
+			best, least = e, load
+		}
+		if seen++; seen == inFlightChoices {
+			break
+		}
+	}
+	return best
+}
+
+func (p *picker) onRing(h uint64, tried []*endpoint) *endpoint {
+	all := int64(1)
+	for _, e := range p.endpoints {
+		all += e.inFlight.Load()
+	}
+	most := int64(loadBound*float64(all)/float64(len(p.endpoints))) + 1
+	at, _ := slices.BinarySearchFunc(p.ring, h, func(r ringPoint, h uint64) int { return cmp.Compare(r.hash, h) })
+	var full, last *endpoint
+	for i := range p.ring {
+		e := p.ring[(at+i)%len(p.ring)].ep
+		if e == last || !usable(e, tried) {
+			continue
+		}
+		if e.inFlight.Load() < most {
+			return e
+		}
+		if full == nil {
+			full = e
 		}
 		last = e
 	}
-	return nil
+	return full
+}
+
+// weightedOrder spreads each endpoint evenly over an order in which it stands as
+// often as its weight says: the smooth weighted round robin of nginx.
+func weightedOrder(endpoints []*endpoint) []*endpoint {
+	weights := make([]int64, len(endpoints))
+	var divisor, total int64
+	for i, e := range endpoints {
+		weights[i] = e.weight.Load()
+		divisor = gcd(weights[i], divisor)
+	}
+	for i := range weights {
+		weights[i] /= divisor
+		total += weights[i]
+	}
+	if total > orderMost {
+		scaled := int64(0)
+		for i := range weights {
+			weights[i] = max(weights[i]*orderMost/total, 1)
+			scaled += weights[i]
+		}
+		total = scaled
+	}
+	order := make([]*endpoint, 0, total)
+	current := make([]int64, len(endpoints))
+	for range total {
+		best := 0
+		for i := range current {
+			current[i] += weights[i]
+			if current[i] > current[best] {
+				best = i
+			}
+		}
+		current[best] -= total
+		order = append(order, endpoints[best])
+	}
+	return order
+}
+
+func gcd(a, b int64) int64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// localHosts returns a function that says whether an address is this machine's.
+func localHosts() func(addr string) bool {
+	hosts := map[string]bool{"localhost": true}
+	if addrs, err := net.InterfaceAddrs(); err == nil {
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok {
+				hosts[n.IP.String()] = true
+			}
+		}
+	}
+	return func(addr string) bool {
+		if nw, _ := network(addr); nw == "unix" {
+			return true
+		}
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return false
+		}
+		ip := net.ParseIP(host)
+		return hosts[host] || ip != nil && (ip.IsLoopback() || hosts[ip.String()])
+	}
+}
+
+// warmth is the share of its calls that an endpoint gets: less than 1 for a while
+// after it came, so that its caches and connections can fill.
+func (e *endpoint) warmth() float64 {
+	if e.since.IsZero() {
+		return 1
+	}
+	if most := e.client.opt.SlowStart; most > 0 {
+		if age := time.Since(e.since); age < most {
+			return max(float64(age)/float64(most), 0.02)
+		}
+	}
+	return 1
 }
 
 type hashKey struct{}
 
 // WithHashKey makes the calls under ctx go to the endpoint that key belongs to,
 // if the client balances by ConsistentHash. When endpoints come or go, only
-// their share of the keys moves.
+// their share of the keys moves. An endpoint with a quarter more than its fair
+// share of the calls in flight passes keys on to the next.
 func WithHashKey(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, hashKey{}, key)
 }

@@ -2,27 +2,29 @@ package motan
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/heddle-go/heddle/internal/flush"
 )
 
 // call is one request on its way; it is pooled.
 type call struct {
 	done chan struct{} // capacity 1: the answer, or err, is there
 	frame
-	err error
+	err      error
+	ctx      context.Context
+	deadline time.Time
 }
 
 var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
 
 func (c *call) release() {
-	c.err = nil
+	c.err, c.ctx, c.meta, c.body = nil, nil, nil, nil
 	if cap(c.buf) > keepBuf {
 		c.buf = nil
 	}
@@ -30,54 +32,115 @@ func (c *call) release() {
 }
 
 const (
-	readBuffer   = 64 << 10
-	writeTimeout = 10 * time.Second
-	// writeLimit bounds the bytes that wait for one connection's writer.
-	writeLimit = 4 << 20
+	readBuffer = 64 << 10
+
+	// A request id is a sequence number and, in its low bits, the place of the
+	// call in clientConn.places.
+	placeBits = 16
+	placeMask = 1<<placeBits - 1
 )
+
+var errServerLeaves = errors.New("the server is shutting down")
 
 // clientConn is one connection that many calls share: requests go out combined,
 // answers come back in any order and are matched by request id.
 type clientConn struct {
 	conn  net.Conn
-	out   *flush.Writer
+	out   *writer
 	limit int
+	sweep *sweeper
+
+	leaving atomic.Bool  // the server shuts down: no new calls
+	frames  atomic.Int64 // received; tells a silent peer from a slow one
 
 	mu      sync.Mutex
-	pending map[uint64]*call // nil once the connection has failed
-	lastID  uint64
-	err     error
+	places  []place
+	free    []uint32 // indexes of places without a call
+	waiting int      // calls that wait for an answer
+	lastSeq uint64
+	err     error // why the connection is unusable, nil while it is not
 
 	gone chan struct{} // closed when the reader has ended
 }
 
-func newClientConn(conn net.Conn, limit int) *clientConn {
-	c := &clientConn{conn: conn, limit: limit, pending: make(map[uint64]*call), gone: make(chan struct{})}
-	c.out = flush.NewWriter(conn, writeLimit, writeTimeout, c.fail)
+type place struct {
+	id uint64 // 0: no call
+	k  *call
+}
+
+func newClientConn(conn net.Conn, limit int, sweep *sweeper) *clientConn {
+	c := &clientConn{conn: conn, limit: limit, sweep: sweep, gone: make(chan struct{})}
+	c.out = newWriter(conn, c.fail)
+	sweep.add(c)
 	go c.read()
 	return c
 }
 
-// start registers a new call and returns its id.
-func (c *clientConn) start(k *call) (uint64, error) {
+// start registers a call and returns its id. alone says that no other waits.
+func (c *clientConn) start(k *call) (id uint64, alone bool, err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.pending == nil {
-		return 0, c.err
+	if c.err != nil {
+		err = c.err
+		c.mu.Unlock()
+		return 0, false, err
 	}
-	c.lastID++
-	c.pending[c.lastID] = k
-	return c.lastID, nil
+	var at uint32
+	if n := len(c.free); n > 0 {
+		at = c.free[n-1]
+		c.free = c.free[:n-1]
+	} else if len(c.places) < placeMask { // the last one is for unanswered
+		at = uint32(len(c.places))
+		c.places = append(c.places, place{})
+	} else {
+		c.mu.Unlock()
+		return 0, false, fmt.Errorf("%d calls wait on one connection", placeMask)
+	}
+	c.lastSeq++
+	id = c.lastSeq<<placeBits | uint64(at)
+	c.places[at] = place{id, k}
+	c.waiting++
+	alone = c.waiting == 1
+	c.mu.Unlock()
+	c.sweep.wakeup()
+	return id, alone, nil
 }
 
-// cancel forgets a call. It reports false if the answer has been claimed
-// already: then k.done is about to be signalled.
-func (c *clientConn) cancel(id uint64) bool {
+// unanswered returns an id that no answer will be matched with.
+func (c *clientConn) unanswered() (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.pending[id]
-	delete(c.pending, id)
-	return ok
+	c.lastSeq++
+	return c.lastSeq<<placeBits | placeMask, c.err
+}
+
+// claim takes a call out: whoever gets it must signal it. nil means that it was
+// claimed already, or never was.
+func (c *clientConn) claim(id uint64) *call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := id & placeMask
+	if id == 0 || at >= uint64(len(c.places)) || c.places[at].id != id {
+		return nil
+	}
+	k := c.places[at].k
+	c.places[at] = place{}
+	c.free = append(c.free, uint32(at))
+	c.waiting--
+	return k
+}
+
+// finish ends a call without an answer, if there is none yet.
+func (c *clientConn) finish(id uint64, err error) {
+	if k := c.claim(id); k != nil {
+		k.err = err
+		k.done <- struct{}{}
+	}
+}
+
+func (c *clientConn) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waiting == 0
 }
 
 // failure is why the connection is unusable, nil while it is not.
@@ -88,26 +151,32 @@ func (c *clientConn) failure() error {
 }
 
 // fail ends the connection: every call that waits gets the error at once.
-func (c *clientConn) fail(err error) {
+func (c *clientConn) fail(err error) { c.failIf(func() bool { return true }, err) }
+
+// failIf fails the connection if a condition, seen under the mutex, holds.
+func (c *clientConn) failIf(holds func() bool, err error) {
 	c.mu.Lock()
-	pending := c.pending
-	if pending == nil {
+	if c.err != nil || !holds() {
 		c.mu.Unlock()
 		return
 	}
-	c.pending, c.err = nil, err
+	places := c.places
+	c.err, c.places, c.free, c.waiting = err, nil, nil, 0
 	c.mu.Unlock()
+	c.sweep.remove(c)
 	c.conn.Close()
-	for _, k := range pending {
-		k.err = err
-		k.done <- struct{}{}
+	for _, p := range places {
+		if p.k != nil {
+			p.k.err = err
+			p.k.done <- struct{}{}
+		}
 	}
 }
 
 // close ends the connection and waits for its goroutines.
 func (c *clientConn) close(err error) {
 	c.fail(err)
-	c.out.Close()
+	c.out.close()
 	<-c.gone
 }
 
@@ -115,44 +184,48 @@ func (c *clientConn) read() {
 	defer close(c.gone)
 	in := &frameSource{Conn: c.conn}
 	r := bufio.NewReaderSize(in, readBuffer)
-	var spare frame
+	var f frame
 	for {
-		if err := c.readOne(in, r, &spare); err != nil {
+		err := c.readOne(in, r, &f)
+		if err != nil {
 			if err == io.EOF {
 				err = errors.New("closed by the server")
 			}
 			c.fail(err)
 			return
 		}
+		if c.leaving.Load() {
+			c.failIf(func() bool { return c.waiting == 0 }, errServerLeaves)
+		}
 	}
 }
 
-// readOne reads one frame into the call that waits for it.
-func (c *clientConn) readOne(in *frameSource, r *bufio.Reader, spare *frame) error {
+// readOne reads one frame and gives it to the call that waits for it.
+func (c *clientConn) readOne(in *frameSource, r *bufio.Reader, f *frame) error {
 	in.within = false
-	head, err := r.Peek(headLen)
-	if err != nil {
+	if _, err := r.Peek(1); err != nil {
 		return err
 	}
 	in.within = true
-	h, err := parseHeader(head)
-	if err != nil {
+	if err := f.read(r, c.limit); err != nil {
 		return err
 	}
-	if !h.response() {
+	if !f.response() {
 		return fmt.Errorf("%w: a request came from the server", errBadMagic)
 	}
-	c.mu.Lock()
-	k := c.pending[h.id]
-	delete(c.pending, h.id)
-	c.mu.Unlock()
+	c.frames.Add(1)
+	if f.heartbeat() {
+		if metaValue(f.meta, keyGoaway) != nil {
+			c.leaving.Store(true)
+		}
+		return nil
+	}
+	k := c.claim(f.id)
 	if k == nil {
 		// A call that gave up, or a foreign server's answer to a one-way request.
-		return spare.read(r, c.limit)
+		return nil
 	}
-	if err = k.frame.read(r, c.limit); err != nil {
-		k.err = err
-	}
+	f.moveTo(&k.frame)
 	k.done <- struct{}{}
-	return err
+	return nil
 }

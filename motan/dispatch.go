@@ -2,10 +2,13 @@ package motan
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -13,106 +16,379 @@ import (
 	"github.com/heddle-go/heddle/watchman"
 )
 
-// request is one frame on its way through the server; it is pooled.
-type request struct {
-	frame
-	conn *serverConn
-	at   time.Time // when it had been read
-	out  []byte    // the answer being built
+// job is one request on its way through the server; it is pooled.
+type job struct {
+	header
+	conn   *serverConn
+	method *serverMethod
+	ctx    *callContext
+	parent watchman.SpanContext
+	body   []byte
+	buf    []byte // backs body of a job that was handed over
+	out    []byte // the answer being built
 }
 
-var requests = sync.Pool{New: func() any { return new(request) }}
+var jobs = sync.Pool{New: func() any { return new(job) }}
 
-func takeRequest(c *serverConn) *request {
-	q := requests.Get().(*request)
-	q.conn = c
-	return q
-}
-
-func (q *request) release() {
-	if cap(q.buf) > keepBuf {
-		q.buf = nil
+func (j *job) release() {
+	if cap(j.buf) > keepBuf {
+		j.buf = nil
 	}
-	if cap(q.out) > keepBuf {
-		q.out = nil
+	if cap(j.out) > keepBuf {
+		j.out = nil
 	}
-	q.conn, q.meta, q.body = nil, nil, nil
-	requests.Put(q)
+	*j = job{buf: j.buf, out: j.out}
+	jobs.Put(j)
 }
 
-// dispatch answers what needs no handler and gives the rest to a worker.
-func (s *Server) dispatch(q *request) {
+// stageMost is how many bytes of answers gather before they are written though
+// more requests are there to be read.
+const stageMost = 64 << 10
+
+// dispatch sees to the frame that was just read. It returns false if it lost the
+// reading.
+func (c *serverConn) dispatch() bool {
+	f, s := &c.frame, c.srv
 	switch {
-	case q.response():
-		q.release() // not ours to answer
-		return
-	case q.heartbeat():
-		id := q.id
-		q.conn.out.Append(func(b []byte) []byte { return appendHeartbeat(b, id, true) })
-		q.release()
-		return
+	case f.response():
+		return true // not ours to answer
+	case f.heartbeat():
+		c.stage(appendHeartbeat(nil, f.id, true))
+		return true
 	}
-	q.at = time.Now()
-	if s.inFlight.Add(1) > int64(s.opt.MaxInFlight) {
-		s.inFlight.Add(-1)
-		s.stats.rejected.Add(1)
-		q.fail(&Error{Code: CodeReject, Type: Service, Message: fmt.Sprintf("more than %d calls in flight", s.opt.MaxInFlight)})
-		q.release()
-		return
+	now := time.Now()
+	var m callMeta
+	m.read(f.meta)
+	method, err := s.find(&m)
+	if err == nil {
+		err = s.admit(method, &m)
 	}
-	select {
-	case s.work <- q: // a worker was waiting
-	default:
-		s.workers.Add(1)
-		go s.worker(q)
+	if err != nil {
+		s.stats.calls.Add(1)
+		s.stats.errors.Add(1)
+		c.fail(f.header, err)
+		return true
+	}
+	j := jobs.Get().(*job)
+	j.header, j.conn, j.method, j.body = f.header, c, method, f.body
+	j.ctx = c.context(method, &m, now)
+	if len(m.traceparent) > 0 || len(m.baggage) > 0 {
+		j.parent = watchman.FromFields(string(m.traceparent), c.text(3, m.tracestate), string(m.baggage))
+	}
+	if !method.pace.quick() {
+		j.buf = append(j.buf[:0], f.body...)
+		j.body = j.buf
+		s.handOver(j)
+		return true
+	}
+	s.stats.inline.Add(1)
+	s.monitored()
+	if !j.serve(true) {
+		return false
+	}
+	if !j.oneWay() || s.opt.AnswerOneWay {
+		c.stage(j.out)
+	}
+	s.done(j)
+	return true
+}
+
+// stage puts an answer where the next read, or soon enough, finds it.
+func (c *serverConn) stage(b []byte) {
+	if c.out.stage(b) > stageMost {
+		c.out.flush()
 	}
 }
 
-// worker works on q and then on whatever comes, so that its stack, once grown,
-// is used again.
-func (s *Server) worker(q *request) {
-	defer s.workers.Done()
-	idle := time.NewTimer(workerIdle)
-	defer idle.Stop()
-	for {
-		s.serve(q)
+// admit decides whether a call may begin, and counts it if so.
+func (s *Server) admit(m *serverMethod, meta *callMeta) error {
+	reject := func(format string, args ...any) error {
+		s.stats.rejected.Add(1)
+		return &Error{Code: CodeReject, Type: Service, Message: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case len(s.opt.Tokens) > 0 && !s.authorized(meta.token):
+		s.stats.rejected.Add(1)
+		return &Error{Code: CodeUnauthorized, Type: Service, Message: "no valid token"}
+	case s.refusing.Load():
+		return reject("the server is shutting down")
+	case m.switched.On() || m.service.switched.On():
+		return reject("%s/%s is switched off", m.names[0], m.names[1])
+	case m.service.limit != nil && !m.service.limit.Allow():
+		return reject("more calls of %s than %v a second", m.names[0], float64(m.service.limit.Limit()))
+	case m.limit != nil && !m.limit.Allow():
+		return reject("more calls of %s/%s than %v a second", m.names[0], m.names[1], float64(m.limit.Limit()))
+	}
+	all, of := s.inFlight.Add(1), m.inFlight.Add(1)
+	most := int64(s.opt.MaxInFlight)
+	var err error
+	switch {
+	case all > most:
+		err = reject("more than %d calls in flight", most)
+	case s.opt.MaxPerMethod > 0 && of > int64(s.opt.MaxPerMethod):
+		err = reject("more than %d calls of %s/%s in flight", s.opt.MaxPerMethod, m.names[0], m.names[1])
+	case s.opt.MaxPerMethod == 0 && s.methods > 1 && of > most/2 && all > most/4*3:
+		err = reject("%d calls in flight, more than half of them of %s/%s", all, m.names[0], m.names[1])
+	}
+	if err != nil {
 		s.inFlight.Add(-1)
-		// The timer is set anew only when it has run, so a busy worker pays nothing.
-		select {
-		case q = <-s.work:
-			continue
-		case <-s.stop:
-			return
-		case <-idle.C:
-			idle.Reset(workerIdle)
-		}
-		select {
-		case q = <-s.work:
-		default:
-			return
-		}
+		m.inFlight.Add(-1)
+	}
+	return err
+}
+
+// authorized compares in a time that says nothing about the tokens.
+func (s *Server) authorized(token []byte) bool {
+	given := sha256.Sum256(token)
+	ok := 0
+	for _, t := range s.opt.Tokens {
+		want := sha256.Sum256([]byte(t))
+		ok |= subtle.ConstantTimeCompare(given[:], want[:])
+	}
+	return ok == 1
+}
+
+// done ends an admitted job.
+func (s *Server) done(j *job) {
+	s.inFlight.Add(-1)
+	j.method.inFlight.Add(-1)
+	j.release()
+}
+
+// handOver gives a job to a worker.
+func (s *Server) handOver(j *job) {
+	select {
+	case s.work <- j: // a worker was waiting
+	default:
+		s.all.Go(func() { s.worker(j) })
 	}
 }
 
 // workerIdle is about how often a worker looks whether it is still needed.
 const workerIdle = 10 * time.Second
 
-// callMeta is what a server wants to know of a request's metadata.
+// worker works on j and then on whatever comes, so that its stack, once grown,
+// is used again.
+func (s *Server) worker(j *job) {
+	idle := time.NewTimer(workerIdle)
+	defer idle.Stop()
+	for {
+		j.serve(false)
+		j.send()
+		s.done(j)
+		// The timer is set anew only when it has run, so a busy worker pays nothing.
+		select {
+		case j = <-s.work:
+			continue
+		case <-s.ctx.Done():
+			return
+		case <-idle.C:
+			idle.Reset(workerIdle)
+		}
+		select {
+		case j = <-s.work:
+		default:
+			return
+		}
+	}
+}
+
+func (j *job) send() {
+	if !j.oneWay() || j.conn.srv.opt.AnswerOneWay {
+		// It fails only with the connection, and then nobody waits.
+		j.conn.out.send(j.out, true, time.Time{}, nil)
+	}
+}
+
+// serve runs the handler and builds the answer. An inline one has the reading; if
+// it loses that, serve sends the answer itself, ends the job and returns false.
+func (j *job) serve(inline bool) (kept bool) {
+	s, c, method := j.conn.srv, j.conn, j.method
+	ctx, span := method.op.StartRemote(j.ctx, j.parent)
+	resp, kept, err := j.run(ctx, inline)
+	if err == nil {
+		err = j.answer(resp)
+	}
+	if err != nil {
+		var e *Error
+		if !errors.As(err, &e) && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			err = &Error{Code: CodeTimeout, Type: Service, Message: err.Error(), cause: err}
+		}
+		j.out = appendException(j.out[:0], j.header, encodeError(err))
+		s.stats.errors.Add(1)
+	}
+	s.stats.calls.Add(1)
+	j.ctx.end()
+	span.End(err)
+	if !kept {
+		c.srv.opt.Logger.Debug("motan: a quick handler was not", "method", method.names[0]+"/"+method.names[1])
+		j.send()
+		s.done(j)
+	}
+	return kept
+}
+
+// run decodes the argument and calls the handler.
+func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err error) {
+	s, method := j.conn.srv, j.method
+	kept = true
+	turn := uint64(0) // not 0 while the handler runs inline
+	defer func() {
+		if p := recover(); p != nil {
+			s.opt.Logger.Error("motan: handler panicked", "method", method.names[0]+"/"+method.names[1], "panic", p, "stack", string(debug.Stack()))
+			resp, err = nil, &Error{Code: CodeInternal, Type: Service, Message: "provider call panic"}
+		}
+		if turn != 0 && !j.conn.turn.CompareAndSwap(turn, turn+1) {
+			kept = false
+			method.pace.delayed()
+		}
+	}()
+	if err := ctx.Err(); err != nil { // expired on the way: nobody waits for it
+		s.stats.expired.Add(1)
+		return nil, kept, &Error{Code: CodeTimeout, Type: Service, Message: "deadline passed before the call began", cause: err}
+	}
+	req, err := j.argument()
+	if err != nil {
+		return nil, kept, err
+	}
+	if inline {
+		turn = j.conn.turn.Add(1)
+	}
+	began := time.Now()
+	if method.invoke == nil {
+		resp, err = method.call(ctx, req)
+	} else {
+		x := &Exchange{
+			Service: method.names[0], Method: method.names[1], Peer: j.conn.peer, Request: req, RequestBytes: len(j.body),
+		}
+		err = method.invoke(ctx, x)
+		resp = x.Response
+	}
+	method.pace.took(time.Since(began))
+	return resp, kept, err
+}
+
+// argument decodes the body.
+func (j *job) argument() (any, error) {
+	bad := func(err error) error {
+		return &Error{Code: CodeInternal, Type: Service, Message: "argument: " + err.Error()}
+	}
+	body := j.body
+	if j.kind&bitGzip != 0 {
+		var err error
+		if body, err = inflate(body, j.conn.srv.opt.MaxFrame); err != nil {
+			return nil, bad(err)
+		}
+	}
+	req := j.method.request()
+	if raw, ok := req.(*Raw); ok {
+		*raw = Raw{j.serialization, slices.Clone(body)}
+		return req, nil
+	}
+	ser, err := serializerFor(j.serialization)
+	if err != nil {
+		return nil, bad(err)
+	}
+	if err := ser.Decode(body, req); err != nil {
+		return nil, bad(err)
+	}
+	return req, nil
+}
+
+// answer builds the frame of a normal answer.
+func (j *job) answer(resp any) error {
+	s := j.conn.srv
+	h := header{kind: bitResponse, serialization: j.serialization, id: j.id}
+	raw, isRaw := resp.(*Raw)
+	if isRaw {
+		h.serialization = raw.Serialization & 31
+	}
+	b := appendHeader(j.out[:0], h)
+	b = append(b, 0, 0, 0, 0)
+	start := len(b)
+	b = append(b, keyProcessTime+"\n"...)
+	b = strconv.AppendInt(b, time.Since(j.ctx.in.Received).Milliseconds(), 10)
+	b = j.ctx.appendReply(b)
+	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
+	b = append(b, 0, 0, 0, 0)
+	body := len(b)
+	bad := func(err error) error {
+		return &Error{Code: CodeInternal, Type: Service, Message: "answer: " + err.Error(), cause: err}
+	}
+	switch {
+	case isRaw:
+		b = append(b, raw.Body...)
+	case resp != nil:
+		ser, err := serializerFor(j.serialization)
+		if err == nil {
+			b, err = ser.Append(b, resp)
+		}
+		if err != nil {
+			return bad(err)
+		}
+	}
+	if over := s.opt.GzipOver; over > 0 && len(b)-body > over && !isRaw {
+		var err error
+		if b, err = deflate(b, body); err != nil {
+			return bad(err)
+		}
+		b[2] |= bitGzip
+	}
+	if n := len(b) - body; n > s.opt.MaxFrame {
+		return bad(fmt.Errorf("%w: %d bytes of body, limit %d", errTooLarge, n, s.opt.MaxFrame))
+	}
+	binary.BigEndian.PutUint32(b[body-4:], uint32(len(b)-body))
+	j.out = b
+	return nil
+}
+
+// fail answers with an exception from the goroutine that has the reading.
+func (c *serverConn) fail(h header, err error) {
+	if h.oneWay() && !c.srv.opt.AnswerOneWay {
+		return
+	}
+	c.stage(appendException(nil, h, encodeError(err)))
+}
+
+// appendException appends an exception answer to a request with header h; text is
+// the value of M_e.
+func appendException(b []byte, h header, text string) []byte {
+	b = appendHeader(b, header{kind: bitResponse, status: statusException, serialization: h.serialization, id: h.id})
+	b = append(b, 0, 0, 0, 0)
+	start := len(b)
+	b = appendMeta(b, start, keyProcessTime, "0")
+	b = appendMeta(b, start, keyException, text)
+	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
+	return append(b, 0, 0, 0, 0)
+}
+
+// callMeta is what a server wants to know of a request's metadata. The slices
+// point into it.
 type callMeta struct {
-	service, method                  []byte
+	service, method, group, version  []byte
+	application, token               []byte
 	timeout                          time.Duration
 	traceparent, tracestate, baggage []byte
-	application                      []byte
 	framework                        bool
+	others                           int // pairs that are the application's
 }
 
 func (m *callMeta) read(meta []byte) {
-	pairs(meta, func(k, v []byte) {
+	for {
+		k, v, rest, ok := nextPair(meta)
+		if !ok {
+			return
+		}
+		meta = rest
 		switch string(k) {
 		case keyService:
 			m.service = v
 		case keyMethod:
 			m.method = v
+		case keyGroup:
+			m.group = v
+		case keyVersion:
+			m.version = v
 		case keyTimeout:
 			if ms, err := strconv.ParseUint(string(v), 10, 31); err == nil {
 				m.timeout = time.Duration(ms) * time.Millisecond
@@ -125,131 +401,27 @@ func (m *callMeta) read(meta []byte) {
 			m.baggage = v
 		case keyApplication:
 			m.application = v
+		case keyAuth:
+			m.token = v
 		case keyFramework:
 			m.framework = true
+		default:
+			m.others++
 		}
-	})
+	}
 }
 
-// serve answers one call.
-func (s *Server) serve(q *request) {
-	defer q.release()
-	var m callMeta
-	m.read(q.meta)
-	method, err := s.find(&m)
-	if err != nil {
-		s.stats.calls.Add(1)
-		s.stats.errors.Add(1)
-		q.fail(err)
-		return
-	}
-	ctx := s.ctx
+// context makes the context of a handler.
+func (c *serverConn) context(method *serverMethod, m *callMeta, now time.Time) *callContext {
+	ctx := &callContext{Context: c.srv.ctx, in: Incoming{
+		Service: method.names[0], Method: method.names[1], Peer: c.peer, RequestID: c.frame.id, Received: now,
+		Application: c.text(0, m.application), Group: c.text(1, m.group), Version: c.text(2, m.version),
+	}}
 	if m.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, q.at.Add(m.timeout))
-		defer cancel()
+		ctx.deadline = now.Add(m.timeout)
 	}
-	parent := watchman.SpanContext{}
-	if len(m.traceparent) > 0 || len(m.baggage) > 0 {
-		parent = watchman.FromFields(string(m.traceparent), string(m.tracestate), string(m.baggage))
+	if m.others > 0 {
+		ctx.in.Metadata = applicationMeta(c.frame.meta, m.others)
 	}
-	ctx, span := method.op.StartRemote(ctx, parent)
-	q.out = appendHeader(q.out[:0], header{kind: bitResponse, serialization: q.serialization, id: q.id})
-	err = s.run(ctx, method, q)
-	s.stats.calls.Add(1)
-	if err != nil {
-		s.stats.errors.Add(1)
-		q.fail(err)
-	} else if !q.oneWay() {
-		q.conn.out.Write(q.out)
-	}
-	span.End(err)
-}
-
-// find looks the method up. The two messages about what is missing are part of
-// the protocol: clients act on them.
-func (s *Server) find(m *callMeta) (*serverMethod, error) {
-	methods := s.services[string(m.service)]
-	if methods == nil {
-		if m.framework {
-			return nil, &Error{Code: CodeUnsupported, Type: Service, Message: "service not support"}
-		}
-		return nil, &Error{Code: CodeNotFound, Type: Service, Message: "provider not exist serviceKey=" + string(m.service)}
-	}
-	if method := methods[string(m.method)]; method != nil {
-		return method, nil
-	}
-	return nil, &Error{Code: CodeInternal, Type: Service, Message: "method " + string(m.method) + " is not found in provider."}
-}
-
-// run calls the handler and builds the answer in q.out behind the header.
-func (s *Server) run(ctx context.Context, method *serverMethod, q *request) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.opt.Logger.Error("motan: handler panicked", "method", method.op.Name(), "panic", p, "stack", string(debug.Stack()))
-			err = &Error{Code: CodeInternal, Type: Service, Message: "provider call panic"}
-		}
-	}()
-	if err := ctx.Err(); err != nil { // expired on the way: nobody waits for it
-		return &Error{Code: CodeTimeout, Type: Service, Message: "deadline passed before the call began", cause: err}
-	}
-	ser, err := serializerFor(q.serialization)
-	if err != nil {
-		return &Error{Code: CodeInternal, Type: Service, Message: err.Error()}
-	}
-	body := q.body
-	if q.kind&bitGzip != 0 {
-		if body, err = inflate(body, s.opt.MaxFrame); err != nil {
-			return &Error{Code: CodeInternal, Type: Service, Message: err.Error()}
-		}
-	}
-	b := append(q.out, 0, 0, 0, 0)
-	meta := len(b)
-	b = append(b, keyProcessTime+"\n"...)
-	// The processing time comes before the body but is known after it: three
-	// digits are room enough, longer ones are cut to 999.
-	pt := len(b)
-	b = append(b, '0', '0', '0')
-	binary.BigEndian.PutUint32(b[meta-4:], uint32(len(b)-meta))
-	b = append(b, 0, 0, 0, 0)
-	start := len(b)
-	b, err = method.serve(ctx, ser, body, b)
-	q.out = b[:headLen]
-	if err != nil {
-		var e *Error
-		if !errors.As(err, &e) && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			err = &Error{Code: CodeTimeout, Type: Service, Message: err.Error(), cause: err}
-		}
-		return err
-	}
-	if len(b)-start > s.opt.MaxFrame {
-		return &Error{Code: CodeInternal, Type: Service, Message: fmt.Sprintf("answer of %d bytes, limit %d", len(b)-start, s.opt.MaxFrame)}
-	}
-	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
-	ms := min(time.Since(q.at).Milliseconds(), 999)
-	b[pt], b[pt+1], b[pt+2] = byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10)
-	q.out = b
-	return nil
-}
-
-// fail answers with an exception.
-func (q *request) fail(err error) {
-	if q.oneWay() {
-		return
-	}
-	text := encodeError(err)
-	h := header{serialization: q.serialization, id: q.id}
-	q.conn.out.Append(func(b []byte) []byte { return appendException(b, h, text) })
-}
-
-// appendException appends an exception answer; text is the value of M_e.
-func appendException(b []byte, h header, text string) []byte {
-	h.kind, h.status = bitResponse, statusException
-	b = appendHeader(b, h)
-	b = append(b, 0, 0, 0, 0)
-	start := len(b)
-	b = appendMeta(b, start, keyProcessTime, "0")
-	b = appendMeta(b, start, keyException, text)
-	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
-	return append(b, 0, 0, 0, 0)
+	return ctx
 }

@@ -2,15 +2,15 @@ package motan
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/sony/gobreaker/v2"
 )
 
 const (
@@ -18,23 +18,28 @@ const (
 	redialFirst = 20 * time.Millisecond
 	redialMost  = time.Second
 
-	// breakerTrip consecutive failures take an endpoint out; after breakerRest
-	// one call at a time may try it again.
-	breakerTrip = 20
-	breakerRest = 500 * time.Millisecond
+	// A connection whose calls get no answer for one beat is asked for a sign of
+	// life, and given up after deadAfter beats without one. One without calls is
+	// asked every idleBeats, so that nobody takes it for dead.
+	deadAfter = 3
+	idleBeats = 30
 )
 
 // endpoint is one node with its connections. Each connection has a goroutine
 // that dials it, waits until it fails, and dials again.
 type endpoint struct {
-	addr  string
-	limit int
-	conns []slot
-	next  atomic.Uint32
+	addr   string
+	weight atomic.Int64
+	client *Client
+	conns  []slot
+	next   atomic.Uint32
+	since  time.Time // when it came to a running client; zero: it was there from the start
 
 	inFlight atomic.Int64
 	lastUsed atomic.Int64 // for least recently used: the client's sequence number
-	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
+	calls    atomic.Uint64
+	errors   atomic.Uint64
+	breaker  breaker
 
 	tried     chan struct{} // closed when the first dial has ended either way
 	triedOnce sync.Once
@@ -49,18 +54,12 @@ type slot struct {
 	conn atomic.Pointer[clientConn]
 }
 
-func newEndpoint(addr string, connections, limit int) *endpoint {
-	e := &endpoint{addr: addr, limit: limit, conns: make([]slot, connections), tried: make(chan struct{})}
-	e.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name: addr, Timeout: breakerRest, MaxRequests: 1,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerTrip },
-		IsSuccessful: func(err error) bool {
-			var e *Error
-			return err == nil || errors.As(err, &e) && e.Type != Framework
-		},
-		// A caller that gave up says nothing about the endpoint.
-		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
-	})
+func newEndpoint(c *Client, addr string, first bool) *endpoint {
+	e := &endpoint{addr: addr, client: c, conns: make([]slot, c.opt.Connections), tried: make(chan struct{})}
+	if !first {
+		e.since = time.Now()
+	}
+	e.breaker.now = time.Now
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	for i := range e.conns {
 		e.wg.Go(func() { e.keep(&e.conns[i]) })
@@ -68,35 +67,100 @@ func newEndpoint(addr string, connections, limit int) *endpoint {
 	return e
 }
 
+// network splits an address into what net.Dial wants.
+func network(addr string) (network, address string) {
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		return "unix", strings.TrimPrefix(path, "//")
+	}
+	return "tcp", addr
+}
+
+func (e *endpoint) dial() (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(e.ctx, dialTimeout)
+	defer cancel()
+	nw, addr := network(e.addr)
+	if cfg := e.client.opt.TLS; cfg != nil {
+		d := tls.Dialer{Config: cfg}
+		return d.DialContext(ctx, nw, addr)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, nw, addr)
+}
+
 // keep holds one connection up until the endpoint is closed.
 func (e *endpoint) keep(s *slot) {
 	wait := redialFirst
-	dialer := net.Dialer{Timeout: dialTimeout}
 	for e.ctx.Err() == nil {
-		conn, err := dialer.DialContext(e.ctx, "tcp", e.addr)
+		conn, err := e.dial()
 		if err != nil {
 			e.lastErr.Store(&err)
 			e.triedOnce.Do(func() { close(e.tried) })
-			select {
-			case <-time.After(wait/2 + rand.N(wait)):
-			case <-e.ctx.Done():
-			}
+			e.pause(wait)
 			wait = min(2*wait, redialMost)
 			continue
 		}
-		wait = redialFirst
-		c := newClientConn(conn, e.limit)
+		c := newClientConn(conn, e.client.opt.MaxFrame, &e.client.sweep)
 		s.conn.Store(c)
 		e.triedOnce.Do(func() { close(e.tried) })
-		select {
-		case <-c.gone:
-		case <-e.ctx.Done():
-		}
+		up := time.Now()
+		e.watch(c)
 		s.conn.Store(nil)
 		if err := c.failure(); err != nil {
 			e.lastErr.Store(&err)
 		}
 		c.close(ErrClosed)
+		if time.Since(up) > redialMost {
+			wait = redialFirst
+		} else { // it accepts and hangs up: no reason to hurry
+			e.pause(wait)
+			wait = min(2*wait, redialMost)
+		}
+	}
+}
+
+// pause waits about as long as told, or until the endpoint is closed.
+func (e *endpoint) pause(d time.Duration) {
+	t := time.NewTimer(d/2 + rand.N(d))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-e.ctx.Done():
+	}
+}
+
+// watch returns when c has failed or the endpoint is closed. Meanwhile it asks
+// for signs of life.
+func (e *endpoint) watch(c *clientConn) {
+	var beat <-chan time.Time
+	if every := e.client.opt.Heartbeat; every > 0 {
+		t := time.NewTicker(every)
+		defer t.Stop()
+		beat = t.C
+	}
+	seen, silent, asked := int64(-1), 0, false
+	for {
+		select {
+		case <-c.gone:
+			return
+		case <-e.ctx.Done():
+			return
+		case <-beat:
+		}
+		if frames := c.frames.Load(); frames != seen {
+			seen, silent, asked = frames, 0, false
+			continue
+		}
+		silent++
+		switch {
+		case asked && silent >= deadAfter:
+			c.fail(fmt.Errorf("no answer to a heartbeat for %v", deadAfter*e.client.opt.Heartbeat))
+			return
+		case asked, silent < idleBeats && c.idle():
+		default:
+			silent, asked = 0, true
+			// Nobody waits for room here: a connection that has none is not idle.
+			c.out.send(appendHeartbeat(nil, 1<<placeBits, false), false, time.Now(), nil)
+		}
 	}
 }
 
@@ -105,29 +169,79 @@ func (e *endpoint) conn() *clientConn {
 	n := uint32(len(e.conns))
 	first := e.next.Add(1)
 	for i := range n {
-		if c := e.conns[(first+i)%n].conn.Load(); c != nil {
+		if c := e.conns[(first+i)%n].conn.Load(); c != nil && !c.leaving.Load() {
 			return c
 		}
 	}
 	return nil
 }
 
+// usable reports whether the endpoint can take a call now.
+func (e *endpoint) usable() bool { return e.up() && e.breaker.ready() }
+
+func (e *endpoint) up() bool {
+	for i := range e.conns {
+		if c := e.conns[i].conn.Load(); c != nil && !c.leaving.Load() {
+			return true
+		}
+	}
+	return false
+}
+
 // unavailable says why the endpoint cannot take a call now, nil if it can.
 func (e *endpoint) unavailable() error {
-	up := false
-	for i := range e.conns {
-		up = up || e.conns[i].conn.Load() != nil
-	}
-	if !up {
+	if !e.up() {
 		if err := e.lastErr.Load(); err != nil {
 			return fmt.Errorf("not connected: %w", *err)
 		}
+		for i := range e.conns {
+			if e.conns[i].conn.Load() != nil {
+				return errServerLeaves
+			}
+		}
 		return errors.New("not connected yet")
 	}
-	if e.breaker.State() == gobreaker.StateOpen {
-		return errors.New("resting after too many failures in a row")
+	if !e.breaker.ready() {
+		return errResting
 	}
 	return nil
+}
+
+var errResting = errors.New("resting after too many failures")
+
+func (e *endpoint) stats() EndpointStats {
+	s := EndpointStats{
+		Addr: e.addr, Weight: int(e.weight.Load()), InFlight: e.inFlight.Load(),
+		Calls: e.calls.Load(), Errors: e.errors.Load(), Opened: e.breaker.opened(),
+	}
+	for i := range e.conns {
+		if e.conns[i].conn.Load() != nil {
+			s.Connections++
+		}
+	}
+	if err := e.unavailable(); err != nil {
+		s.Down = err.Error()
+	}
+	return s
+}
+
+// drain closes an endpoint that is no longer listed once its calls are answered,
+// or when the client closes.
+func (e *endpoint) drain(most time.Duration, closing <-chan struct{}) {
+	end := time.NewTimer(most)
+	defer end.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for e.inFlight.Load() > 0 {
+		select {
+		case <-tick.C:
+			continue
+		case <-end.C:
+		case <-closing:
+		}
+		break
+	}
+	e.close()
 }
 
 // close ends the endpoint; calls in flight fail.

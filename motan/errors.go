@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ErrorType says who an error is about.
@@ -19,14 +20,17 @@ const (
 // Codes of errors that this package makes; the numbers are the ones other
 // Motan implementations use.
 const (
-	CodeNotFound    = 404   // the server does not offer the service
-	CodeInternal    = 500   // decoding, a panic, an unknown method
-	CodeUnsupported = 501   // a framework service that is not implemented
-	CodeNoEndpoint  = 1001  // no endpoint can take a call now
-	CodeConnection  = 1002  // the connection failed under the call
-	CodeReject      = 10002 // the server has too much to do
-	CodeTimeout     = 10003 // no answer in time
-	CodeBusiness    = 30001 // a handler's plain error
+	CodeUnauthorized = 401   // the caller's token is missing or wrong
+	CodeNotFound     = 404   // the server does not offer the service
+	CodeInternal     = 500   // decoding, a panic, an unknown method
+	CodeUnsupported  = 501   // a framework service that is not implemented
+	CodeNoEndpoint   = 1001  // no endpoint can take a call now
+	CodeConnection   = 1002  // the connection failed under the call
+	CodeReject       = 10002 // the server has too much to do
+	CodeTimeout      = 10003 // no answer in time
+	CodeCancelled    = 10004 // the caller gave up
+	CodeEncode       = 20002 // the request cannot be sent as it is
+	CodeBusiness     = 30001 // a handler's plain error
 )
 
 // Error is an error that crossed the wire or ended a call. It is what handlers
@@ -65,8 +69,16 @@ var ErrClosed = errors.New("motan: closed")
 // without risk of doing its work twice: it was certainly not executed.
 func Retryable(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && !e.sent && (e.Type == Framework || e.Code == CodeReject)
+	return errors.As(err, &e) && !e.sent && e.Type != Business && e.Code != CodeEncode
 }
+
+// notOffered reports that the server does not have the service at all: other
+// Motan implementations take the node out for this code with this text.
+func (e *Error) notOffered() bool {
+	return e.Code == CodeNotFound && strings.Contains(e.Message, notOffered)
+}
+
+const notOffered = "provider not exist serviceKey="
 
 // wireError is the JSON form of an Error, the value of M_e.
 type wireError struct {
@@ -79,7 +91,7 @@ func encodeError(err error) string {
 	w := wireError{Code: CodeBusiness, Message: err.Error(), Type: Business}
 	var e *Error
 	switch {
-	case errors.As(err, &e):
+	case errors.As(err, &e) && e.Code != 0:
 		w = wireError{e.Code, e.Message, e.Type}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		w.Code, w.Type = CodeTimeout, Service
@@ -96,5 +108,9 @@ func decodeError(b []byte) *Error {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return &Error{Code: CodeInternal, Type: Service, Message: "remote exception without a readable M_e", sent: true}
 	}
-	return &Error{Code: w.Code, Type: w.Type, Message: w.Message, sent: w.Code != CodeReject && w.Code != CodeNotFound}
+	e := &Error{Code: w.Code, Type: w.Type, Message: w.Message, sent: w.Code != CodeReject && w.Code != CodeNotFound}
+	if w.Type == Service && w.Code == CodeTimeout {
+		e.cause = context.DeadlineExceeded
+	}
+	return e
 }

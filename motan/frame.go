@@ -54,13 +54,13 @@ func (h *header) response() bool  { return h.kind&bitResponse != 0 }
 func (h *header) heartbeat() bool { return h.kind&bitHeartbeat != 0 }
 func (h *header) oneWay() bool    { return h.kind&bitOneWay != 0 }
 
-// frame is a whole message. meta and body are only good until the next read
-// into the same frame.
+// frame is a whole message. meta and body are only good until the next read.
 type frame struct {
 	header
-	meta []byte
-	body []byte
-	buf  []byte // backs meta and body
+	meta   []byte
+	body   []byte
+	buf    []byte // backs meta and body,
+	backed bool   // unless this is false: then the reader's own buffer does
 }
 
 // appendHeader appends everything up to the metadata's length.
@@ -86,11 +86,13 @@ func parseHeader(b []byte) (h header, err error) {
 	return h, nil
 }
 
-// keepBuf is the largest buffer that a frame keeps for the next read.
-const keepBuf = 64 << 10
+// keepBuf is the largest buffer that is kept for the next frame.
+const keepBuf = 256 << 10
 
 // read fills f with the next frame from r; metadata and body may have up to
-// limit bytes each. io.EOF means that the connection ended between two frames.
+// limit bytes each. They are good until the next read from r: a frame that r has
+// buffered as a whole stays where it is. io.EOF means that the connection ended
+// between two frames.
 func (f *frame) read(r *bufio.Reader, limit int) error {
 	head, err := r.Peek(headLen + 4)
 	if err != nil {
@@ -110,8 +112,22 @@ func (f *frame) read(r *bufio.Reader, limit int) error {
 	if uint64(metaLen) > uint64(limit) {
 		return fmt.Errorf("%w: %d bytes of metadata, limit %d", errTooLarge, metaLen, limit)
 	}
-	r.Discard(headLen + 4)
 	n := int(metaLen)
+	if all, _ := r.Peek(r.Buffered()); len(all) >= headLen+4+n+4 {
+		all = all[headLen+4:]
+		bodyLen := binary.BigEndian.Uint32(all[n:])
+		if uint64(bodyLen) > uint64(limit) {
+			return fmt.Errorf("%w: %d bytes of body, limit %d", errTooLarge, bodyLen, limit)
+		}
+		if m := n + 4 + int(bodyLen); len(all) >= m {
+			f.meta, f.body, f.backed = all[:n:n], all[n+4:m:m], false
+			_, err = r.Discard(headLen + 4 + m)
+			return err
+		}
+	}
+	if _, err := r.Discard(headLen + 4); err != nil {
+		return err
+	}
 	if cap(f.buf) > keepBuf {
 		f.buf = nil
 	}
@@ -126,8 +142,20 @@ func (f *frame) read(r *bufio.Reader, limit int) error {
 	if err := f.fill(r, n, n+int(bodyLen)); err != nil {
 		return err
 	}
-	f.meta, f.body = f.buf[:n:n], f.buf[n:n+int(bodyLen)]
+	f.meta, f.body, f.backed = f.buf[:n:n], f.buf[n:n+int(bodyLen)], true
 	return nil
+}
+
+// moveTo gives f's content to t, where it is good until t is used again.
+func (f *frame) moveTo(t *frame) {
+	if f.backed {
+		*f, *t = *t, *f
+		return
+	}
+	n := len(f.meta)
+	t.header, t.backed = f.header, true
+	t.buf = append(append(t.buf[:0], f.meta...), f.body...)
+	t.meta, t.body = t.buf[:n:n], t.buf[n:]
 }
 
 // fill reads bytes from and up to to of f.buf. It grows the buffer with what
@@ -164,26 +192,53 @@ func appendHeartbeat(b []byte, id uint64, response bool) []byte {
 	return append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 }
 
+// keyGoaway marks the frame by which a server that shuts down asks its clients to
+// send nothing more: an answer to no heartbeat, which others ignore.
+const keyGoaway = "heddle-goaway"
+
+// appendGoaway appends that frame.
+func appendGoaway(b []byte) []byte {
+	b = appendHeader(b, header{kind: bitHeartbeat | bitResponse, serialization: idSimple})
+	b = append(b, 0, 0, 0, 0)
+	start := len(b)
+	b = appendMeta(b, start, keyGoaway, "1")
+	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
+	return append(b, 0, 0, 0, 0)
+}
+
 // frameTimeout bounds how long a peer may pause inside a frame.
 const frameTimeout = 10 * time.Second
 
 // frameSource is a connection whose reads have a deadline while a frame is
-// under way, and idle long enough otherwise not to need one for each frame.
+// under way and, if idle is set, between frames.
 type frameSource struct {
 	net.Conn
 	within bool          // a frame has begun
 	idle   time.Duration // bounds the wait for the next frame; 0: no bound
+	until  time.Time     // the deadline that is set
+	before func()        // if not nil, called before each read
 }
 
 func (s *frameSource) Read(p []byte) (int, error) {
-	var until time.Time
-	if s.within {
-		until = time.Now().Add(frameTimeout)
-	} else if s.idle > 0 {
-		until = time.Now().Add(s.idle)
+	if s.before != nil {
+		s.before()
 	}
-	if err := s.Conn.SetReadDeadline(until); err != nil {
-		return 0, err
+	var until time.Time
+	switch {
+	case s.within:
+		until = time.Now().Add(frameTimeout)
+	case s.idle > 0:
+		// Setting a deadline costs as much as a small read: one that was set a
+		// moment ago will do.
+		if until = time.Now().Add(s.idle); until.Sub(s.until) < s.idle/8 && !s.until.After(until) {
+			until = s.until
+		}
+	}
+	if !until.Equal(s.until) {
+		if err := s.Conn.SetReadDeadline(until); err != nil {
+			return 0, err
+		}
+		s.until = until
 	}
 	return s.Conn.Read(p)
 }

@@ -298,7 +298,7 @@ func FuzzFrame(f *testing.F) {
 		r := bufio.NewReaderSize(bytes.NewReader(b), 64)
 		var fr frame
 		for fr.read(r, 1<<16) == nil {
-			pairs(fr.meta, func(k, v []byte) {})
+			decodeMeta(fr.meta)
 			var m callMeta
 			m.read(fr.meta)
 			decodeError(metaValue(fr.meta, keyException))

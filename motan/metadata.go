@@ -2,6 +2,7 @@ package motan
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 )
 
@@ -17,6 +18,7 @@ const (
 	keyException   = "M_e"
 	keyTimeout     = "M_tmo"
 	keyFramework   = "M_fws"
+	keyAuth        = "M_a"
 	keyTraceparent = "traceparent"
 	keyTracestate  = "tracestate"
 	keyBaggage     = "baggage"
@@ -36,28 +38,62 @@ func appendMeta(b []byte, start int, key, value string) []byte {
 	return append(b, value...)
 }
 
-// pairs calls see with each key and value of encoded metadata; a key without a
-// value at the end is ignored, as Java does.
-func pairs(meta []byte, see func(key, value []byte)) {
-	for len(meta) > 0 {
-		key, rest, ok := bytes.Cut(meta, newline)
+// nextPair cuts the first pair off encoded metadata; a key without a value at the
+// end is ignored, as Java does.
+func nextPair(meta []byte) (key, value, rest []byte, ok bool) {
+	k := bytes.IndexByte(meta, '\n')
+	if k < 0 {
+		return nil, nil, nil, false
+	}
+	v := bytes.IndexByte(meta[k+1:], '\n')
+	if v < 0 {
+		return meta[:k], meta[k+1:], nil, true
+	}
+	v += k + 1
+	return meta[:k], meta[k+1 : v], meta[v+1:], true
+}
+
+// metaValue finds one value; the last of several wins. nil means that there is none.
+func metaValue(meta []byte, key string) (value []byte) {
+	for {
+		k, v, rest, ok := nextPair(meta)
 		if !ok {
-			return
+			return value
 		}
-		value, rest, _ := bytes.Cut(rest, newline)
-		see(key, value)
+		if string(k) == key {
+			value = v
+		}
 		meta = rest
 	}
 }
 
-var newline = []byte{'\n'}
-
-// metaValue finds one value; the last of several wins.
-func metaValue(meta []byte, key string) (value []byte) {
-	pairs(meta, func(k, v []byte) {
-		if string(k) == key {
-			value = v
+// decodeMeta returns all pairs.
+func decodeMeta(meta []byte) (m Metadata) {
+	for {
+		k, v, rest, ok := nextPair(meta)
+		if !ok {
+			return m
 		}
-	})
-	return value
+		m = append(m, struct{ Key, Value string }{string(k), string(v)})
+		meta = rest
+	}
 }
+
+// applicationMeta returns the n pairs that are the application's.
+func applicationMeta(meta []byte, n int) Metadata {
+	m := make(Metadata, 0, n)
+	for {
+		k, v, rest, ok := nextPair(meta)
+		if !ok {
+			return m
+		}
+		meta = rest
+		switch string(k) {
+		case keyService, keyMethod, keyGroup, keyVersion, keyTimeout, keyTraceparent, keyTracestate, keyBaggage, keyApplication, keyAuth, keyFramework:
+		default:
+			m = append(m, struct{ Key, Value string }{string(k), string(v)})
+		}
+	}
+}
+
+func quote(s string) string { return strconv.Quote(s) }

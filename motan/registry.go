@@ -6,11 +6,33 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 )
 
 // Endpoint is one node that offers a service.
 type Endpoint struct {
-	Addr string // host:port
+	Addr   string // host:port, or unix:PATH for a socket of this machine
+	Weight int    // share of the calls relative to the others; 0 and less mean 10, at most 500
+}
+
+func weightOf(e Endpoint) int {
+	if e.Weight <= 0 {
+		return 10
+	}
+	return min(e.Weight, 500)
+}
+
+func checkAddr(addr string) error {
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		if strings.TrimPrefix(path, "//") == "" {
+			return fmt.Errorf("motan: endpoint %q: no path", addr)
+		}
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return fmt.Errorf("motan: endpoint %q: %w", addr, err)
+	}
+	return nil
 }
 
 // Registry tells a client where a service is. The rules:
@@ -26,7 +48,7 @@ type Registry interface {
 	Watch(ctx context.Context, service, group, version string, update func([]Endpoint)) error
 }
 
-// Static is a Registry of endpoints that never change, each host:port.
+// Static is a Registry of endpoints that never change, each host:port or unix:PATH.
 func Static(addrs ...string) Registry { return static(addrs) }
 
 type static []string
@@ -35,11 +57,11 @@ func (s static) Watch(_ context.Context, _, _, _ string, update func([]Endpoint)
 	var errs []error
 	list := make([]Endpoint, 0, len(s))
 	for _, a := range s {
-		if _, _, err := net.SplitHostPort(a); err != nil {
-			errs = append(errs, fmt.Errorf("motan: endpoint %q: %w", a, err))
+		if err := checkAddr(a); err != nil {
+			errs = append(errs, err)
 		}
-		if !slices.Contains(list, Endpoint{a}) {
-			list = append(list, Endpoint{a})
+		if e := (Endpoint{Addr: a}); !slices.Contains(list, e) {
+			list = append(list, e)
 		}
 	}
 	if len(s) == 0 {

@@ -1,0 +1,75 @@
+package motan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Offer is a service at an address, as a server announces it.
+type Offer struct {
+	Service  string
+	Group    string // "" means "default_rpc"
+	Version  string // "" means "1.0"
+	Endpoint        // where it is
+}
+
+// Announcer makes services known to the clients of a registry. The rules:
+//
+//  1. Announce returns nil once clients can find the offer. It is kept known,
+//     across failures of the registry, until leave is called.
+//  2. leave makes the offer unknown. It is called once; it returns an error if
+//     that did not succeed before ctx ended, and the offer is forgotten anyway.
+//  3. Both may be called by many servers at once.
+type Announcer interface {
+	Announce(ctx context.Context, o Offer) (leave func(ctx context.Context) error, err error)
+}
+
+// Announce makes all services of the server known under an address, until
+// Shutdown: call it when the server serves. It returns an error, and nothing stays
+// announced, if one of them cannot be.
+func (s *Server) Announce(ctx context.Context, a Announcer, group, version string, at Endpoint) error {
+	if err := checkAddr(at.Addr); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	names := make([]string, 0, len(s.services))
+	for name := range s.services {
+		names = append(names, name)
+	}
+	s.mu.Unlock()
+	if group == "" {
+		group = "default_rpc"
+	}
+	if version == "" {
+		version = "1.0"
+	}
+	var leave []func(context.Context) error
+	for _, name := range names {
+		l, err := a.Announce(ctx, Offer{Service: name, Group: group, Version: version, Endpoint: at})
+		if err != nil {
+			err = fmt.Errorf("motan: announce %s: %w", name, err)
+			for _, l := range leave {
+				err = errors.Join(err, l(ctx))
+			}
+			return err
+		}
+		leave = append(leave, l)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leave = append(s.leave, leave...)
+	return nil
+}
+
+func (s *Server) leaveRegistries(ctx context.Context) error {
+	s.mu.Lock()
+	leave := s.leave
+	s.leave = nil
+	s.mu.Unlock()
+	var errs []error
+	for _, l := range leave {
+		errs = append(errs, l(ctx))
+	}
+	return errors.Join(errs...)
+}

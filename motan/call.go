@@ -1,0 +1,252 @@
+package motan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/heddle-go/heddle/watchman"
+)
+
+// Call calls a method and waits for its answer. req is encoded by the client's
+// Serializer: it is the argument or a pointer to it, an [Args] for several, a
+// [*Raw] for a body that is encoded already, or nil for none. Resp is what the
+// answer decodes into: any takes whatever comes, [Raw] takes it undecoded.
+//
+// The call ends at ctx's deadline or after Options.Timeout, whichever is earlier;
+// the time left travels with the request. A failed call returns a [*Error], which
+// wraps context.DeadlineExceeded or context.Canceled where that was the cause. A
+// deadline or cancellation is noticed within some milliseconds.
+func Call[Resp any](ctx context.Context, c *Client, method string, req any) (*Resp, error) {
+	resp := new(Resp)
+	if err := c.call(ctx, method, req, resp, false); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// Send makes a one-way call: it returns once the request is on its way, and
+// nobody learns what became of it. A request that could not be sent is tried
+// elsewhere like one of Call.
+func Send(ctx context.Context, c *Client, method string, req any) error {
+	return c.call(ctx, method, req, nil, true)
+}
+
+// Future is the answer to a call made with Go, now or later.
+type Future[Resp any] struct {
+	done chan struct{}
+	resp *Resp
+	err  error
+}
+
+// Go is Call without the waiting. req must not be changed before the future is
+// done.
+func Go[Resp any](ctx context.Context, c *Client, method string, req any) *Future[Resp] {
+	f := &Future[Resp]{done: make(chan struct{})}
+	go func() {
+		defer close(f.done)
+		f.resp, f.err = Call[Resp](ctx, c, method, req)
+	}()
+	return f
+}
+
+// Done is closed when the answer is there.
+func (f *Future[Resp]) Done() <-chan struct{} { return f.done }
+
+// Wait waits for the answer and returns what Call would have. Any number of
+// goroutines may wait.
+func (f *Future[Resp]) Wait() (*Resp, error) {
+	<-f.done
+	return f.resp, f.err
+}
+
+// outgoingCall is one call with all its tries.
+type outgoingCall struct {
+	m        *clientMethod
+	span     *watchman.Span
+	req      any
+	resp     any // nil for a one-way call
+	oneWay   bool
+	deadline time.Time
+	meta     *outgoing // what WithMetadata added
+	reply    *Metadata // what WithReply asks for
+	x        *Exchange // what interceptors see; nil without any
+}
+
+func (c *Client) call(ctx context.Context, name string, req, resp any, oneWay bool) (err error) {
+	c.stats.calls.Add(1)
+	m, err := c.method(name)
+	if err != nil {
+		c.stats.errors.Add(1)
+		return err
+	}
+	ctx, span := m.op.Start(ctx)
+	o := outgoingCall{m: m, span: span, req: req, resp: resp, oneWay: oneWay, deadline: time.Now().Add(c.opt.Timeout)}
+	if d, ok := ctx.Deadline(); ok && d.Before(o.deadline) {
+		o.deadline = d
+	}
+	o.meta, _ = ctx.Value(outgoingKey{}).(*outgoing)
+	o.reply, _ = ctx.Value(replyKey{}).(*Metadata)
+	if c.invoke == nil {
+		err = c.run(ctx, &o)
+	} else {
+		err = c.withInterceptors(ctx, o)
+	}
+	if err != nil {
+		c.stats.errors.Add(1)
+	}
+	span.End(err)
+	return err
+}
+
+// exchange is an Exchange with what only this package sees.
+type exchange struct {
+	Exchange
+	call outgoingCall
+}
+
+func (c *Client) withInterceptors(ctx context.Context, o outgoingCall) error {
+	x := &exchange{Exchange{Service: c.service, Method: o.m.name, Request: o.req, Response: o.resp}, o}
+	x.call.x = &x.Exchange
+	x.Exchange.self = x
+	err := c.invoke(ctx, &x.Exchange)
+	if err == nil && o.resp != nil && x.Response != o.resp {
+		err = assign(o.resp, x.Response)
+	}
+	return err
+}
+
+// intercepted is what the innermost interceptor calls.
+func (c *Client) intercepted(ctx context.Context, x *Exchange) error {
+	full, ok := x.self.(*exchange)
+	if !ok {
+		return &Error{Code: CodeEncode, Message: "an interceptor passed on an exchange that it had made itself"}
+	}
+	o := &full.call
+	o.req = x.Request
+	if d, ok := ctx.Deadline(); ok && d.Before(o.deadline) {
+		o.deadline = d
+	}
+	o.meta, _ = ctx.Value(outgoingKey{}).(*outgoing)
+	return c.run(ctx, o)
+}
+
+// run makes the tries of a call.
+func (c *Client) run(ctx context.Context, o *outgoingCall) error {
+	if o.meta != nil && o.meta.err != nil {
+		return &Error{Code: CodeEncode, Message: o.meta.err.Error(), cause: o.meta.err}
+	}
+	c.budget.call()
+	p, err := c.endpoints(ctx, o.deadline)
+	if err != nil {
+		return err
+	}
+	var room [4]*endpoint
+	tried := room[:0]
+	for {
+		e, none := c.choose(ctx, p, tried, o.deadline)
+		if e == nil {
+			// What went wrong at the last endpoint says more than that there is no other.
+			if err == nil {
+				err = none
+			}
+			return err
+		}
+		if c.opt.HA == Backup && o.m.idempotent && !o.oneWay {
+			e, err = c.tryTwo(ctx, p, e, tried, o)
+		} else {
+			err = c.try(ctx, e, o, c.tryUntil(o, len(tried)))
+		}
+		if err == nil || c.opt.HA == Failfast || len(tried) >= c.opt.Retries || !retry(err, o.m.idempotent) ||
+			ctx.Err() != nil || !time.Now().Before(o.deadline) {
+			return err
+		}
+		if !c.budget.take() {
+			c.stats.overBudget.Add(1)
+			return err
+		}
+		c.stats.retries.Add(1)
+		tried = append(tried, e)
+		if p = c.picker.Load(); p == nil {
+			return err
+		}
+	}
+}
+
+// tryUntil is when one try is given up.
+func (c *Client) tryUntil(o *outgoingCall, tries int) time.Time {
+	if c.opt.TryTimeout == 0 || !o.m.idempotent || c.opt.HA == Failfast || tries >= c.opt.Retries {
+		return o.deadline
+	}
+	if until := time.Now().Add(c.opt.TryTimeout); until.Before(o.deadline) {
+		return until
+	}
+	return o.deadline
+}
+
+// retry reports whether a call that failed with err may go to another endpoint.
+func retry(err error, idempotent bool) bool {
+	var e *Error
+	if !errors.As(err, &e) || e.Type == Business || e.Code == CodeEncode {
+		return false
+	}
+	if e.Type == Service {
+		// The server has decided: only what it refused to begin goes elsewhere, and
+		// what it had no time for.
+		return e.Code == CodeReject || e.Code == CodeNotFound || idempotent && e.Code == CodeTimeout
+	}
+	return idempotent || !e.sent
+}
+
+// choose picks an endpoint. Before the first connections are up it waits for
+// them instead of failing.
+func (c *Client) choose(ctx context.Context, p *picker, tried []*endpoint, deadline time.Time) (*endpoint, error) {
+	e := p.pick(ctx, tried)
+	if e == nil && len(tried) > 0 {
+		e = p.pick(ctx, nil) // better the same endpoint again than none
+	}
+	if e != nil {
+		return e, nil
+	}
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+wait:
+	for _, e := range p.endpoints {
+		select {
+		case <-e.tried:
+		case <-timer.C:
+			break wait
+		case <-ctx.Done():
+			break wait
+		}
+		if e = p.pick(ctx, tried); e != nil {
+			return e, nil
+		}
+	}
+	return nil, p.none(c.service)
+}
+
+// none is the error for no endpoint, with the reason of each.
+func (p *picker) none(service string) error {
+	if len(p.endpoints) == 0 {
+		return &Error{Code: CodeNoEndpoint, Message: "no endpoint of " + service + ": none is registered"}
+	}
+	const most = 16 // that are told one by one
+	var why strings.Builder
+	for i, e := range p.endpoints[:min(len(p.endpoints), most)] {
+		if i > 0 {
+			why.WriteString("; ")
+		}
+		reason := e.unavailable()
+		if reason == nil {
+			reason = errors.New("just came back")
+		}
+		fmt.Fprintf(&why, "%s: %v", e.addr, reason)
+	}
+	if n := len(p.endpoints) - most; n > 0 {
+		fmt.Fprintf(&why, "; and %d more", n)
+	}
+	return &Error{Code: CodeNoEndpoint, Message: "no endpoint of " + service + ": " + why.String()}
+}

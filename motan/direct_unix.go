@@ -1,0 +1,53 @@
+//go:build unix
+
+package motan
+
+import (
+	"net"
+	"syscall"
+)
+
+// direct writes to a socket without ever waiting. It is used by one goroutine at
+// a time.
+type direct struct {
+	raw   syscall.RawConn // nil if the connection is no plain socket
+	p     []byte
+	n     int
+	write func(fd uintptr) bool
+}
+
+func (d *direct) init(conn net.Conn) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return
+	}
+	d.raw = raw
+	d.write = func(fd uintptr) bool {
+		for {
+			n, err := syscall.Write(int(fd), d.p)
+			if err == nil {
+				d.n = n
+			}
+			if err != syscall.EINTR {
+				return true // true: the runtime is not to wait and call again
+			}
+		}
+	}
+}
+
+func (d *direct) possible() bool { return d.raw != nil }
+
+// attempt returns how many bytes of p the socket took.
+func (d *direct) attempt(p []byte) int {
+	d.p, d.n = p, 0
+	err := d.raw.Write(d.write)
+	d.p = nil
+	if err != nil {
+		return 0
+	}
+	return d.n
+}

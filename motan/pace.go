@@ -1,0 +1,44 @@
+package motan
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// pace decides whether a method's handler runs on the goroutine that reads the
+// connection. For one that takes some microseconds the hand-over to another
+// goroutine is most of the work; one that may wait must not keep the requests
+// behind it waiting. So a handler has to show that it is quick, many times in a
+// row, and longer with each time that it let others wait.
+type pace struct {
+	run  atomic.Int64 // quick ones in a row
+	need atomic.Int64 // how many it takes, 0 means paceFirst
+}
+
+const (
+	paceQuick = 20 * time.Microsecond
+	paceFirst = 256
+	paceMost  = 1 << 24
+)
+
+func (p *pace) quick() bool { return p.run.Load() >= max(p.need.Load(), paceFirst) }
+
+// took reports how long the handler ran.
+func (p *pace) took(d time.Duration) {
+	switch run := p.run.Load(); {
+	case d <= paceQuick:
+		if run < max(p.need.Load(), paceFirst) {
+			p.run.Add(1)
+		}
+	case d <= 10*paceQuick: // the scheduler's doing, if it is rare
+		p.run.Store(run - run/4)
+	default:
+		p.run.Store(0)
+	}
+}
+
+// delayed reports that others had to be served by another goroutine meanwhile.
+func (p *pace) delayed() {
+	p.run.Store(0)
+	p.need.Store(min(4*max(p.need.Load(), paceFirst), paceMost))
+}

@@ -1,0 +1,120 @@
+package motan
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/heddle-go/heddle/watchman"
+)
+
+// Rate is how many calls may be made: PerSecond in the long run, Burst at once.
+type Rate struct {
+	PerSecond float64
+	Burst     int // 0 means PerSecond, rounded up
+}
+
+// ServerOptions configures NewServer. The zero value is ready to use.
+type ServerOptions struct {
+	// MaxFrame bounds the metadata and the body of a frame, in bytes each; a
+	// gzip body may inflate to as much. 0 means 10 MiB.
+	MaxFrame int
+
+	// MaxInFlight bounds the calls worked on at once; further ones are rejected
+	// with CodeReject. 0 means 4096.
+	MaxInFlight int
+
+	// MaxPerMethod bounds the calls of one method. 0 means that a method may have
+	// half of MaxInFlight once three quarters are in use and there are others
+	// beside it; negative sets no bound.
+	MaxPerMethod int
+
+	// Rates bounds calls by "service/method" or, all its methods together, by
+	// "service". What comes faster is rejected with CodeReject.
+	Rates map[string]Rate
+
+	// MaxConns bounds the connections; further ones are closed at once.
+	// 0 means 4096.
+	MaxConns int
+
+	// IdleTimeout closes a connection that sends nothing for so long.
+	// 0 means 15 minutes; negative never.
+	IdleTimeout time.Duration
+
+	// DrainGrace is how long a server that shuts down still answers calls of
+	// clients that have not understood that it leaves. 0 means 250 ms; negative
+	// refuses them at once.
+	DrainGrace time.Duration
+
+	// GzipOver is the size in bytes over which answers are compressed. 0
+	// compresses none.
+	GzipOver int
+
+	// Tokens, if there are any, are what callers must prove to know: one of them
+	// as ClientOptions.Token. Calls without are answered with CodeUnauthorized.
+	Tokens []string
+
+	// AnswerOneWay answers one-way calls too, for motan-go clients of version 1,
+	// which wait for that.
+	AnswerOneWay bool
+
+	// Interceptors wrap each call, the first one outermost.
+	Interceptors []Interceptor
+
+	Watchman *watchman.Watchman // nil: nothing is watched
+	Logger   *slog.Logger       // nil means slog.Default()
+}
+
+func (o *ServerOptions) filled() (ServerOptions, error) {
+	var out ServerOptions
+	if o != nil {
+		out = *o
+	}
+	if out.MaxFrame == 0 {
+		out.MaxFrame = 10 << 20
+	}
+	if out.MaxInFlight == 0 {
+		out.MaxInFlight = 4096
+	}
+	if out.MaxConns == 0 {
+		out.MaxConns = 4096
+	}
+	if out.IdleTimeout == 0 {
+		out.IdleTimeout = 15 * time.Minute
+	}
+	out.IdleTimeout = max(out.IdleTimeout, 0)
+	if out.DrainGrace == 0 {
+		out.DrainGrace = 250 * time.Millisecond
+	}
+	out.DrainGrace = max(out.DrainGrace, 0)
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+	var errs []error
+	for _, f := range [...]struct {
+		name  string
+		value int
+	}{{"MaxFrame", out.MaxFrame}, {"MaxInFlight", out.MaxInFlight}, {"MaxConns", out.MaxConns}, {"GzipOver", out.GzipOver}} {
+		if f.value < 0 {
+			errs = append(errs, fmt.Errorf("motan: ServerOptions.%s %d: negative", f.name, f.value))
+		}
+	}
+	for name, r := range out.Rates {
+		if !(r.PerSecond > 0) || r.Burst < 0 {
+			errs = append(errs, fmt.Errorf("motan: ServerOptions.Rates %q: %v a second with bursts of %d", name, r.PerSecond, r.Burst))
+		}
+	}
+	for i, t := range out.Tokens {
+		if t == "" || strings.Contains(t, "\n") {
+			errs = append(errs, fmt.Errorf("motan: ServerOptions.Tokens[%d]: empty, or contains a line feed", i))
+		}
+	}
+	out.Tokens = slices.Clone(out.Tokens)
+	out.Rates = maps.Clone(out.Rates)
+	out.Interceptors = slices.Clone(out.Interceptors)
+	return out, errors.Join(errs...)
+}

@@ -1,0 +1,236 @@
+package motan
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// try is one request to one endpoint.
+type try struct {
+	e     *endpoint
+	conn  *clientConn
+	k     *call
+	id    uint64
+	probe bool // of e's breaker
+	began time.Time
+	until time.Time
+}
+
+var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
+
+// try makes one try at one endpoint.
+func (c *Client) try(ctx context.Context, e *endpoint, o *outgoingCall, until time.Time) error {
+	var t try
+	if err := c.start(ctx, &t, e, o, until); err != nil || o.oneWay {
+		return err
+	}
+	<-t.k.done
+	return c.finish(&t, o)
+}
+
+// start sends a request. Without an error, t.k.done tells when the answer is
+// there, and finish or abandon must be called; one-way calls are over.
+func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall, until time.Time) (err error) {
+	now := time.Now()
+	probe, ok := e.breaker.allow()
+	if !ok {
+		return &Error{Code: CodeNoEndpoint, Message: e.addr + ": " + errResting.Error(), cause: errResting}
+	}
+	e.calls.Add(1)
+	if o.x != nil {
+		o.x.Peer = e.addr
+	}
+	defer func() {
+		if err != nil {
+			e.done(probe, err)
+		} else if o.oneWay {
+			e.done(probe, nil)
+		}
+	}()
+	conn := e.conn()
+	if conn == nil {
+		return &Error{Code: CodeConnection, Message: e.addr + ": not connected"}
+	}
+	left := until.Sub(now)
+	if left <= 0 {
+		return &Error{Code: CodeTimeout, Message: e.addr + ": no time left", cause: context.DeadlineExceeded}
+	}
+	if err := ctx.Err(); err != nil {
+		return timeoutError(e.addr, 0, err, false)
+	}
+	buf := scratch.Get().(*[]byte)
+	b, err := c.encode((*buf)[:0], o, left)
+	defer func() {
+		if cap(b) <= keepBuf {
+			*buf = b
+			scratch.Put(buf)
+		}
+	}()
+	if err != nil {
+		// The caller's mistake, not the endpoint's.
+		return &Error{Code: CodeEncode, Message: err.Error(), cause: err}
+	}
+	if o.oneWay {
+		id, err := conn.unanswered()
+		if err == nil {
+			binary.BigEndian.PutUint64(b[5:], id)
+			err = conn.out.send(b, false, until, ctx.Done())
+		}
+		return sendError(ctx, e.addr, err)
+	}
+	k := calls.Get().(*call)
+	k.ctx, k.deadline = ctx, until
+	id, alone, err := conn.start(k)
+	if err == nil {
+		binary.BigEndian.PutUint64(b[5:], id)
+		err = conn.out.send(b, !alone, until, ctx.Done())
+		if err != nil && conn.claim(id) == nil {
+			<-k.done // the failure has been delivered, or is about to be
+		}
+	}
+	if err != nil {
+		k.release()
+		return sendError(ctx, e.addr, err)
+	}
+	e.inFlight.Add(1)
+	*t = try{e: e, conn: conn, k: k, id: id, probe: probe, began: now, until: until}
+	return nil
+}
+
+// sendError is for a request of which nothing has been sent.
+func sendError(ctx context.Context, addr string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return timeoutError(addr, 0, ctx.Err(), false)
+	}
+	return &Error{Code: CodeConnection, Message: addr + ": " + err.Error(), cause: err}
+}
+
+// finish takes the answer; t.k.done has been received from.
+func (c *Client) finish(t *try, o *outgoingCall) (err error) {
+	t.e.inFlight.Add(-1)
+	switch k := t.k; {
+	case k.err == nil:
+		if o.reply != nil {
+			*o.reply = decodeMeta(k.meta)
+		}
+		err = c.decode(&k.frame, o)
+		if c.opt.HA == Backup {
+			o.m.took.add(time.Since(t.began))
+		}
+	case errors.Is(k.err, context.DeadlineExceeded) || errors.Is(k.err, context.Canceled):
+		err = timeoutError(t.e.addr, t.until.Sub(t.began), k.err, true)
+	default:
+		err = &Error{Code: CodeConnection, Message: t.e.addr + ": " + k.err.Error(), sent: true, cause: k.err}
+	}
+	t.k.release()
+	t.e.done(t.probe, err)
+	return err
+}
+
+// abandon gives up a try whose answer is not wanted any more.
+func (t *try) abandon() {
+	if t.conn.claim(t.id) == nil {
+		<-t.k.done
+	}
+	t.k.release()
+	t.e.inFlight.Add(-1)
+	t.e.breaker.done(t.probe, ignored)
+}
+
+func timeoutError(addr string, after time.Duration, cause error, sent bool) error {
+	if errors.Is(cause, context.Canceled) {
+		return &Error{Code: CodeCancelled, Message: addr + ": the caller gave up", sent: sent, cause: cause}
+	}
+	if !sent {
+		return &Error{Code: CodeTimeout, Message: addr + ": no time left", cause: cause}
+	}
+	return &Error{Code: CodeTimeout, Message: fmt.Sprintf("%s: no answer in %v", addr, after.Round(time.Millisecond)), sent: true, cause: cause}
+}
+
+// done tells the breaker how a try went. What the application or a busy server
+// answers does not count against the endpoint; that it does not have the service
+// does.
+func (e *endpoint) done(probe bool, err error) {
+	if err == nil {
+		e.breaker.done(probe, succeeded)
+		return
+	}
+	o := failed
+	var w *Error
+	if errors.As(err, &w) {
+		switch {
+		case w.Code == CodeCancelled || w.Code == CodeEncode || !w.sent && w.Code == CodeTimeout:
+			o = ignored
+		case w.Type != Framework && !w.notOffered():
+			o = succeeded
+		}
+	}
+	if o == failed || w != nil && w.Type == Service {
+		e.errors.Add(1)
+	}
+	e.breaker.done(probe, o)
+}
+
+// tryTwo makes a try and, if that takes long, another at the same time. It
+// returns the endpoint that was tried last.
+func (c *Client) tryTwo(ctx context.Context, p *picker, e *endpoint, tried []*endpoint, o *outgoingCall) (*endpoint, error) {
+	until := c.tryUntil(o, len(tried))
+	var first, second try
+	if err := c.start(ctx, &first, e, o, until); err != nil {
+		return e, err
+	}
+	delay := c.opt.BackupAfter
+	if delay == 0 {
+		var ok bool
+		if delay, ok = o.m.took.percentile(0.9); !ok {
+			<-first.k.done
+			return e, c.finish(&first, o)
+		}
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-first.k.done:
+		return e, c.finish(&first, o)
+	case <-timer.C:
+	}
+	other := p.pick(ctx, append(tried[:len(tried):len(tried)], e))
+	if other == nil || !c.takeBackup() {
+		<-first.k.done
+		return e, c.finish(&first, o)
+	}
+	if err := c.start(ctx, &second, other, o, until); err != nil {
+		<-first.k.done
+		return e, c.finish(&first, o)
+	}
+	c.stats.backups.Add(1)
+	won, lost := &first, &second
+	select {
+	case <-first.k.done:
+	case <-second.k.done:
+		won, lost = lost, won
+	}
+	err := c.finish(won, o)
+	if err == nil || !retry(err, true) {
+		lost.abandon()
+		return won.e, err
+	}
+	<-lost.k.done
+	return lost.e, c.finish(lost, o)
+}
+
+// takeBackup allows 15 second requests for 100 calls.
+func (c *Client) takeBackup() bool {
+	if 100*(c.stats.backups.Load()+1) <= 15*c.stats.calls.Load()+1000 {
+		return true
+	}
+	c.stats.overBudget.Add(1)
+	return false
+}
