@@ -19,12 +19,16 @@ func (c *session) get(cmd *memcached.Command) bool {
 		return true
 	}
 	withID := cmd.Is("gets")
-	for _, key := range cmd.Args {
+	for i, key := range cmd.Args {
 		if memcached.CheckKey(key) != nil || c.key.parse(key) != nil {
 			c.complain(replyBadFormat)
 			return true
 		}
 		c.srv.stats.getCmds.Add(1)
+		if c.key.wait > 0 {
+			cmd.Own() // watch reads on
+			key = cmd.Args[i]
+		}
 		msgs, err := c.take(&c.key)
 		for i := range msgs {
 			c.out.Append(func(b []byte) []byte { return appendValue(b, key, &msgs[i], withID, c.key.envelope) })
@@ -53,12 +57,17 @@ func (c *session) take(k *keyOptions) ([]Message, error) {
 			return nil, err
 		}
 	}
-	var msgs []Message
-	var err error
+	fetch := q.remove
 	if k.lease > 0 {
-		msgs, err = q.Lease(c.srv.ctx, max(k.n, 1), LeaseOptions{Duration: k.lease, Wait: k.wait})
-	} else {
-		msgs, err = q.remove(c.srv.ctx, max(k.n, 1), k.wait)
+		fetch = func(ctx context.Context, limit int, wait time.Duration) ([]Message, error) {
+			return q.receive(ctx, limit, k.lease, wait)
+		}
+	}
+	msgs, err := fetch(c.srv.ctx, max(k.n, 1), 0)
+	if err == nil && len(msgs) == 0 && k.wait > 0 {
+		ctx, stop := c.watch()
+		msgs, err = fetch(ctx, max(k.n, 1), k.wait)
+		stop()
 	}
 	if errors.Is(err, ErrDropped) || errors.Is(err, context.Canceled) {
 		return nil, nil

@@ -140,8 +140,8 @@ func (s *Server) accept(conn net.Conn) {
 	})
 }
 
-// Shutdown stops accepting, lets each connection finish the command it is in,
-// answers it and closes. When ctx ends first, connections are cut off and ctx's
+// Shutdown stops accepting, lets each connection finish the commands that have
+// arrived and the one whose body is arriving, answers them and closes. When ctx ends first, connections are cut off and ctx's
 // error is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain()

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -44,6 +46,7 @@ type session struct {
 	changed sync.Cond
 	pending int  // sets that are not answered yet
 	idle    bool // waiting for a command
+	unwatch bool // watch is to end
 }
 
 func newSession(s *Server, conn net.Conn) *session {
@@ -75,6 +78,9 @@ func (c *session) beforeRead() error {
 	if c.body {
 		return c.conn.SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
+	if c.unwatch {
+		return os.ErrDeadlineExceeded
+	}
 	if c.srv.ctx.Err() != nil {
 		return io.EOF
 	}
@@ -93,6 +99,34 @@ func (c *session) stopReading() {
 	defer c.mu.Unlock()
 	if c.idle {
 		c.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// watch returns a context that ends when the client goes away, for a command
+// that waits: nobody should get a message for a client that is not there. The
+// session must call stop before it reads again.
+func (c *session) watch() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(c.srv.ctx)
+	if c.in.Buffered() > 0 { // the next command has come already
+		return ctx, cancel
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if _, err := c.in.Peek(1); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			cancel()
+		}
+	}()
+	return ctx, func() {
+		c.mu.Lock()
+		c.unwatch = true
+		c.conn.SetReadDeadline(time.Unix(1, 0))
+		c.mu.Unlock()
+		<-done
+		c.mu.Lock()
+		c.unwatch = false
+		c.mu.Unlock()
+		cancel()
 	}
 }
 

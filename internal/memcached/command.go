@@ -68,6 +68,26 @@ func (c *Command) Parse(line []byte) error {
 	return nil
 }
 
+// Own copies the words out of the line, so that they outlast its buffer.
+func (c *Command) Own() {
+	n := len(c.Verb)
+	for _, arg := range c.Args {
+		n += len(arg)
+	}
+	room := make([]byte, 0, n)
+	own := func(word []byte) []byte {
+		room = append(room, word...)
+		return room[len(room)-len(word) : len(room) : len(room)]
+	}
+	c.Verb = own(c.Verb)
+	for i, arg := range c.Args {
+		c.Args[i] = own(arg)
+	}
+	if c.Key != nil {
+		c.Key = c.Args[0]
+	}
+}
+
 var (
 	space   = []byte{' '}
 	noreply = []byte("noreply")

@@ -1,0 +1,307 @@
+package mcq_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/heddle-go/heddle/mcq"
+	"github.com/heddle-go/heddle/watchman"
+)
+
+func TestRemoteQueue(t *testing.T) {
+	b := memBroker(t, nil)
+	c := dial(t, serve(t, b))
+	q := c.Queue("q")
+	ctx := t.Context()
+	sc := watchman.SpanContext{TraceID: watchman.TraceID{1}, SpanID: watchman.SpanID{2}, Flags: watchman.FlagSampled}
+	err := q.Put(ctx, mcq.Message{Body: []byte("a\r\nb"), Flags: 7, Trace: sc}, mcq.Message{}, mcq.Message{Body: []byte("c")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	msgs := lease(t, q, 2, mcq.LeaseOptions{Duration: time.Minute})
+	expect(t, "leased", bodies(msgs), "a\r\nb", "")
+	if m := msgs[0]; m.ID != 1 || m.Flags != 7 || m.Attempts != 1 || m.Trace.TraceID != sc.TraceID || m.Enqueued.IsZero() {
+		t.Fatalf("got %+v", m)
+	}
+	if err := q.Extend(ctx, 1, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Nack(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	again := lease(t, q, 9, mcq.LeaseOptions{})
+	if len(again) != 1 || again[0].ID != 1 || again[0].Attempts != 2 {
+		t.Fatalf("again %+v", again)
+	}
+	if err := q.Ack(ctx, 1, 2); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{"ack": q.Ack(ctx, 1), "nack": q.Nack(ctx, 1), "extend": q.Extend(ctx, 1, time.Second)} {
+		if !errors.Is(err, mcq.ErrNotLeased) || mcq.Retryable(err) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if m, err := q.Take(ctx); err != nil || string(m.Body) != "c" {
+		t.Fatalf("took %q, %v", m.Body, err)
+	}
+	if _, err := q.Take(ctx); !errors.Is(err, mcq.ErrEmpty) {
+		t.Fatalf("took from an empty queue: %v", err)
+	}
+	waiting := make(chan []string, 1)
+	go func() { waiting <- bodies(lease(t, q, 1, mcq.LeaseOptions{Wait: patience})) }()
+	put(t, q, "d")
+	expect(t, "waited for", <-waiting, "d")
+	if s := queue(t, b, "q").Stats(); s.Put != 4 || s.Done != 3 || s.Leased != 1 {
+		t.Fatalf("stats %+v", s)
+	}
+}
+
+// Ids of a large acknowledgement go out in several commands.
+func TestLargeAcknowledgements(t *testing.T) {
+	b := memBroker(t, &mcq.Options{Sync: mcq.Never})
+	q := dial(t, serve(t, b)).Queue("q")
+	if err := q.Put(t.Context(), make([]mcq.Message, 10_000)...); err != nil {
+		t.Fatal(err)
+	}
+	var all, odd []uint64
+	for len(all) < 10_000 {
+		all = append(all, ids(lease(t, q, 4096, mcq.LeaseOptions{}))...)
+	}
+	for _, id := range all {
+		if id%2 == 1 {
+			odd = append(odd, id)
+		}
+	}
+	slices.Reverse(odd)
+	if err := q.Ack(t.Context(), odd...); err != nil {
+		t.Fatal(err)
+	}
+	if s := queue(t, b, "q").Stats(); s.Done != 5000 || s.Leased != 5000 {
+		t.Fatalf("stats %+v", s)
+	}
+}
+
+// A client's names and sizes are checked before anything is sent.
+func TestClientRefuses(t *testing.T) {
+	c, err := mcq.Dial("127.0.0.1:1", &mcq.ClientOptions{MaxMessage: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx := t.Context()
+	for _, name := range []string{"", "q\r\nflush_all", "q q", "q/n=1"} {
+		q := c.Queue(name)
+		_, leaseErr := q.Lease(ctx, 1, mcq.LeaseOptions{})
+		_, takeErr := q.Take(ctx)
+		for what, err := range map[string]error{
+			"put": q.Put(ctx, mcq.Message{}), "lease": leaseErr, "take": takeErr, "ack": q.Ack(ctx, 1), "nack": q.Nack(ctx, 1), "extend": q.Extend(ctx, 1, 0),
+		} {
+			if !errors.Is(err, mcq.ErrName) {
+				t.Errorf("%s of %q: %v", what, name, err)
+			}
+		}
+	}
+	q := c.Queue("q")
+	if err := q.Put(ctx, mcq.Message{Body: make([]byte, 4)}); !errors.Is(err, mcq.ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+	if _, err := q.Lease(ctx, 0, mcq.LeaseOptions{}); err == nil {
+		t.Error("lease of no messages")
+	}
+	if _, err := q.Lease(ctx, 1, mcq.LeaseOptions{Wait: -1}); err == nil {
+		t.Error("negative wait")
+	}
+	if err := errors.Join(q.Put(ctx), q.Ack(ctx), q.Nack(ctx)); err != nil {
+		t.Errorf("nothing to do: %v", err)
+	}
+}
+
+// A client survives its server: while it is away operations fail with what
+// Retryable knows, and once it is back they work again.
+func TestReconnect(t *testing.T) {
+	b := memBroker(t, nil)
+	s, addr := startServer(t, b, nil)
+	c := dial(t, addr)
+	q := c.Queue("q")
+	put(t, q, "a")
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := c.Queue("empty").Lease(t.Context(), 1, mcq.LeaseOptions{Wait: patience})
+		waiting <- err
+	}()
+	waitFor(t, "the reader", func() bool { return s.Stats().Gets == 1 })
+	s.Close()
+	if err := <-waiting; err != nil && !mcq.Retryable(err) {
+		t.Errorf("waiting reader: %v", err)
+	}
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if err := q.Put(t.Context(), mcq.Message{}); !mcq.Retryable(err) || !errors.Is(err, mcq.ErrConnection) {
+				t.Errorf("put while the server is away: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := mcq.NewServer(b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- again.Serve(ln) }()
+	waitFor(t, "a put to work again", func() bool { return q.Put(t.Context(), mcq.Message{Body: []byte("b")}) == nil })
+	expect(t, "there", bodies(lease(t, q, 9, mcq.LeaseOptions{})), "a", "b")
+	again.Close()
+	<-done
+}
+
+func TestClientClose(t *testing.T) {
+	s, addr := startServer(t, memBroker(t, nil), nil)
+	c := dial(t, addr)
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := c.Queue("q").Lease(t.Context(), 1, mcq.LeaseOptions{Wait: patience})
+		waiting <- err
+	}()
+	put(t, c.Queue("other"), "a")
+	waitFor(t, "the reader", func() bool { return s.Stats().Gets == 1 })
+	c.Close()
+	if err := <-waiting; !errors.Is(err, mcq.ErrClosed) || mcq.Retryable(err) {
+		t.Errorf("waiting reader: %v", err)
+	}
+	c.Close()
+	_, takeErr := c.Queue("q").Take(t.Context())
+	for what, err := range map[string]error{"put": c.Queue("q").Put(t.Context(), mcq.Message{}), "take": takeErr} {
+		if !errors.Is(err, mcq.ErrClosed) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	// The waiting reader ends too: it must not get what comes next.
+	waitFor(t, "the connections to end", func() bool { return s.Stats().Conns == 0 })
+	put(t, dial(t, addr).Queue("q"), "b")
+	if m, err := dial(t, addr).Queue("q").Take(t.Context()); err != nil || string(m.Body) != "b" {
+		t.Errorf("took %q, %v", m.Body, err)
+	}
+}
+
+// A caller whose ctx ends early costs the others nothing.
+func TestImpatientCaller(t *testing.T) {
+	hold := make(chan struct{})
+	addr := fakeServer(t, func(in *bufio.Reader, out io.Writer) {
+		for n := 0; ; n++ {
+			if _, err := in.ReadString('\n'); err != nil {
+				return
+			}
+			if _, err := in.ReadString('\n'); err != nil {
+				return
+			}
+			if n == 0 {
+				<-hold
+			}
+			io.WriteString(out, "STORED\r\n")
+		}
+	})
+	q := dial(t, addr).Queue("q")
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() { first <- q.Put(ctx, mcq.Message{}) }()
+	second := make(chan error, 1)
+	go func() { second <- q.Put(t.Context(), mcq.Message{}) }()
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) && err != nil {
+		t.Errorf("first: %v", err)
+	}
+	close(hold)
+	if err := <-second; err != nil {
+		t.Errorf("second: %v", err)
+	}
+}
+
+// fakeServer answers each connection with f; it is for what no server of ours
+// would say.
+func fakeServer(t *testing.T, f func(in *bufio.Reader, out io.Writer)) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				conn.SetDeadline(time.Now().Add(patience))
+				f(bufio.NewReader(conn), conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		wg.Wait()
+	})
+	return ln.Addr().String()
+}
+
+// Whatever a server says, the client returns an error, and soon.
+func TestHostileReplies(t *testing.T) {
+	for _, reply := range []string{
+		"", "\r\n", "ERROR\r\n", "SERVER_ERROR full\r\n", "VALUE\r\n", "VALUE q\r\n", "VALUE q 0\r\n", "VALUE q 0 x\r\n", "VALUE q 0 -1 1\r\n",
+		"VALUE q 0 99999999999 1\r\n", "VALUE q 0 2147483647 1\r\n", "VALUE q 0 3 1\r\nab", "VALUE q 0 1 1\r\nabc\r\nEND\r\n", "VALUE q 0 0\r\n\r\nEND\r\n",
+		"VALUE q x 5 1\r\n\x04\x01\x00\x00\x00\r\nEND\r\n", "VALUE q 0 5 x\r\n\x04\x01\x00\x00\x00\r\nEND\r\n", "VALUE q 0 5 1\r\n\xff\x01\x00\x00\x00\r\nEND\r\n",
+		"VALUE q 0 5 1\r\n\x04\x09\x00\x00\x00\r\nEND\r\n", "VALUE q 0 5 1 1\r\n\x04\x01\x00\x00\x00\r\nEND\r\n",
+		strings.Repeat("VALUE q 0 5 1\r\n\x04\x01\x00\x00\x00\r\n", 3) + "END\r\n",
+		strings.Repeat("x", 100_000),
+	} {
+		t.Run(fmt.Sprintf("%.40q", reply), func(t *testing.T) {
+			addr := fakeServer(t, func(in *bufio.Reader, out io.Writer) {
+				in.ReadString('\n')
+				io.WriteString(out, reply)
+			})
+			c, err := mcq.Dial(addr, &mcq.ClientOptions{Timeout: 5 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if msgs, err := c.Queue("q").Lease(t.Context(), 2, mcq.LeaseOptions{}); err == nil {
+				t.Errorf("lease: %v", bodies(msgs))
+			} else if len(err.Error()) > 500 {
+				t.Errorf("an error of %d bytes", len(err.Error()))
+			}
+			if err := c.Queue("q").Put(t.Context(), mcq.Message{Body: []byte("x")}); err == nil {
+				t.Error("put worked")
+			}
+		})
+	}
+}
+
+// A server that answers nothing costs Timeout, not for ever.
+func TestSilentServer(t *testing.T) {
+	addr := fakeServer(t, func(in *bufio.Reader, _ io.Writer) { io.Copy(io.Discard, in) })
+	c, err := mcq.Dial(addr, &mcq.ClientOptions{Timeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, takeErr := c.Queue("q").Take(t.Context())
+	for what, err := range map[string]error{"put": c.Queue("q").Put(t.Context(), mcq.Message{}), "take": takeErr} {
+		if !mcq.Retryable(err) || !strings.Contains(err.Error(), "no answer in 50ms") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
