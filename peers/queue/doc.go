@@ -3,7 +3,7 @@
 //
 //	go test ./queue
 //	go test -run '^$' -bench Queue -benchtime 2s ./queue
-//	go test -run '^$' -bench Queue/peer=./sync=always/size=256B/clients=50 ./queue
+//	go test -run '^$' -bench 'Queue/peer=./sync=always/size=256B/clients=50$' ./queue
 //
 // The servers run in processes of their own, on loopback, so that cpu-µs/op is
 // theirs alone: mcq's server and NATS JetStream in this test's binary started
