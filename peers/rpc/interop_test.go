@@ -16,6 +16,7 @@ import (
 
 	motango "github.com/weibocom/motan-go"
 	mcore "github.com/weibocom/motan-go/core"
+	"github.com/weibreeze/breeze-go"
 
 	"github.com/heddle-go/heddle/motan"
 )
@@ -176,7 +177,32 @@ func same(got, want any) bool {
 		g := reflect.ValueOf(got)
 		return !g.IsValid() || g.Len() == 0
 	}
-	return reflect.DeepEqual(got, want)
+	return reflect.DeepEqual(plain(got), plain(want))
+}
+
+// plain takes away the types of maps, lists and integers, which motan-go's breeze
+// forgets inside others.
+func plain(v any) any {
+	switch rv := reflect.ValueOf(v); rv.Kind() {
+	case reflect.Map:
+		m := map[any]any{}
+		for it := rv.MapRange(); it.Next(); {
+			m[plain(it.Key().Interface())] = plain(it.Value().Interface())
+		}
+		return m
+	case reflect.Slice:
+		if _, ok := v.([]byte); ok {
+			return v
+		}
+		list := []any{}
+		for i := range rv.Len() {
+			list = append(list, plain(rv.Index(i).Interface()))
+		}
+		return list
+	case reflect.Int, reflect.Int16, reflect.Int32, reflect.Int64:
+		return rv.Int()
+	}
+	return v
 }
 
 // forms are the ways in which calls can travel; lines go into motan-go's configuration.
@@ -187,6 +213,7 @@ var forms = []struct {
 }{
 	{"simple", motan.Simple{}, []string{"serialization: simple"}},
 	{"simple, gzip", motan.Simple{}, []string{"serialization: simple", "mingzSize: 1"}},
+	{"breeze", motan.Breeze{}, []string{"serialization: breeze"}},
 	{"protobuf", motan.Protobuf{}, []string{"serialization: protobuf"}},
 }
 
@@ -200,10 +227,13 @@ func TestMotanGoCallsHeddle(t *testing.T) {
 					continue
 				}
 				reply := reflect.New(reflect.TypeOf(want(tc.method, tc.v)))
+				if reply.Elem().Kind() == reflect.Map { // its breeze panics on a nil one
+					reply.Elem().Set(reflect.MakeMap(reply.Elem().Type()))
+				}
 				if err := c.Call(tc.method, []any{tc.v}, reply.Interface()); err != nil {
-					t.Errorf("%s(%.50v): %v", tc.method, tc.v, err)
+					t.Errorf("%s(%T): %v", tc.method, tc.v, err)
 				} else if got := reply.Elem().Interface(); !same(got, want(tc.method, tc.v)) {
-					t.Errorf("%s(%.50v) = %.50v", tc.method, tc.v, got)
+					t.Errorf("%s: %.300q, want %.300q", tc.method, fmt.Sprintf("%#v", got), fmt.Sprintf("%#v", want(tc.method, tc.v)))
 				}
 			}
 			if err := c.Call("nothing", nil, nil); err != nil {
@@ -235,9 +265,9 @@ func TestHeddleCallsMotanGo(t *testing.T) {
 					continue // motan-go cannot hand nil, which it makes of this, to its own provider
 				}
 				if got, err := tc.call(ctx, c); err != nil {
-					t.Errorf("%s(%.50v): %v", tc.method, tc.v, err)
+					t.Errorf("%s(%T): %v", tc.method, tc.v, err)
 				} else if !same(got, want(tc.method, tc.v)) {
-					t.Errorf("%s(%.50v) = %.50v", tc.method, tc.v, got)
+					t.Errorf("%s: %.300q, want %.300q", tc.method, fmt.Sprintf("%#v", got), fmt.Sprintf("%#v", want(tc.method, tc.v)))
 				}
 			}
 			if _, err := motan.Call[string](ctx, c, "nothing", motan.Args{}); err != nil {
@@ -251,6 +281,61 @@ func TestHeddleCallsMotanGo(t *testing.T) {
 				t.Errorf("join: %v, %v", joined, err)
 			}
 		})
+	}
+}
+
+// user is a struct that both sides know, as a breeze message.
+type user struct {
+	_       struct{} `motan:"com.example.User"`
+	ID      int64    `breeze:"1"`
+	Name    string   `breeze:"2"`
+	Friends []*user  `breeze:"3"`
+}
+
+// goUser is the same to breeze-go, with its generic message.
+func goUser(id int64, name string, friends ...*breeze.GenericMessage) *breeze.GenericMessage {
+	m := &breeze.GenericMessage{Name: "com.example.User"}
+	m.PutField(1, id)
+	m.PutField(2, name)
+	if len(friends) > 0 {
+		m.PutField(3, friends)
+	}
+	return m
+}
+
+// goUsers is what motan-go serves with them.
+type goUsers struct{}
+
+func (*goUsers) Befriend(u *breeze.GenericMessage) *breeze.GenericMessage {
+	return goUser(u.GetFieldByIndex(1).(int64)+1, "friend of "+u.GetFieldByIndex(2).(string), u)
+}
+
+func TestBreezeMessages(t *testing.T) {
+	const path = "com.example.UserService"
+	addr := motanGoServer(t, map[string]any{path: &goUsers{}}, "serialization: breeze")
+	c := heddleClient(t, addr, path, motan.ClientOptions{Serializer: motan.Breeze{}})
+	u, err := motan.Call[user](t.Context(), c, "befriend", &user{ID: 7, Name: "ray"})
+	if err != nil || u.ID != 8 || u.Name != "friend of ray" || len(u.Friends) != 1 || u.Friends[0].ID != 7 {
+		t.Errorf("Heddle calls motan-go: %+v, %v", u, err)
+	}
+	srv, err := motan.NewServer(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	motan.Handle(srv, path, "befriend", func(_ context.Context, u *user) (*user, error) {
+		return &user{ID: u.ID + 1, Name: "friend of " + u.Name, Friends: []*user{u}}, nil
+	})
+	ln := listen(t)
+	go srv.Serve(ln)
+	t.Cleanup(func() { srv.Close() })
+	reply := &breeze.GenericMessage{Name: "com.example.User"}
+	err = motanGoClient(t, ln.Addr().String(), path, "serialization: breeze").Call("befriend", []any{goUser(7, "ray")}, reply)
+	if err != nil || reply.GetFieldByIndex(1) != int64(8) || reply.GetFieldByIndex(2) != "friend of ray" {
+		t.Fatalf("motan-go calls Heddle: %+v, %v", reply, err)
+	}
+	friends := reply.GetFieldByIndex(3).([]any)
+	if f, ok := friends[0].(*breeze.GenericMessage); len(friends) != 1 || !ok || f.GetFieldByIndex(1) != int64(7) {
+		t.Errorf("motan-go calls Heddle: friends %+v", friends)
 	}
 }
 
