@@ -32,14 +32,15 @@ type API struct {
 
 // operation is one registered interface.
 type operation struct {
-	plan   *plan // nil for a mounted handler
-	name   string
-	site   string // where it was registered
-	watch  *watchman.Operation
-	level  *watchman.Switch
-	xml    bool // the route's .xml twin
-	quotas []*quota
-	policy []string // the RateLimit-Policy header
+	plan     *plan // nil for a mounted handler
+	name     string
+	site     string // where it was registered
+	watch    *watchman.Operation
+	level    *watchman.Switch
+	xml      bool // the route's .xml twin
+	quotas   []*quota
+	policy   []string // the RateLimit-Policy header
+	degraded []string // the X-Degraded header
 
 	mounted  http.Handler
 	names    []string // of the path's parameters, for a mounted handler
@@ -100,6 +101,7 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	op.watch = a.opt.Watchman.Operation(watchman.Server, op.name)
 	if p.degrade != "" {
 		op.level = a.opt.Watchman.Switch(p.degrade, false)
+		op.degraded = []string{p.degrade}
 	}
 	op.limit(a)
 	rt.op = op

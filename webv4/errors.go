@@ -1,6 +1,7 @@
 package webv4
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 )
@@ -100,6 +101,29 @@ func Errorf(code int, format string, args ...any) *Error {
 			e.Message = row.text + ": " + e.Message
 		}
 	}
+	return e
+}
+
+// plainErrors are the errors of the table without more text, made once: a
+// refusal should cost nothing.
+var plainErrors = func() map[int]*Error {
+	m := make(map[int]*Error, len(errorTable))
+	for code := range errorTable {
+		m[code] = Errorf(code, "")
+	}
+	return m
+}()
+
+// refusal is the table's own error of a code.
+func refusal(code int) error { return plainErrors[code] }
+
+// asError finds an *Error in err's chain, nil if there is none.
+func asError(err error) *Error {
+	if e, ok := err.(*Error); ok {
+		return e
+	}
+	var e *Error
+	errors.As(err, &e)
 	return e
 }
 

@@ -280,8 +280,14 @@ const hexDigits = "0123456789abcdef"
 // appendJSONString appends s as encoding/json does: one line of valid UTF-8.
 func appendJSONString(b []byte, s string) []byte {
 	b = append(b, '"')
+	i := plainPrefix(s)
+	if i == len(s) {
+		b = append(b, s...)
+		return append(b, '"')
+	}
+	valid := utf8.ValidString(s[i:])
 	start := 0
-	for i := 0; i < len(s); {
+	for i < len(s) {
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if plain[c] {
@@ -307,6 +313,11 @@ func appendJSONString(b []byte, s string) []byte {
 			}
 			i++
 			start = i
+			i += plainPrefix(s[i:])
+			continue
+		}
+		if valid && c != 0xe2 {
+			i++ // a byte of a character that needs no escape
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
@@ -322,4 +333,31 @@ func appendJSONString(b []byte, s string) []byte {
 	}
 	b = append(b, s[start:]...)
 	return append(b, '"')
+}
+
+// plainPrefix is how many bytes s begins with that need no escape, counted in
+// whole words of eight: a word is looked at at once, by the usual trick that
+// x-0x01… has a byte's high bit where that byte of x was zero.
+func plainPrefix(s string) int {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x8080808080808080
+	)
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := *(*uint64)(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), i))
+		special := w | // not ASCII
+			(w - ones*0x20) | // a control character
+			(w ^ ones*'"' - ones) | (w ^ ones*'\\' - ones) |
+			(w ^ ones*'<' - ones) | (w ^ ones*'>' - ones) | (w ^ ones*'&' - ones)
+		if special&highs != 0 {
+			break
+		}
+	}
+	if i+8 > len(s) {
+		for i < len(s) && s[i] < utf8.RuneSelf && plain[s[i]] {
+			i++
+		}
+	}
+	return i
 }

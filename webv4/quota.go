@@ -259,7 +259,7 @@ func (a *API) count(c *call, op *operation, now time.Time) error {
 			}
 			a.stats.limited.Add(1)
 			c.standing(op, &s)
-			return Errorf(q.code(), "")
+			return refusal(q.code())
 		}
 		if tightest.quota == nil || s.remaining < tightest.remaining {
 			tightest = s

@@ -77,10 +77,10 @@ func (a *API) answer(c *call, op *operation, params httprouter.Params, r *http.R
 		c.out.degraded = true
 		a.stats.degraded.Add(1)
 		h := c.out.w.Header()
-		h["X-Degraded"] = []string{p.degrade}
+		h["X-Degraded"] = op.degraded
 		if op.fallback == nil {
-			h["Retry-After"] = []string{"10"}
-			return Errorf(CodeUnavailable, "")
+			h["Retry-After"] = retrySoon
+			return refusal(CodeUnavailable)
 		}
 		invoke = op.fallback
 	}
@@ -110,6 +110,9 @@ func (a *API) answer(c *call, op *operation, params httprouter.Params, r *http.R
 	return c.out.result(op.reply, result)
 }
 
+// retrySoon is the Retry-After of what is switched off.
+var retrySoon = []string{"10"}
+
 // recovered isolates a handler's panic.
 func (a *API) recovered(op *operation, p any) error {
 	if p == http.ErrAbortHandler {
@@ -125,14 +128,14 @@ func (a *API) recovered(op *operation, p any) error {
 func (a *API) notFound(out *reply, r *http.Request) error {
 	allow := a.router.allowed(r.URL.Path)
 	if allow == "" {
-		return Errorf(CodeNoAPI, "")
+		return refusal(CodeNoAPI)
 	}
 	out.w.Header()["Allow"] = []string{allow}
 	if r.Method == http.MethodOptions {
 		out.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	return Errorf(CodeMethod, "")
+	return refusal(CodeMethod)
 }
 
 func (a *API) authenticate(c *call, p *plan, r *http.Request) error {
@@ -148,15 +151,14 @@ func (a *API) authenticate(c *call, p *plan, r *http.Request) error {
 	principal, err := a.opt.Authenticator.Authenticate(r)
 	if err != nil {
 		a.stats.unauthorized.Add(1)
-		var e *Error
-		if !errors.As(err, &e) {
-			e = Wrap(CodeTokenInvalid, err)
+		if e := asError(err); e != nil {
+			return e
 		}
-		return e
+		return Wrap(CodeTokenInvalid, err)
 	}
 	c.principal, c.authed = principal, true
 	if !principal.allows(p.scopes) {
-		return Errorf(CodePermission, "")
+		return refusal(CodePermission)
 	}
 	return nil
 }
@@ -210,12 +212,15 @@ func (a *API) trusted(host string) bool {
 
 // errorFor is what the client sees of err.
 func (a *API) errorFor(c *call, err error) *Error {
-	var e *Error
+	if e, ok := err.(*Error); ok && e.cause == nil {
+		return e
+	}
+	e := asError(err)
 	switch {
 	case errors.Is(err, context.Canceled) && c.Context.Err() != nil:
 		// The client is gone; this is for the access log.
 		return &Error{Status: statusGone, Code: CodeExpired, Message: errorTable[CodeExpired].text, cause: err}
-	case errors.As(err, &e):
+	case e != nil:
 		return e
 	case errors.Is(err, context.DeadlineExceeded):
 		return Wrap(CodeExpired, err)
@@ -242,8 +247,7 @@ func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error, b
 			at: began, took: time.Since(began), method: r.Method, path: r.URL.Path, ip: c.ip, user: c.principal.ID,
 			status: out.status, bytes: out.bytes, code: out.code, degraded: out.degraded, err: err,
 		}
-		var own *Error
-		if errors.As(err, &own) {
+		if own := asError(err); own != nil {
 			e.err = own.cause // the rest is what the client saw
 		}
 		if sc := span.SpanContext(); sc.Sampled() {

@@ -1,0 +1,158 @@
+package webv4_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heddle-go/heddle/webv4"
+)
+
+type limited struct {
+	_ struct{} `route:"GET /limited.json" auth:"user" quota:"user=3/m,app=5/h,ip=100/h"`
+}
+
+type free struct {
+	_ struct{} `route:"GET /free" quota:"none"`
+}
+
+type status struct {
+	_ struct{} `route:"GET /status.json" auth:"user" quota:"none"`
+}
+
+func quotaAPI(t testing.TB, quotas string) *webv4.API {
+	a := newAPI(t, &webv4.Options{Authenticator: users{}, Quotas: quotas})
+	webv4.Handle(a, func(context.Context, *limited) (*empty, error) { return nil, nil })
+	webv4.Handle(a, func(context.Context, *free) (*empty, error) { return nil, nil })
+	webv4.Handle(a, func(ctx context.Context, _ *status) (*webv4.RateLimitStatus, error) { return a.RateLimitStatus(ctx) })
+	return a
+}
+
+func TestQuotas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := quotaAPI(t, "")
+		get := func(token string) answer { t.Helper(); return do(t, a, "GET /limited.json?access_token="+token, "") }
+		for i := range 3 {
+			r := get("7@app")
+			r.is(t, 200, "{}")
+			if got, want := r.header.Get("Ratelimit"), fmt.Sprintf(`"user/m";r=%d;t=%d`, 2-i, 20*(i+1)); got != want {
+				t.Errorf("RateLimit %s, want %s", got, want)
+			}
+			if got := r.header.Get("Ratelimit-Policy"); got != `"user/m";q=3;w=60, "app/h";q=5;w=3600, "ip/h";q=100;w=3600` {
+				t.Errorf("RateLimit-Policy %s", got)
+			}
+		}
+		r := get("7@app")
+		r.fails(t, 429, webv4.CodeUserAPILimit, "out of rate limit")
+		if r.header.Get("Retry-After") != "20" || r.header.Get("Ratelimit") != `"user/m";r=0;t=60` {
+			t.Errorf("headers %v", r.header)
+		}
+		get("8@app").is(t, 200, "{}") // another user
+		get("8@app").is(t, 200, "{}")
+		// The application's quota is exhausted. That costs the user nothing.
+		for range 3 {
+			get("8@app").fails(t, 429, webv4.CodeUserAPILimit, "")
+		}
+		get("8@other").is(t, 200, "{}")
+		get("8@other").fails(t, 429, webv4.CodeUserAPILimit, "")
+		// A third of a minute later one call is there again, not more.
+		time.Sleep(20 * time.Second)
+		get("7@other").is(t, 200, "{}")
+		get("7@other").fails(t, 429, webv4.CodeUserAPILimit, "")
+		time.Sleep(time.Hour)
+		if n := a.Stats(); n.Limited != 6 {
+			t.Errorf("stats %+v", n)
+		}
+		for range 3 {
+			get("7@app").is(t, 200, "{}")
+		}
+		// The interface without quotas is always there.
+		for range 1000 {
+			do(t, a, "GET /free", "").is(t, 200, "{}")
+		}
+	})
+}
+
+func TestQuotaOfTheAPI(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for quotas, code := range map[string]int{
+			"user=2/d": webv4.CodeUserLimit, "ip=2/h": webv4.CodeIPLimit, "total=2/s": webv4.CodeBusy, "app+user=2/m": webv4.CodeUserLimit, "app=2/h": webv4.CodeUserLimit,
+		} {
+			a := quotaAPI(t, quotas)
+			get := func() answer { return do(t, a, "GET /limited.json?access_token=7@app", "") }
+			get().is(t, 200, "{}")
+			get().is(t, 200, "{}")
+			r := get()
+			r.fails(t, map[bool]int{false: 429, true: 503}[code == webv4.CodeBusy], code, "")
+			if r.header.Get("Retry-After") == "" {
+				t.Errorf("%s: headers %v", quotas, r.header)
+			}
+			time.Sleep(12 * time.Hour)
+			get().is(t, 200, "{}")
+		}
+	})
+}
+
+// One customer has a whole IPv6 /64.
+func TestQuotaOfAnIPv6Network(t *testing.T) {
+	a := newAPI(t, &webv4.Options{Quotas: "ip=1/h"})
+	webv4.Handle(a, func(context.Context, *do1) (*empty, error) { return nil, nil })
+	do(t, a, "GET /do.json", "", "RemoteAddr: [2001:db8::1]:1").is(t, 200, "{}")
+	do(t, a, "GET /do.json", "", "RemoteAddr: [2001:db8::2:3:4]:1").fails(t, 429, webv4.CodeIPLimit, "")
+	do(t, a, "GET /do.json", "", "RemoteAddr: [2001:db8:0:1::1]:1").is(t, 200, "{}")
+	do(t, a, "GET /do.json", "", "RemoteAddr: pipe").is(t, 200, "{}") // nobody knows whose quota that is
+}
+
+func TestRateLimitStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := quotaAPI(t, "user=10/d,ip=100/h,app=50/h")
+		get := func() (st webv4.RateLimitStatus) {
+			t.Helper()
+			r := do(t, a, "GET /status.json?access_token=7@app", "", "RemoteAddr: 1.2.3.4:5")
+			if err := json.Unmarshal([]byte(r.body), &st); err != nil {
+				t.Fatal(err, r.body)
+			}
+			return st
+		}
+		st := get()
+		if st.UserLimit != 10 || st.RemainingUser != 10 || st.IPLimit != 100 || st.RemainingIPHits != 100 || st.ResetTimeSeconds != 0 || len(st.APIs) != 3 {
+			t.Errorf("at first: %+v", st)
+		}
+		do(t, a, "GET /limited.json?access_token=7@app", "", "RemoteAddr: 1.2.3.4:5")
+		st = get()
+		if st.RemainingUser != 9 || st.RemainingIPHits != 99 || st.ResetTimeSeconds != 8640 || st.ResetTime != time.Now().Add(8640*time.Second).UTC().Format(time.DateTime) {
+			t.Errorf("after a call: %+v", st)
+		}
+		for _, api := range st.APIs {
+			if api.API != "/limited.json" || api.RemainingHits != api.Limit-1 {
+				t.Errorf("%+v", api)
+			}
+		}
+		if st.APIs[2].LimitBy != "user" || st.APIs[2].LimitTimeUnit != "MINUTES" || st.APIs[2].Limit != 3 {
+			t.Errorf("%+v", st.APIs)
+		}
+		for range 100 { // asking is free
+			get()
+		}
+		if _, err := a.RateLimitStatus(context.Background()); err == nil {
+			t.Error("an answer outside a call")
+		}
+	})
+}
+
+func TestQuotaTags(t *testing.T) {
+	for _, s := range []string{"user", "user=", "user=5", "user=5/", "user=5/w", "user=0/h", "user=-1/h", "user=1e3/h", "=5/h", "me=5/h", "user=5/h,", "user=100000001/s", "user=5/hh", " user=5/h"} {
+		if _, err := webv4.New(&webv4.Options{Quotas: s}); err == nil || !strings.Contains(err.Error(), "quota") {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+	for _, s := range []string{"user=5/h", "user=5/h,user=50/d,ip=1/s,app=1/m,app+user=100000000/s,total=7/d"} {
+		if _, err := webv4.New(&webv4.Options{Quotas: s}); err != nil {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+}
