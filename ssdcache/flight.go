@@ -17,6 +17,7 @@ type flights[V any] struct {
 // flight is one load. value and err may be read once done is closed.
 type flight[V any] struct {
 	done  chan struct{}
+	late  chan struct{} // closed when it should have come back
 	value V
 	err   error
 
@@ -29,25 +30,25 @@ type flight[V any] struct {
 // join returns key's flight; the first one to join must run it and finish it.
 func (fs *flights[V]) join(key string) (f *flight[V], first bool, err error) {
 	fs.mu.Lock()
+	defer fs.mu.Unlock()
 	if f = fs.m[key]; f != nil {
 		f.mu.Lock()
 		f.waiters++
 		f.mu.Unlock()
-		fs.mu.Unlock()
 		return f, false, nil
 	}
-	defer fs.mu.Unlock()
 	if err := fs.begin(); err != nil {
 		return nil, false, err
 	}
 	if fs.m == nil {
 		fs.m = map[string]*flight[V]{}
 	}
-	f = &flight[V]{done: make(chan struct{}), waiters: 1}
+	f = &flight[V]{done: make(chan struct{}), late: make(chan struct{}), waiters: 1}
 	fs.m[key] = f
 	return f, true, nil
 }
 
+// setCancel says how to cancel the flight when all waiters have left.
 func (f *flight[V]) setCancel(cancel context.CancelFunc) {
 	f.mu.Lock()
 	f.cancel = cancel
@@ -83,7 +84,17 @@ func (fs *flights[V]) leave(key string, f *flight[V]) {
 	}
 }
 
-// finish lets the waiters go.
+// overdue lets the waiters go without a result.
+func (fs *flights[V]) overdue(key string, f *flight[V]) {
+	fs.mu.Lock()
+	if fs.m[key] == f {
+		delete(fs.m, key)
+	}
+	fs.mu.Unlock()
+	close(f.late)
+}
+
+// finish lets the waiters go with the result.
 func (fs *flights[V]) finish(key string, f *flight[V]) {
 	fs.mu.Lock()
 	if fs.m[key] == f {

@@ -13,13 +13,6 @@ type memory[V any] struct {
 	cache *otter.Cache[string, *entry[V]]
 }
 
-type entry[V any] struct {
-	value   V
-	expires int64 // Unix milliseconds, 0: none
-	size    int   // of the encoded value
-	absent  bool  // the loader said ErrNotFound
-}
-
 // entryOverhead is what an entry costs besides its key and value, about.
 const entryOverhead = 128
 

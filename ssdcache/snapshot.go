@@ -34,6 +34,8 @@ const indexHeader = 8 + 4 + 16 + 8 + 4 + 4 + 4 + 8
 
 func (c *Cache) indexPath() string { return c.path + ".index" }
 
+func newCRC() hash.Hash32 { return crc32.New(castagnoli) }
+
 // indexWriter remembers the first error and the checksum of what it wrote.
 type indexWriter struct {
 	w   *bufio.Writer
@@ -53,7 +55,7 @@ func (c *Cache) saveIndex() error {
 	if err != nil {
 		return err
 	}
-	w := &indexWriter{w: bufio.NewWriterSize(f, 256<<10), crc: crc32.New(castagnoli)}
+	w := &indexWriter{w: bufio.NewWriterSize(f, 256<<10), crc: newCRC()}
 	c.writeIndex(w)
 	err = w.w.Flush()
 	if err == nil {
@@ -147,7 +149,7 @@ func (r *indexReader) u64() uint64 { return binary.LittleEndian.Uint64(r.bytes(8
 // place is checked to be inside the file, and memory grows only as fast as in
 // is read. The records themselves are checked when they are read.
 func (c *Cache) readIndex(in io.Reader) error {
-	r := &indexReader{r: in, crc: crc32.New(castagnoli)}
+	r := &indexReader{r: in, crc: newCRC()}
 	if [8]byte(r.bytes(8)) != indexMagic || r.u32() != formatVersion {
 		return errDamaged
 	}

@@ -86,14 +86,21 @@ type tieredCounters struct {
 	memoryHits, diskHits, absentHits    atomic.Uint64
 	loads, joined, loadErrors, notFound atomic.Uint64
 	unfilled, undecoded, invalidated    atomic.Uint64
+	tierHits, tierErrors                atomic.Uint64
+	stale, refreshes, filtered          atomic.Uint64
 }
 
 // TieredStats is a snapshot of a Tiered.
 type TieredStats struct {
 	MemoryHits  uint64 // gets answered from memory; only grows
 	AbsentHits  uint64 // gets answered ErrNotFound from memory; only grows
+	TierHits    uint64 // gets answered from the shared tier; only grows
+	TierErrors  uint64 // calls of the shared tier that failed; only grows
 	DiskHits    uint64 // gets answered from the cache on disk; only grows
-	Loads       uint64 // calls of the loader; only grows
+	Filtered    uint64 // gets of keys that Keys knows not to exist; only grows
+	Stale       uint64 // gets answered with a value past its TTL; only grows
+	Loads       uint64 // calls of the loader, one for many keys counts one; only grows
+	Refreshes   uint64 // of them those that nobody waited for; only grows
 	Joined      uint64 // gets that waited for another's load; only grows
 	NotFound    uint64 // loads that said ErrNotFound; only grows
 	LoadErrors  uint64 // loads that failed; only grows
@@ -109,7 +116,12 @@ func (t *Tiered[V]) Stats() TieredStats {
 	s := TieredStats{
 		MemoryHits:  t.memoryHits.Load(),
 		AbsentHits:  t.absentHits.Load(),
+		TierHits:    t.tierHits.Load(),
+		TierErrors:  t.tierErrors.Load(),
 		DiskHits:    t.diskHits.Load(),
+		Filtered:    t.filtered.Load(),
+		Stale:       t.stale.Load(),
+		Refreshes:   t.refreshes.Load(),
 		Loads:       t.loads.Load(),
 		Joined:      t.joined.Load(),
 		NotFound:    t.notFound.Load(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -13,11 +14,12 @@ import (
 )
 
 // epochStripes is how many counters the keys of a Tiered share.
-const epochStripes = 1024
+const epochStripes = 4096
 
-// Tiered reads through memory, the cache on disk and a loader, in this order,
-// and leaves what it finds in the tiers it passed. It is safe for concurrent
-// use. It lives as long as its Cache and needs no Close of its own.
+// Tiered reads through memory, a shared tier if there is one, the cache on disk
+// and a loader, in this order, and leaves what it finds in the tiers it passed.
+// It is safe for concurrent use. It lives as long as its Cache and needs no
+// Close of its own.
 type Tiered[V any] struct {
 	cache  *Cache
 	load   func(ctx context.Context, key string) (V, error)
@@ -31,7 +33,8 @@ type Tiered[V any] struct {
 	// place only if that is still the epoch; Invalidate moves the epoch on first.
 	epochs [epochStripes]atomic.Uint64
 
-	memoryOp, diskOp, loadOp *watchman.Operation
+	serveStale                       *watchman.Switch
+	memoryOp, tierOp, diskOp, loadOp *watchman.Operation
 	tieredCounters
 }
 
@@ -58,7 +61,9 @@ func NewTiered[V any](cache *Cache, load func(ctx context.Context, key string) (
 	if o.Name != "" {
 		suffix = " " + o.Name
 	}
+	t.serveStale = o.Watchman.Switch("ssdcache.stale"+suffix, false)
 	t.memoryOp = o.Watchman.Operation(watchman.Internal, "ssdcache.memory"+suffix)
+	t.tierOp = o.Watchman.Operation(watchman.Client, "ssdcache.tier"+suffix)
 	t.diskOp = o.Watchman.Operation(watchman.Internal, "ssdcache.disk"+suffix)
 	t.loadOp = o.Watchman.Operation(watchman.Internal, "ssdcache.load"+suffix)
 
@@ -85,31 +90,76 @@ func (c *Cache) beginLoad() error {
 // Get returns the value of key. Values in memory are shared: treat what a
 // value refers to as read-only. All callers that miss at the same time wait for
 // one load; a caller whose ctx ends leaves alone, and the load is cancelled when
-// the last has left. Errors: ErrNotFound if there is no such thing, the loader's
-// own error, ctx's, ErrClosed.
+// the last has left. A value past its TTL is returned as far as Stale,
+// StaleIfError and the switch allow. Errors: ErrNotFound if there is no such
+// thing, a *LoadError with the loader's own, ctx's, ErrClosed.
 func (t *Tiered[V]) Get(ctx context.Context, key string) (V, error) {
 	now := time.Now()
+	var zero V
 	if t.cache.closed.Load() {
-		var zero V
 		return zero, ErrClosed
 	}
-	if t.memory != nil {
-		if e := t.memory.get(key, now); e != nil {
-			t.memoryOp.Observe(ctx, time.Since(now), nil)
-			if e.absent {
-				t.absentHits.Add(1)
-				return e.value, ErrNotFound
-			}
-			t.memoryHits.Add(1)
-			return e.value, nil
+	if t.opts.Keys != nil && !t.opts.Keys.MayContain(key) {
+		t.filtered.Add(1)
+		return zero, ErrNotFound
+	}
+	e := t.fromMemory(ctx, key, now)
+	if e == nil && t.opts.Tier == nil {
+		e = t.fromDisk(ctx, key, now)
+	}
+	if e != nil {
+		serve, refresh := t.judge(e, now)
+		if refresh {
+			t.refresh(ctx, key)
+		}
+		if serve {
+			return e.answer()
 		}
 	}
-	if v, ok := t.fromDisk(key); ok {
-		t.diskOp.Observe(ctx, time.Since(now), nil)
-		t.diskHits.Add(1)
-		return v, nil
+	v, err := t.fromFlight(ctx, key)
+	if e != nil && staleHelps(err) {
+		t.stale.Add(1)
+		return e.value, nil
 	}
-	return t.fromLoader(ctx, key)
+	return v, err
+}
+
+// staleHelps reports whether an older value is a better answer than err.
+func staleHelps(err error) bool {
+	return err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrClosed)
+}
+
+// judge says whether an entry may be served now, and whether to load its key
+// anew without making anybody wait.
+func (t *Tiered[V]) judge(e *entry[V], now time.Time) (serve, refresh bool) {
+	if e.fresh == 0 || e.absent {
+		return true, false
+	}
+	left := time.UnixMilli(e.fresh).Sub(now)
+	if left > 0 {
+		return true, t.early(left, e.cost)
+	}
+	if t.serveStale.On() {
+		t.stale.Add(1)
+		return true, false
+	}
+	if t.opts.Stale > -left {
+		t.stale.Add(1)
+		return true, true
+	}
+	return false, false
+}
+
+// early decides to refresh before the time, the likelier the closer it is and
+// the longer a load takes, so that for a key that many want one of them is early
+// enough. It is XFetch of Vattani, Chierichetti and Lowenstein, "Optimal
+// Probabilistic Cache Stampede Prevention", VLDB 2015.
+func (t *Tiered[V]) early(left, cost time.Duration) bool {
+	cost = time.Duration(float64(cost) * t.opts.Early)
+	if left > 32*cost { // less likely than 1 in 10^13
+		return false
+	}
+	return time.Duration(float64(cost)*-math.Log(1-rand.Float64())) >= left
 }
 
 // scratch holds the bytes of one read or fill.
@@ -126,129 +176,70 @@ func (s *scratch) release() {
 
 func (t *Tiered[V]) epoch(hash uint64) *atomic.Uint64 { return &t.epochs[hash%epochStripes] }
 
-// fromDisk reads key's value from the cache and takes it into memory.
-func (t *Tiered[V]) fromDisk(key string) (v V, ok bool) {
-	s := scratchPool.Get().(*scratch)
-	defer s.release()
-	s.key = append(append(s.key[:0], t.prefix...), key...)
-	hash := t.cache.hash(s.key)
-	epoch := t.epoch(hash)
-	token := epoch.Load()
-	var expires int64
-	var err error
-	if s.data, expires, err = t.cache.get(s.data[:0], s.key, hash); err != nil {
-		return v, false
+// fromMemory returns key's entry, fresh or stale, or nil.
+func (t *Tiered[V]) fromMemory(ctx context.Context, key string, now time.Time) *entry[V] {
+	if t.memory == nil {
+		return nil
 	}
-	if err := t.opts.Codec.Decode(s.data, &v); err != nil {
-		t.undecoded.Add(1)
-		t.cache.remove(hash)
-		var zero V
-		return zero, false
+	e := t.memory.get(key, now)
+	if e == nil {
+		return nil
 	}
-	if t.memory != nil {
-		t.memory.put(key, &entry[V]{value: v, expires: expires, size: len(s.data)}, epoch, token)
+	if t.memoryOp != nil {
+		t.memoryOp.Observe(ctx, time.Since(now), nil)
 	}
-	return v, true
-}
-
-// fromLoader joins the load of key under way or begins one.
-func (t *Tiered[V]) fromLoader(ctx context.Context, key string) (V, error) {
-	f, first, err := t.flights.join(key)
-	if err != nil {
-		var zero V
-		return zero, err
-	}
-	if first {
-		load, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.opts.LoadTimeout)
-		f.setCancel(cancel)
-		go func() {
-			defer cancel()
-			defer context.AfterFunc(t.cache.life, cancel)()
-			f.value, f.err = t.loadAndFill(load, key)
-			t.flights.finish(key, f)
-		}()
+	if e.absent {
+		t.absentHits.Add(1)
 	} else {
-		t.joined.Add(1)
+		t.memoryHits.Add(1)
 	}
-	select {
-	case <-f.done:
-		return f.value, f.err
-	case <-ctx.Done():
-		t.flights.leave(key, f)
-		var zero V
-		return zero, context.Cause(ctx)
-	}
+	return e
 }
 
-// loadAndFill calls the loader and fills the tiers unless key was invalidated
-// since before the call.
-func (t *Tiered[V]) loadAndFill(ctx context.Context, key string) (v V, err error) {
+// fromDisk reads key's entry from the cache and takes it into memory.
+func (t *Tiered[V]) fromDisk(ctx context.Context, key string, now time.Time) *entry[V] {
 	s := scratchPool.Get().(*scratch)
 	defer s.release()
 	s.key = append(append(s.key[:0], t.prefix...), key...)
 	hash := t.cache.hash(s.key)
 	epoch := t.epoch(hash)
 	token := epoch.Load()
-
-	t.loads.Add(1)
-	spanCtx, span := t.loadOp.Start(ctx)
-	v, err = t.call(spanCtx, key)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		span.End(nil)
-		t.notFound.Add(1)
-		if t.memory != nil && t.opts.NegativeTTL > 0 {
-			t.memory.put(key, &entry[V]{absent: true, expires: t.expiry(t.opts.NegativeTTL)}, epoch, token)
-		}
-		return v, err
-	case err != nil:
-		span.End(err)
-		t.loadErrors.Add(1)
-		return v, err
+	var err error
+	if s.data, _, err = t.cache.get(s.data[:0], s.key, hash); err != nil {
+		return nil
 	}
-	span.End(nil)
-
-	if s.data, err = t.opts.Codec.Append(s.data[:0], &v); err != nil {
-		var zero V
-		return zero, fmt.Errorf("ssdcache: encode %T: %w", v, err)
+	e := t.decode(s.data)
+	if e == nil {
+		_, _ = t.cache.remove(hash)
+		return nil
 	}
-	expires := t.expiry(t.opts.TTL)
-	// A fill never waits for the disk: the value can be loaded again.
-	if err := t.cache.set(s.key, s.data, hash, expires, Drop, epoch, token); err != nil {
-		t.unfilled.Add(1)
+	if t.diskOp != nil {
+		t.diskOp.Observe(ctx, time.Since(now), nil)
 	}
+	t.diskHits.Add(1)
 	if t.memory != nil {
-		t.memory.put(key, &entry[V]{value: v, expires: expires, size: len(s.data)}, epoch, token)
+		t.memory.put(key, e, epoch, token)
 	}
-	return v, nil
+	return e
 }
 
-// call is the loader with its panics turned into errors: a flight's goroutine
-// is not one that the application could guard.
-func (t *Tiered[V]) call(ctx context.Context, key string) (v V, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("ssdcache: the loader panicked: %v", p)
-		}
-	}()
-	return t.load(ctx, key)
-}
-
-// expiry is ttl from now, jittered, in Unix milliseconds; 0 for none.
-func (t *Tiered[V]) expiry(ttl time.Duration) int64 {
-	if ttl < 0 {
-		return 0
+// decode reads an entry from a tier; nil if it is not one.
+func (t *Tiered[V]) decode(data []byte) *entry[V] {
+	e, err := decodeEntry[V](t.opts.Codec, data)
+	if err != nil {
+		t.undecoded.Add(1)
+		return nil
 	}
-	if share := t.opts.Jitter * rand.Float64(); share > 0 {
-		ttl -= time.Duration(share * float64(ttl))
-	}
-	return time.Now().Add(ttl).UnixMilli()
+	e.expires = t.keptUntil(e.fresh)
+	return e
 }
 
 // Invalidate makes every Get that begins after it load key anew: call it after
 // the value has changed in the database. A load that began earlier still
-// answers those who wait for it and leaves nothing behind.
-func (t *Tiered[V]) Invalidate(_ context.Context, key string) error {
+// answers those who wait for it and leaves nothing behind. In other processes it
+// reaches the shared tier only. Errors: ErrClosed, and the shared tier's or the
+// disk's if the old value may come back.
+func (t *Tiered[V]) Invalidate(ctx context.Context, key string) error {
 	if t.cache.closed.Load() {
 		return ErrClosed
 	}
@@ -258,10 +249,16 @@ func (t *Tiered[V]) Invalidate(_ context.Context, key string) error {
 	hash := t.cache.hash(s.key)
 	t.epoch(hash).Add(1)
 	t.flights.forget(key)
-	t.cache.remove(hash)
+	t.invalidated.Add(1)
 	if t.memory != nil {
 		t.memory.remove(key)
 	}
-	t.invalidated.Add(1)
-	return nil
+	_, err := t.cache.remove(hash)
+	if t.opts.Tier != nil {
+		if terr := t.opts.Tier.Delete(ctx, t.tierKey(key)); terr != nil {
+			t.tierErrors.Add(1)
+			err = errors.Join(err, fmt.Errorf("ssdcache: invalidate %q: %w", key, terr))
+		}
+	}
+	return err
 }

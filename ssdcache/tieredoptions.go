@@ -35,6 +35,22 @@ type TieredOptions struct {
 	// most 1; negative means none.
 	Jitter float64
 
+	// Stale is for how long after its TTL a value is still returned while it is
+	// loaded anew without making anybody wait. 0 means not at all.
+	Stale time.Duration
+
+	// StaleIfError is for how long after its TTL a value is returned when the
+	// load that it asks for fails, or lasts longer than the caller's ctx. Also,
+	// while the Watchman's switch "ssdcache.stale NAME" is on, such values are
+	// returned without any load. 0 means not at all.
+	StaleIfError time.Duration
+
+	// Early scales how early a value that is wanted is loaded anew before its TTL
+	// is over, without making anybody wait, so that no load for it is ever waited
+	// for: at random, around so many times the duration of its last load before.
+	// 0 means 1; negative means not early.
+	Early float64
+
 	// NegativeTTL is how long ErrNotFound of the loader is remembered, in memory
 	// only. 0 means 1 s; negative means not at all.
 	NegativeTTL time.Duration
@@ -46,6 +62,14 @@ type TieredOptions struct {
 	// LoadTimeout bounds one load, which goes on if the caller that began it
 	// leaves while others wait. 0 means 10 s.
 	LoadTimeout time.Duration
+
+	// Keys, if not nil, says which keys exist. Get answers ErrNotFound for
+	// others without asking anybody.
+	Keys *KeyFilter
+
+	// Tier, if not nil, is a cache shared with other processes, asked after
+	// memory and before the disk. Its failures are counted and otherwise ignored.
+	Tier Tier
 
 	// Codec encodes values for the disk. nil means JSON.
 	Codec Codec
@@ -66,6 +90,10 @@ func (o *TieredOptions) withDefaults() (TieredOptions, error) {
 		opts.Jitter = defaultJitter
 	}
 	opts.Jitter = max(opts.Jitter, 0)
+	if opts.Early == 0 {
+		opts.Early = 1
+	}
+	opts.Early = max(opts.Early, 0)
 	if opts.NegativeTTL == 0 {
 		opts.NegativeTTL = defaultNegativeTTL
 	}
@@ -84,6 +112,12 @@ func (o *TieredOptions) withDefaults() (TieredOptions, error) {
 	}
 	if !(opts.Jitter <= 1) {
 		errs = append(errs, fmt.Errorf("ssdcache: TieredOptions.Jitter %v: want at most 1", opts.Jitter))
+	}
+	if opts.Stale < 0 || opts.StaleIfError < 0 {
+		errs = append(errs, fmt.Errorf("ssdcache: TieredOptions.Stale %v, StaleIfError %v: want none below 0", opts.Stale, opts.StaleIfError))
+	}
+	if !(opts.Early <= 100) {
+		errs = append(errs, fmt.Errorf("ssdcache: TieredOptions.Early %v: want at most 100", opts.Early))
 	}
 	if opts.LoadTimeout < 0 {
 		errs = append(errs, fmt.Errorf("ssdcache: TieredOptions.LoadTimeout %v: want none below 0", opts.LoadTimeout))
