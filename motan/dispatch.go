@@ -289,7 +289,7 @@ func (j *job) argument() (any, error) {
 	if err != nil {
 		return nil, bad(err)
 	}
-	if err := ser.Decode(body, req); err != nil {
+	if err := decodeArgument(ser, body, req); err != nil {
 		return nil, bad(err)
 	}
 	return req, nil

@@ -56,7 +56,7 @@ func (c *Client) encode(b []byte, o *outgoingCall, left time.Duration) ([]byte, 
 	case isRaw:
 		b = append(b, raw.Body...)
 	case o.req != nil:
-		if b, err = c.opt.Serializer.Append(b, o.req); err != nil {
+		if b, err = c.opt.Serializer.Append(b, argument(c.opt.Serializer, o.req)); err != nil {
 			return b, err
 		}
 	}
