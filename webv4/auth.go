@@ -35,8 +35,9 @@ type Authenticator interface {
 func AccessToken(r *http.Request) (string, error) {
 	if h := r.Header.Get("Authorization"); h != "" {
 		scheme, token, _ := strings.Cut(h, " ")
+		token = strings.TrimSpace(token)
 		if (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "OAuth2")) && token != "" {
-			return strings.TrimSpace(token), nil
+			return token, nil
 		}
 		return "", ErrTokenInvalid
 	}

@@ -66,7 +66,7 @@ func TestAuthentication(t *testing.T) {
 		{"POST /mine?access_token=", "", nil, 401, webv4.CodeTokenMissing},
 		{"POST /mine", "text=x", []string{formBody}, 401, webv4.CodeTokenMissing},
 		{"POST /mine", "", []string{"Authorization: Basic Nzo3"}, 401, webv4.CodeTokenInvalid},
-		{"POST /mine?access_token=7", "", []string{"Authorization: Bearer"}, 401, webv4.CodeTokenInvalid},
+		{"POST /mine?access_token=7", "", []string{"Authorization: Bearer  "}, 401, webv4.CodeTokenInvalid},
 		{"POST /mine?access_token=old", "", nil, 401, webv4.CodeTokenExpired},
 		{"POST /mine?access_token=bad", "", nil, 401, webv4.CodeTokenInvalid},
 		{"GET /scoped?access_token=7+read", "", nil, 403, webv4.CodePermission},

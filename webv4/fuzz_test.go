@@ -174,6 +174,7 @@ func FuzzMultipart(f *testing.F) {
 func FuzzHeaders(f *testing.F) {
 	f.Add("Bearer 7", "1.2.3.4, 10.0.0.1", "c=1", "application/xml;q=0.5", "application/json")
 	f.Add("OAuth2", "::1%eth0,,", "c", "*/*;q=2", ";;;")
+	f.Add("BeArer  ", "0", "0", "0", "0")
 	f.Add("bearer \x00\n", "10.0.0.1:80, [::1]", "c=\"", "", "multipart/form-data; boundary=\x01")
 	a := newAPI(f, &webv4.Options{Authenticator: users{}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Quotas: "ip=100000000/s"})
 	type in struct {

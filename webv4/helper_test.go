@@ -126,6 +126,9 @@ func (users) Authenticate(r *http.Request) (webv4.Principal, error) {
 		return webv4.Principal{}, io.ErrUnexpectedEOF
 	}
 	words := strings.Fields(token)
+	if len(words) == 0 {
+		return webv4.Principal{}, webv4.ErrTokenInvalid
+	}
 	id, app, _ := strings.Cut(words[0], "@")
 	return webv4.Principal{ID: id, App: app, Scopes: words[1:]}, nil
 }

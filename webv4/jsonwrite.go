@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/bits"
 	"reflect"
 	"slices"
 	"strconv"
@@ -266,11 +267,14 @@ func appendTime(b []byte, t time.Time) ([]byte, error) {
 	return append(b, '"'), nil
 }
 
-// plain are the bytes that a JSON string holds as they are. HTML's own are not
-// among them, so that a reply that ends up in a page is harmless.
-var plain = func() (t [utf8.RuneSelf]bool) {
-	for c := byte(' '); c < utf8.RuneSelf; c++ {
-		t[c] = c != '"' && c != '\\' && c != '<' && c != '>' && c != '&'
+// special are the bytes at which a JSON string may need an escape. HTML's own
+// are among them, so that a reply that ends up in a page is harmless.
+var special = func() (t [256]bool) {
+	for c := range ' ' {
+		t[c] = true
+	}
+	for _, c := range []byte("\"\\<>&\xe2") {
+		t[c] = true
 	}
 	return t
 }()
@@ -280,84 +284,86 @@ const hexDigits = "0123456789abcdef"
 // appendJSONString appends s as encoding/json does: one line of valid UTF-8.
 func appendJSONString(b []byte, s string) []byte {
 	b = append(b, '"')
-	i := plainPrefix(s)
-	if i == len(s) {
-		b = append(b, s...)
-		return append(b, '"')
-	}
-	valid := utf8.ValidString(s[i:])
-	start := 0
-	for i < len(s) {
-		c := s[i]
-		if c < utf8.RuneSelf {
-			if plain[c] {
-				i++
-				continue
+	for !utf8.ValidString(s) {
+		n := 0
+		for n < len(s) {
+			r, size := utf8.DecodeRuneInString(s[n:])
+			if r == utf8.RuneError && size == 1 {
+				break
 			}
-			b = append(b, s[start:i]...)
-			switch c {
-			case '"', '\\':
-				b = append(b, '\\', c)
-			case '\b':
-				b = append(b, `\b`...)
-			case '\f':
-				b = append(b, `\f`...)
-			case '\n':
-				b = append(b, `\n`...)
-			case '\r':
-				b = append(b, `\r`...)
-			case '\t':
-				b = append(b, `\t`...)
-			default:
-				b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-			}
-			i++
-			start = i
-			i += plainPrefix(s[i:])
-			continue
+			n += size
 		}
-		if valid && c != 0xe2 {
-			i++ // a byte of a character that needs no escape
-			continue
-		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			b = append(append(b, s[start:i]...), `\ufffd`...)
-			start = i + n
-		case r == '\u2028' || r == '\u2029':
-			b = append(append(b, s[start:i]...), '\\', 'u', '2', '0', '2', hexDigits[r&15])
-			start = i + n
-		}
-		i += n
+		b = append(appendEscaped(b, s[:n]), `\ufffd`...)
+		s = s[n+1:]
 	}
-	b = append(b, s[start:]...)
-	return append(b, '"')
+	return append(appendEscaped(b, s), '"')
 }
 
-// plainPrefix is how many bytes s begins with that need no escape, counted in
-// whole words of eight: a word is looked at at once, by the usual trick that
-// x-0x01… has a byte's high bit where that byte of x was zero.
-func plainPrefix(s string) int {
+// appendEscaped appends valid UTF-8 as the inside of a JSON string.
+func appendEscaped(b []byte, s string) []byte {
+	start := 0
+	for i := nextSpecial(s, 0); i < len(s); i = nextSpecial(s, i) {
+		c := s[i]
+		if c == 0xe2 { // perhaps U+2028 or U+2029, line ends in JavaScript
+			if s[i+1] == 0x80 && s[i+2]|1 == 0xa9 {
+				b = append(append(b, s[start:i]...), '\\', 'u', '2', '0', '2', hexDigits[s[i+2]&15])
+				start = i + 3
+			}
+			i += 3
+			continue
+		}
+		b = append(b, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			b = append(b, '\\', c)
+		case '\b':
+			b = append(b, `\b`...)
+		case '\f':
+			b = append(b, `\f`...)
+		case '\n':
+			b = append(b, `\n`...)
+		case '\r':
+			b = append(b, `\r`...)
+		case '\t':
+			b = append(b, `\t`...)
+		default:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+		i++
+		start = i
+	}
+	return append(b, s[start:]...)
+}
+
+// nextSpecial is where the next byte of s at or after i is that may need an
+// escape; len(s) if there is none. It looks at eight bytes at once: x-0x01… has
+// the high bit of a byte set that was zero in x, or that follows such a one.
+func nextSpecial(s string, i int) int {
 	const (
 		ones  = 0x0101010101010101
 		highs = 0x8080808080808080
 	)
-	i := 0
 	for ; i+8 <= len(s); i += 8 {
 		w := *(*uint64)(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), i))
-		special := w | // not ASCII
-			(w - ones*0x20) | // a control character
-			(w ^ ones*'"' - ones) | (w ^ ones*'\\' - ones) |
-			(w ^ ones*'<' - ones) | (w ^ ones*'>' - ones) | (w ^ ones*'&' - ones)
-		if special&highs != 0 {
-			break
+		if bigEndian {
+			w = bits.ReverseBytes64(w)
+		}
+		quote, slash, amp := w^ones*'"', w^ones*'\\', w^ones*'&'
+		// Setting a bit makes < and > one: 0x3c and 0x3e.
+		angle, e2 := w|ones*2^ones*'>', w^ones*0xe2
+		special := (w-ones*0x20)&^w | (quote-ones)&^quote | (slash-ones)&^slash |
+			(amp-ones)&^amp | (angle-ones)&^angle | (e2-ones)&^e2
+		if special &= highs; special != 0 {
+			return i + bits.TrailingZeros64(special)/8
 		}
 	}
-	if i+8 > len(s) {
-		for i < len(s) && s[i] < utf8.RuneSelf && plain[s[i]] {
-			i++
+	for ; i < len(s); i++ {
+		if c := s[i]; special[c] {
+			return i
 		}
 	}
 	return i
 }
+
+// bigEndian tells how words lie in memory.
+var bigEndian = func() bool { n := uint16(1); return *(*byte)(unsafe.Pointer(&n)) == 0 }()
