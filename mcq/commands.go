@@ -47,20 +47,15 @@ func (c *session) get(cmd *memcached.Command) bool {
 
 // take gets what one key of a get asks for.
 func (c *session) take(k *keyOptions) ([]Message, error) {
-	q := c.srv.b.lookup(string(k.name))
-	if q == nil {
-		if k.wait == 0 || CheckName(string(k.name)) != nil {
-			return nil, nil // reading makes no queue
-		}
-		var err error
-		if q, err = c.srv.b.Queue(string(k.name)); err != nil {
-			return nil, err
-		}
+	// Reading makes no queue, unless to wait at.
+	q, err := c.find(k.name, k.wait > 0 && CheckName(string(k.name)) == nil)
+	if q == nil || err != nil {
+		return nil, err
 	}
-	fetch := q.remove
+	fetch := q.Remove
 	if k.lease > 0 {
 		fetch = func(ctx context.Context, limit int, wait time.Duration) ([]Message, error) {
-			return q.receive(ctx, limit, k.lease, wait)
+			return q.Lease(ctx, limit, LeaseOptions{Duration: k.lease, Wait: wait})
 		}
 	}
 	msgs, err := fetch(c.srv.ctx, max(k.n, 1), 0)
@@ -124,7 +119,7 @@ func (c *session) remove(key []byte) string {
 		return replyBadFormat
 	}
 	if k.ack == nil && k.nack == nil {
-		there, err := c.srv.b.Drop(string(k.name))
+		there, err := c.srv.b.DropQueue(context.Background(), string(k.name))
 		switch {
 		case err != nil:
 			return serverError(err)
@@ -133,19 +128,22 @@ func (c *session) remove(key []byte) string {
 		}
 		return replyDeleted
 	}
-	list, act := k.ack, (*Queue).Ack
+	list, act := k.ack, BackendQueue.Ack
 	if k.ack == nil {
-		list, act = k.nack, (*Queue).Nack
+		list, act = k.nack, BackendQueue.Nack
 	}
 	ids, err := parseIDs(list)
 	if err != nil {
 		return replyBadFormat
 	}
-	q := c.srv.b.lookup(string(k.name))
-	if q == nil {
+	q, err := c.find(k.name, false)
+	switch {
+	case err != nil:
+		return serverError(err)
+	case q == nil:
 		return replyNotFound
 	}
-	switch err := act(q, c.srv.ctx, ids...); {
+	switch err := act(q, context.Background(), ids...); {
 	case errors.Is(err, ErrNotLeased), errors.Is(err, ErrDropped):
 		return replyNotFound
 	case err != nil:
@@ -168,9 +166,15 @@ func (c *session) touch(cmd *memcached.Command) {
 		return
 	}
 	reply := replyNotFound
-	if q := c.srv.b.lookup(string(c.key.name)); q != nil && c.key.id != 0 &&
-		q.Extend(c.srv.ctx, c.key.id, time.Duration(secs)*time.Second) == nil {
-		reply = "TOUCHED\r\n"
+	q, err := c.find(c.key.name, false)
+	if q != nil && c.key.id != 0 {
+		if err = q.Extend(context.Background(), c.key.id, time.Duration(secs)*time.Second); err == nil {
+			reply = "TOUCHED\r\n"
+		}
+	}
+	if err != nil && !errors.Is(err, ErrNotLeased) && !errors.Is(err, ErrDropped) {
+		c.srv.stats.errors.Add(1)
+		reply = serverError(err)
 	}
 	if !noreply {
 		c.say(reply)
@@ -183,11 +187,12 @@ func (c *session) flushAll(cmd *memcached.Command) {
 	if !c.srv.opt.AllowFlushAll {
 		reply = "SERVER_ERROR flush_all is not allowed here\r\n"
 	} else {
-		for _, name := range c.srv.b.Queues() {
-			if _, err := c.srv.b.Drop(name); err != nil {
-				reply = serverError(err)
-				break
-			}
+		queues, err := c.srv.b.QueueStats(context.Background())
+		for i := 0; i < len(queues) && err == nil; i++ {
+			_, err = c.srv.b.DropQueue(context.Background(), queues[i].Name)
+		}
+		if err != nil {
+			reply = serverError(err)
 		}
 	}
 	if !noreply {

@@ -22,6 +22,9 @@ var (
 	// ErrName is wrapped when a name cannot be a queue's.
 	ErrName = errors.New("mcq: bad queue name")
 
+	// ErrFull is wrapped when a queue holds as much as it may: nothing was stored.
+	ErrFull = errors.New("mcq: queue full")
+
 	// ErrTooMany is returned when a limit of the Broker is reached.
 	ErrTooMany = errors.New("mcq: too many queues")
 

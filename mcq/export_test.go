@@ -18,3 +18,6 @@ func ExpiriesHeld(q *Queue) int {
 	defer q.mu.Unlock()
 	return q.expiries.len()
 }
+
+// AsBackend is b as a Backend.
+func AsBackend(b *Broker) Backend { return localBackend{b} }

@@ -48,9 +48,11 @@ func (o *ServerOptions) filled() (ServerOptions, error) {
 	return out, nil
 }
 
-// Server serves a Broker over the memcached text protocol.
+// Server serves the queues of a Broker, or of another Backend, over the
+// memcached text protocol.
 type Server struct {
-	b     *Broker
+	b     Backend
+	local *Broker // of b, if that is one: the short way
 	opt   ServerOptions
 	began time.Time
 
@@ -72,14 +74,27 @@ type serverCounters struct {
 // NewServer returns a server of b's queues; it does no I/O. Closing the server
 // does not close b.
 func NewServer(b *Broker, opts *ServerOptions) (*Server, error) {
+	if b == nil {
+		return newServer(nil, nil, opts)
+	}
+	return newServer(localBackend{b}, b, opts)
+}
+
+// NewBackendServer returns a server of the queues of b, which may be elsewhere;
+// it does no I/O. Closing the server does not close b.
+func NewBackendServer(b Backend, opts *ServerOptions) (*Server, error) {
+	return newServer(b, nil, opts)
+}
+
+func newServer(b Backend, local *Broker, opts *ServerOptions) (*Server, error) {
 	o, err := opts.filled()
 	if b == nil {
-		err = errors.Join(err, errors.New("mcq: NewServer: no broker given"))
+		err = errors.Join(err, errors.New("mcq: NewServer: nothing to serve given"))
 	}
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{b: b, opt: o, began: time.Now(), listeners: make(map[net.Listener]struct{}), sessions: make(map[*session]struct{})}
+	s := &Server{b: b, local: local, opt: o, began: time.Now(), listeners: make(map[net.Listener]struct{}), sessions: make(map[*session]struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package mcq
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -17,11 +18,19 @@ func (c *session) stats(cmd *memcached.Command) {
 	if len(cmd.Args) > 0 {
 		what = string(cmd.Args[0])
 	}
+	var queues []QueueStats
+	if what == "queue" || what == "queues" {
+		var err error
+		if queues, err = c.srv.b.QueueStats(context.Background()); err != nil {
+			c.complain(serverError(err))
+			return
+		}
+	}
 	switch what {
 	case "":
 		c.serverStats()
 	case "queue":
-		for _, q := range c.srv.b.Stats().Queues {
+		for _, q := range queues {
 			c.out.Append(func(b []byte) []byte {
 				b = append(b, "STAT "+q.Name+" "...)
 				b = strconv.AppendUint(b, q.Put, 10)
@@ -31,7 +40,7 @@ func (c *session) stats(cmd *memcached.Command) {
 			})
 		}
 	case "queues":
-		for _, q := range c.srv.b.Stats().Queues {
+		for _, q := range queues {
 			c.out.Append(func(b []byte) []byte {
 				b = fmt.Appendf(b, "STAT queue_%s_items %d\r\n", q.Name, q.Backlog())
 				b = fmt.Appendf(b, "STAT queue_%s_total_items %d\r\n", q.Name, q.Put)

@@ -160,6 +160,16 @@ func (c *session) settle() {
 	c.mu.Unlock()
 }
 
+// find returns the queue of that name; without create it is nil if there is none.
+func (c *session) find(name []byte, create bool) (BackendQueue, error) {
+	if b := c.srv.local; b != nil {
+		if q := b.lookup(string(name)); q != nil { // without a copy of the name
+			return localQueue{q}, nil
+		}
+	}
+	return c.srv.b.FindQueue(context.Background(), string(name), create)
+}
+
 func (c *session) say(reply string) { c.out.Write([]byte(reply)) }
 
 func (c *session) complain(reply string) {
@@ -248,7 +258,7 @@ func (c *session) storage(cmd *memcached.Command) bool {
 	if isSet {
 		c.srv.stats.setCmds.Add(1)
 	}
-	limit := c.srv.b.opt.MaxMessage
+	limit := c.srv.b.MaxMessage()
 	refuse := ""
 	envelope := false
 	var name string
@@ -330,7 +340,7 @@ func (c *session) set(name string, m Message, envelope bool, exptime int64, nore
 		}
 		m.Body = body
 	}
-	q, err := c.srv.b.Queue(name)
+	q, err := c.srv.b.FindQueue(context.Background(), name, true)
 	if err != nil {
 		c.refuse(noreply, serverError(err))
 		return
@@ -342,6 +352,26 @@ func (c *session) set(name string, m Message, envelope bool, exptime int64, nore
 		}
 		return
 	}
+	c.mu.Lock()
+	for c.pending >= maxPending {
+		c.changed.Wait()
+	}
+	c.pending++
+	c.mu.Unlock()
+	if local, ok := q.(localQueue); ok {
+		c.setLocal(local.Queue, m, noreply)
+		return
+	}
+	q.Enqueue(m, func(_ Message, err error) {
+		if !noreply {
+			c.out.Push(setReply(err))
+		}
+		c.finished(err)
+	})
+}
+
+// setLocal is Enqueue of a Broker's queue, sparing a closure for each command.
+func (c *session) setLocal(q *Queue, m Message, noreply bool) {
 	o := takeOp(q)
 	o.one[0] = m
 	o.msgs = o.one[:]
@@ -350,13 +380,7 @@ func (c *session) set(name string, m Message, envelope bool, exptime int64, nore
 	if noreply {
 		o.finish = finishSilentSet
 	}
-	c.mu.Lock()
-	for c.pending >= maxPending {
-		c.changed.Wait()
-	}
-	c.pending++
-	c.mu.Unlock()
-	if err := c.srv.b.submit(o); err != nil {
+	if err := q.b.submit(o); err != nil {
 		c.mu.Lock()
 		for c.pending > 1 { // those before are answered first
 			c.changed.Wait()
@@ -375,25 +399,26 @@ func (c *session) refuse(noreply bool, reply string) {
 	}
 }
 
-var storedBytes = []byte(replyStored)
+var storedBytes, notStoredBytes = []byte(replyStored), []byte("NOT_STORED\r\n")
 
 // finishSet answers a set. It runs on the committer's goroutine and must not block.
 func finishSet(o *op) {
-	if o.err == nil {
-		o.session.out.Push(storedBytes)
-	} else {
-		o.session.out.Push([]byte(serverError(o.err)))
-	}
+	o.session.out.Push(setReply(o.err))
 	finishSilentSet(o)
 }
 
-func finishSilentSet(o *op) {
-	c := o.session
-	if o.err == nil {
-		c.srv.stats.setHits.Add(1)
-	} else {
-		c.srv.stats.errors.Add(1)
+func setReply(err error) []byte {
+	switch {
+	case err == nil:
+		return storedBytes
+	case errors.Is(err, ErrFull):
+		return notStoredBytes
 	}
+	return []byte(serverError(err))
+}
+
+func finishSilentSet(o *op) {
+	c, err := o.session, o.err
 	m := &o.msgs[0]
 	took := time.Since(o.began)
 	if m.Trace.Sampled() {
@@ -405,6 +430,16 @@ func finishSilentSet(o *op) {
 		o.q.setOp.Observe(context.Background(), took, o.err)
 	}
 	o.release()
+	c.finished(err)
+}
+
+// finished counts a set that has been answered.
+func (c *session) finished(err error) {
+	if err == nil {
+		c.srv.stats.setHits.Add(1)
+	} else {
+		c.srv.stats.errors.Add(1)
+	}
 	c.mu.Lock()
 	c.pending--
 	if c.pending <= 1 || c.pending == maxPending-1 {
