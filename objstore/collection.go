@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Collection is the objects of one type. It is safe for concurrent use, lives
@@ -12,7 +13,10 @@ type Collection[T any] struct {
 	lib    *Library
 	kind   *kind
 	values values[T]
-	check  func(*Object[T]) error
+
+	indexes   []Index[T]
+	check     func(*Object[T]) error
+	committed func(*Object[T])
 }
 
 // NewCollection declares a type of objects to a library. It does no I/O. The
@@ -26,7 +30,10 @@ func NewCollection[T any](lib *Library, t Type[T]) (*Collection[T], error) {
 	if err := lib.register(k); err != nil {
 		return nil, err
 	}
-	return &Collection[T]{lib: lib, kind: k, values: newValues(&t, k), check: t.Check}, nil
+	return &Collection[T]{
+		lib: lib, kind: k, values: newValues(&t, k),
+		indexes: slices.Clone(t.Indexes), check: t.Check, committed: t.Committed,
+	}, nil
 }
 
 // Create stores a new object. If obj.ID is zero, the library's Generator makes
@@ -51,30 +58,83 @@ func (c *Collection[T]) Update(ctx context.Context, obj *Object[T]) error {
 	return c.write(ctx, obj, c.lib.update)
 }
 
-func (c *Collection[T]) write(ctx context.Context, obj *Object[T], store func(context.Context, *kind, *Meta, *record) error) (err error) {
+func (c *Collection[T]) write(ctx context.Context, obj *Object[T], store func(context.Context, *kind, *draft) error) (err error) {
 	if !c.lib.gate.enter() {
 		return ErrClosed
 	}
 	defer c.lib.gate.leave()
 	ctx, span := c.lib.ops.write.Start(ctx)
 	defer func() { span.End(failure(err)) }()
-	draft := *obj
-	if c.check != nil {
-		if err := c.check(&draft); err != nil {
-			return c.failed(obj.ID, fmt.Errorf("%w: %w", ErrInvalid, err))
-		}
-	}
 	buf := takeBuffer()
 	defer buf.release()
-	if buf.b, err = c.values.append(buf.b, &draft.Value); err != nil {
+	next, d := *obj, new(draft)
+	if err := c.draft(&next, d, buf); err != nil {
 		return c.failed(obj.ID, err)
 	}
-	r := record{meta: &draft.Meta, codec: c.kind.codec.Number(), schema: c.kind.schema, payload: buf.b}
-	if err := store(ctx, c.kind, &draft.Meta, &r); err != nil {
-		return c.failed(draft.ID, err)
+	if err := store(ctx, c.kind, d); err != nil {
+		return c.failed(next.ID, err)
 	}
-	*obj = draft
+	*obj = next
+	if c.committed != nil {
+		c.committed(obj)
+	}
 	return nil
+}
+
+// draft checks and encodes an object. Its value is in buf, which must stay as
+// it is until the draft is done with.
+func (c *Collection[T]) draft(obj *Object[T], d *draft, buf *buffer) (err error) {
+	if c.check != nil {
+		if err := c.check(obj); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	start := len(buf.b)
+	if buf.b, err = c.values.append(buf.b, &obj.Value); err != nil {
+		return err
+	}
+	d.meta = &obj.Meta
+	d.rec = record{meta: &obj.Meta, codec: c.kind.codec.Number(), schema: c.kind.schema, payload: buf.b[start:len(buf.b):len(buf.b)]}
+	d.rec.entries, err = entriesOf(c.indexes, obj)
+	return err
+}
+
+// MultiPut stores many objects in one commit: those with Version 0 as Create
+// does, the others as Update does. It returns an error for each, nil for those
+// that were stored; objects of the same call do not see each other.
+func (c *Collection[T]) MultiPut(ctx context.Context, objs []*Object[T]) []error {
+	errs := make([]error, len(objs))
+	if !c.lib.gate.enter() {
+		for i := range errs {
+			errs[i] = ErrClosed
+		}
+		return errs
+	}
+	defer c.lib.gate.leave()
+	ctx, span := c.lib.ops.write.Start(ctx)
+	var failed error
+	defer func() { span.End(failed) }()
+
+	next, drafts := make([]Object[T], len(objs)), make([]*draft, len(objs))
+	for i, obj := range objs {
+		next[i], drafts[i] = *obj, new(draft)
+		errs[i] = c.draft(&next[i], drafts[i], new(buffer))
+	}
+	c.lib.putAll(ctx, c.kind, drafts, errs)
+	for i, obj := range objs {
+		if errs[i] != nil {
+			errs[i] = c.failed(next[i].ID, errs[i])
+			if failed == nil {
+				failed = failure(errs[i])
+			}
+			continue
+		}
+		*obj = next[i]
+		if c.committed != nil {
+			c.committed(obj)
+		}
+	}
+	return errs
 }
 
 // failed says which object an error is about.
@@ -102,12 +162,18 @@ func (c *Collection[T]) Get(ctx context.Context, id ID) (*Object[T], error) {
 // MultiGet returns the objects of many ids in their order: nil where Get would
 // say ErrNotFound. It reads them in one call of the metadata engine.
 func (c *Collection[T]) MultiGet(ctx context.Context, ids []ID) ([]*Object[T], error) {
+	return c.multiGet(ctx, ids, nil)
+}
+
+// multiGet is MultiGet that leaves out objects without the index entry that led
+// to them, unless that is empty.
+func (c *Collection[T]) multiGet(ctx context.Context, ids []ID, entries []string) ([]*Object[T], error) {
 	objs := make([]*Object[T], len(ids))
 	err := c.lib.multiGet(ctx, c.kind, ids, func(i int, version uint64, value []byte) error {
 		obj := new(Object[T])
 		r := record{meta: &obj.Meta}
 		ok, err := c.lib.decodeVisible(c.kind, ids[i], version, value, &r)
-		if err == nil && ok {
+		if err == nil && ok && (entries == nil || entries[i] == "" || confirms(value, entries[i])) {
 			objs[i] = obj
 			err = c.values.decode(&r, &obj.Value)
 		}

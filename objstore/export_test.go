@@ -34,3 +34,22 @@ func EncodeRecord(meta *Meta, codec uint8, schema uint32, entries []string, payl
 	r := record{meta: meta, codec: codec, schema: schema, entries: entries, payload: payload}
 	return r.append(nil)
 }
+
+// IndexKey is the key of an index entry.
+func IndexKey(name, value string, id ID) []byte { return indexKey(indexEntry(name, value), id) }
+
+// ParseIndexKey takes such a key apart and puts it together again.
+func ParseIndexKey(key []byte) (entry string, id ID, again []byte, err error) {
+	if entry, id, err = parseIndexKey(key); err != nil {
+		return entry, id, nil, err
+	}
+	return entry, id, indexKey(entry, id), nil
+}
+
+// ParseEvent decodes an event and encodes it again.
+func ParseEvent(key, b []byte) (e Event, again []byte, err error) {
+	if e, err = parseEvent(key, b); err != nil {
+		return e, nil, err
+	}
+	return e, e.append(nil), nil
+}

@@ -1,6 +1,8 @@
 package objstore
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -27,16 +29,31 @@ const (
 	MaxNumber = 1<<53 - 1
 )
 
-// ID names one object: the number of its type and its own number, which is
-// unique across types. Its text is "1034:4301288616219477". IDs are comparable;
-// the zero ID names nothing.
+// ID names one object: the number of its type and either its own number, which
+// is unique across types, or a digest of what it is about. Their texts are
+// "1034:4301288616219477" and "2003022:3c979425f3083a2d5aee5e8af2c810fc". IDs
+// are comparable; the zero ID names nothing.
 type ID struct {
 	Type   uint32
 	Number int64
+	Digest Digest // zero in ids with a Number
 }
 
+// Digest is the second half of an id that is made from something, so that
+// storing the same thing twice finds the first: see URLID and ContentID.
+type Digest [16]byte
+
+// URLID is the id of the object about the page at url. It takes the URL as it
+// is: parameters that do not matter must be gone already.
+func URLID(typ uint32, url string) ID { return ContentID(typ, sha256.Sum256([]byte(url))) }
+
+// ContentID is the id of the object about the content with this sum. It uses
+// half of it; who makes two contents with the same 128 bits needs 2^64 tries.
+func ContentID(typ uint32, sum SHA256) ID { return ID{Type: typ, Digest: Digest(sum[:16])} }
+
 // ParseID reads the text form of an ID: two decimal numbers without signs or
-// leading zeros and a colon between them. Errors wrap ErrBadID.
+// leading zeros and a colon between them, or 32 lower-case hex digits behind the
+// colon. Errors wrap ErrBadID.
 func ParseID(s string) (ID, error) {
 	typ, num, ok := strings.Cut(s, ":")
 	if !ok {
@@ -45,6 +62,13 @@ func ParseID(s string) (ID, error) {
 	t, ok := parseDecimal(typ, 1<<32-1)
 	if !ok {
 		return ID{}, badID(s, "the type wants 1 to 4294967295")
+	}
+	if len(num) == 2*len(Digest{}) {
+		id := ID{Type: uint32(t)}
+		if _, err := hex.Decode(id.Digest[:], []byte(num)); err != nil || id.Digest == (Digest{}) || strings.ToLower(num) != num {
+			return ID{}, badID(s, "a digest is 32 of 0-9 and a-f, not all 0")
+		}
+		return id, nil
 	}
 	n, ok := parseDecimal(num, MaxNumber)
 	if !ok {
@@ -78,11 +102,14 @@ func parseDecimal(s string, limit uint64) (uint64, bool) {
 }
 
 // String returns the text form, "1034:4301288616219477".
-func (id ID) String() string { return string(id.appendText(make([]byte, 0, 28))) }
+func (id ID) String() string { return string(id.appendText(make([]byte, 0, 43))) }
 
 func (id ID) appendText(b []byte) []byte {
-	b = strconv.AppendUint(b, uint64(id.Type), 10)
-	return strconv.AppendInt(append(b, ':'), id.Number, 10)
+	b = append(strconv.AppendUint(b, uint64(id.Type), 10), ':')
+	if id.Digest != (Digest{}) {
+		return hex.AppendEncode(b, id.Digest[:])
+	}
+	return strconv.AppendInt(b, id.Number, 10)
 }
 
 // AppendText appends the text form; it never fails.
@@ -100,11 +127,21 @@ func (id *ID) UnmarshalText(b []byte) (err error) {
 // IsZero reports whether id is the zero ID.
 func (id ID) IsZero() bool { return id == ID{} }
 
-// Short returns the base-62 form of the number, "I1IGF4Ud1": see Short.
+// valid reports whether id can name an object.
+func (id ID) valid() bool {
+	if id.Digest != (Digest{}) {
+		return id.Type > 0 && id.Number == 0
+	}
+	return id.Type > 0 && id.Number > 0 && id.Number <= MaxNumber
+}
+
+// Short returns the base-62 form of the number, "I1IGF4Ud1": see Short. An id
+// with a digest has none.
 func (id ID) Short() string { return Short(id.Number) }
 
 // Time is the second in which the number was made. A busy generator borrows
-// from the future, so it can be up to GeneratorOptions.Ahead late.
+// from the future, so it can be up to GeneratorOptions.Ahead late. Time, Node and
+// Business say nothing about an id with a digest.
 func (id ID) Time() time.Time { return time.Unix(id.Number>>secondShift+epoch, 0) }
 
 // Node is the IDC part of the number: the node that made it, 0 to 15.

@@ -23,6 +23,8 @@ type Library struct {
 	store   Store
 	content Content
 	ids     *Generator
+	cached  *cachedStore // store, if there is a cache in front of it
+	feed    *feed        // nil without
 
 	closers []func() error // of what Open opened, last first
 
@@ -35,7 +37,8 @@ type Library struct {
 	gate      gate
 	closeOnce sync.Once
 	closeErr  error
-	stop      context.CancelFunc // ends the sweeper
+	closing   <-chan struct{}    // closed when Close begins
+	stop      context.CancelFunc // closes it, and ends the sweeper
 	sweeper   sync.WaitGroup
 	sweeping  sync.Mutex // held by one Sweep at a time
 }
@@ -59,7 +62,7 @@ func Open(dir string, opts *Options) (*Library, error) {
 		return nil, errors.Join(err, l.closeParts())
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	l.stop = stop
+	l.closing, l.stop = ctx.Done(), stop
 	if o.SweepEvery > 0 {
 		l.sweeper.Go(func() { l.sweepLoop(ctx) })
 	}
@@ -100,7 +103,15 @@ func (l *Library) open(dir string) error {
 		l.ids = g
 		l.closers = append(l.closers, g.Close)
 	}
-	return l.checkFormat()
+	if l.opts.Cache != nil {
+		l.cached = newCachedStore(l.store, l.opts.Cache)
+		l.store = l.cached
+	}
+	err := l.checkFormat()
+	if err == nil && l.opts.Feed > 0 {
+		err = l.openFeed(context.Background())
+	}
+	return err
 }
 
 // checkFormat refuses a store of a later version.

@@ -11,7 +11,7 @@ import (
 // the names of Weibo's object schema.
 type Meta struct {
 	// ID names the object. Create makes one if it is zero.
-	ID ID `json:"id"`
+	ID ID `json:"id,omitzero"`
 
 	// Type is the name of the object's type. The library sets it.
 	Type string `json:"object_type"`

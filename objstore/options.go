@@ -38,6 +38,17 @@ type Options struct {
 	// is called.
 	SweepEvery time.Duration
 
+	// Dedupe stores contents with the same SHA-256 sum once.
+	Dedupe bool
+
+	// Feed is how long events of the change feed are kept. 0 means that there is
+	// no feed; one write in each change pays for it otherwise.
+	Feed time.Duration
+
+	// Cache keeps records in front of Store. nil means none. One process at a
+	// time may write to a Store that has one.
+	Cache Cache
+
 	Watchman *watchman.Watchman // nil: nothing is watched
 	Logger   *slog.Logger       // nil means slog.Default(); hears of sweeps that failed
 
@@ -76,6 +87,9 @@ func (o *Options) filled() (Options, error) {
 	}
 	if out.SweepEvery > 0 && out.SweepEvery < time.Millisecond {
 		bad("SweepEvery %v: want at least 1ms", out.SweepEvery)
+	}
+	if out.Feed < 0 {
+		bad("Feed %v: negative", out.Feed)
 	}
 	return out, errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package objstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 
 // checkID refuses an id of another type.
 func (k *kind) checkID(id ID) error {
-	if id.Type != k.number || id.Number < 1 || id.Number > MaxNumber {
+	if id.Type != k.number || !id.valid() {
 		return fmt.Errorf("%w: %v is no id of type %d", ErrBadID, id, k.number)
 	}
 	return nil
@@ -30,7 +31,7 @@ func (l *Library) get(ctx context.Context, k *kind, id ID, meta *Meta, value fun
 		return err
 	}
 	found := false
-	err = l.store.Get(ctx, [][]byte{recordKey(id)}, func(_ int, row Row) error {
+	err = l.getRows(ctx, [][]byte{recordKey(id)}, func(_ int, row Row) error {
 		r := record{meta: meta}
 		ok, err := l.decodeVisible(k, id, row.Version, row.Value, &r)
 		if err != nil || !ok {
@@ -92,7 +93,17 @@ func (l *Library) multiGet(ctx context.Context, k *kind, ids []ID, each func(i i
 		keys[i] = all[start:len(all):len(all)]
 	}
 	l.counters.gets.Add(uint64(len(ids)))
-	return l.store.Get(ctx, keys, func(i int, row Row) error { return each(i, row.Version, row.Value) })
+	return l.getRows(ctx, keys, func(i int, row Row) error { return each(i, row.Version, row.Value) })
+}
+
+// getRows reads records through the cache if there is one.
+func (l *Library) getRows(ctx context.Context, keys [][]byte, each func(i int, row Row) error) error {
+	if l.cached == nil {
+		return l.store.Get(ctx, keys, each)
+	}
+	hits, err := l.cached.getCached(ctx, keys, each)
+	l.counters.cacheHits.Add(uint64(hits))
+	return err
 }
 
 // decodeVisible decodes a record and tells whether Get shows it.
@@ -113,22 +124,26 @@ func (l *Library) visible(m *Meta) bool {
 type stored struct {
 	meta    Meta
 	rec     record
+	raw     []byte // of which rec's payload is a part
 	version uint64
 }
 
 // load reads an object in whatever state, with its index entries and a copy of
 // its payload; nil if there is none.
-func (l *Library) load(ctx context.Context, id ID) (*stored, error) {
-	var s *stored
-	err := l.store.Get(ctx, [][]byte{recordKey(id)}, func(_ int, row Row) error {
-		s = &stored{version: row.Version}
-		s.rec.meta = &s.meta
-		value := append([]byte(nil), row.Value...)
-		if err := s.rec.decode(value); err != nil {
-			return err
-		}
-		s.meta.ID, s.meta.Version = id, row.Version
-		return s.rec.decodeEntries(value)
+func (l *Library) load(ctx context.Context, id ID) (s *stored, err error) {
+	err = l.store.Get(ctx, [][]byte{recordKey(id)}, func(_ int, row Row) error {
+		s, err = decodeStored(id, row)
+		return err
 	})
 	return s, err
+}
+
+func decodeStored(id ID, row Row) (*stored, error) {
+	s := &stored{version: row.Version, raw: bytes.Clone(row.Value)}
+	s.rec.meta = &s.meta
+	if err := s.rec.decode(s.raw); err != nil {
+		return nil, err
+	}
+	s.meta.ID, s.meta.Version = id, row.Version
+	return s, s.rec.decodeEntries(s.raw)
 }

@@ -221,6 +221,27 @@ func (r *record) decodeEntries(b []byte) error {
 	return nil
 }
 
+// confirms tells whether a record has an index entry.
+func confirms(b []byte, entry string) bool {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return false
+		}
+		b = b[n:]
+		if num == recEntries && typ == protowire.BytesType {
+			if e, n := protowire.ConsumeBytes(b); n >= 0 && string(e) == entry {
+				return true
+			}
+		}
+		if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
+			return false
+		}
+		b = b[n:]
+	}
+	return false
+}
+
 func corruptRecord(b, rest []byte, err error) error {
 	return fmt.Errorf("%w: record, at byte %d of %d: %w", ErrCorrupt, len(b)-len(rest), len(b), err)
 }

@@ -33,7 +33,8 @@ func (l *Library) sweepLoop(ctx context.Context) {
 }
 
 // Sweep removes objects that have expired or were deleted Options.Retention
-// ago, and contents that have been without an object for Options.Grace. It runs
+// ago, contents that have been without an object for Options.Grace, or twice
+// that with Dedupe, and events older than Options.Feed. It runs
 // by itself every Options.SweepEvery; one runs at a time, others wait. What it
 // could not do stays for the next one; the first error is returned.
 func (l *Library) Sweep(ctx context.Context) (report SweepReport, err error) {
@@ -54,6 +55,9 @@ func (l *Library) Sweep(ctx context.Context) (report SweepReport, err error) {
 		l.sweepRange(ctx, prefixGarbage, graced, func(key []byte) error { return l.sweepContent(ctx, key, &report) }),
 		l.content.Sweep(ctx, graced),
 	)
+	if l.feed != nil {
+		err = errors.Join(err, l.sweepFeed(ctx, now.Add(-l.opts.Feed)))
+	}
 	l.counters.collected.Add(uint64(report.Collected))
 	return report, err
 }
@@ -117,7 +121,7 @@ func (l *Library) sweepEnd(ctx context.Context, key []byte, now time.Time, repor
 			report.Purged++
 		}
 	}
-	return l.commit(ctx, &drop)
+	return l.commitOne(ctx, &drop)
 }
 
 // sweepContent removes the content of an intent or of garbage, unless an object
@@ -129,29 +133,42 @@ func (l *Library) sweepContent(ctx context.Context, entry []byte, report *SweepR
 	}
 	prefix := usePrefix(key)
 	var users []ID
+	var sum SHA256
 	drop := Change{Delete: [][]byte{entry}}
 	err = l.store.Scan(ctx, Range{From: prefix, To: after(prefix)}, func(row Row) error {
 		id, err := parseObject(row.Key[len(prefix):])
 		users = append(users, id)
 		drop.Delete = append(drop.Delete, append([]byte(nil), row.Key...))
+		copy(sum[:], row.Value)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	for _, id := range users {
-		s, err := l.load(ctx, id)
+		has, err := l.has(ctx, id, key)
 		if err != nil {
 			return err
 		}
-		if s != nil && s.meta.refersTo(key) {
+		if has {
 			drop.Delete = drop.Delete[:1]
-			return l.commit(ctx, &drop)
+			return l.commitOne(ctx, &drop)
+		}
+	}
+	if len(users) > 0 {
+		// What leads to it by its sum goes first, see dedupe.go.
+		again := Change{Delete: [][]byte{entry}}
+		listed, err := l.unlist(ctx, key, sum, &again)
+		if err != nil {
+			return err
+		}
+		if listed {
+			return l.commitOne(ctx, &again)
 		}
 	}
 	if err := l.content.Delete(ctx, key); err != nil {
 		return err
 	}
 	report.Collected++
-	return l.commit(ctx, &drop)
+	return l.commitOne(ctx, &drop)
 }

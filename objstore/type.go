@@ -41,6 +41,20 @@ type Type[T any] struct {
 	// ErrInvalid. It may also correct the object.
 	Check func(obj *Object[T]) error
 
+	// Indexes are what objects can be found by. An object that was stored before
+	// an index was declared gets its entries with its next version.
+	Indexes []Index[T]
+
+	// History is how many versions before the present one are kept. 0 means
+	// none, at most 1000. When it becomes 0, those that are kept stay until the
+	// object is purged.
+	History int
+
+	// Committed is called after a change of an object is durable, on the goroutine
+	// that made it, with the object as it was stored; Delete, Undelete and Purge
+	// do not call it. The object must not be changed.
+	Committed func(obj *Object[T])
+
 	// Lifetime is after what time an object ends by itself, unless Expires says
 	// something else. 0 means never.
 	Lifetime time.Duration
@@ -82,6 +96,7 @@ type kind struct {
 	required []string
 	lifetime time.Duration
 	maxValue int
+	history  int
 	codec    Codec
 	codecs   [256]Codec // for reading, by number
 }
@@ -89,7 +104,7 @@ type kind struct {
 func (t *Type[T]) kind() (*kind, error) {
 	k := &kind{
 		number: t.Number, name: t.Name, schema: t.Schema, required: t.Required,
-		lifetime: t.Lifetime, maxValue: t.MaxValue, codec: t.Codec,
+		lifetime: t.Lifetime, maxValue: t.MaxValue, history: t.History, codec: t.Codec,
 	}
 	if k.codec == nil {
 		k.codec = codecFor(reflect.TypeFor[T]())
@@ -111,6 +126,12 @@ func (t *Type[T]) kind() (*kind, error) {
 		if required[name] == nil {
 			bad("Required: no metadata is called %q", name)
 		}
+	}
+	if err := checkIndexes(t.Indexes); err != nil {
+		bad("Indexes: %w", err)
+	}
+	if k.history < 0 || k.history > maxHistory {
+		bad("History %d: want 0 to %d", k.history, maxHistory)
 	}
 	if k.lifetime < 0 {
 		bad("Lifetime %v: negative", k.lifetime)

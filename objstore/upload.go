@@ -37,6 +37,8 @@ type upload struct {
 	intent int64 // its intent's time, in microseconds
 	info   ContentInfo
 	state  atomic.Int32
+
+	adopted bool // info.Key is a content that was there before, see adopt
 }
 
 const (
@@ -77,6 +79,9 @@ func (c *Collection[T]) Abort(ctx context.Context, info ContentInfo) error {
 		return ErrClosed
 	}
 	defer c.lib.gate.leave()
+	if u.adopted {
+		return nil // its own content is gone already
+	}
 	if err := c.lib.content.Delete(ctx, u.key); err != nil {
 		return err // the sweep does it later
 	}
@@ -120,6 +125,11 @@ func (l *Library) upload(ctx context.Context, k *kind, name string, r io.Reader,
 	l.counters.uploaded.Add(uint64(size))
 	u.info = ContentInfo{Name: name, Type: o.Type, Size: size, CRC32C: in.crc, Key: u.key, upload: u}
 	in.sum.Sum(u.info.SHA256[:0])
+	if l.opts.Dedupe {
+		if err := l.adopt(ctx, u); err != nil {
+			return info, err
+		}
+	}
 	return u.info, nil
 }
 
@@ -234,11 +244,12 @@ func (l *Library) claim(m *Meta, old *stored, now time.Time) (claimed []*upload,
 	return claimed, nil
 }
 
-// release makes uploads usable again after nothing was stored.
-func release(claimed []*upload) {
-	for _, u := range claimed {
+// release makes a draft's uploads usable again after nothing was stored.
+func (d *draft) release() {
+	for _, u := range d.claimed {
 		u.state.Store(uploadWaiting)
 	}
+	d.claimed = nil
 }
 
 // completeFrom finds c among the contents of old, by key or, if it came through

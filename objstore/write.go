@@ -27,6 +27,15 @@ func (b *buffer) release() {
 	}
 }
 
+// draft is an object on its way into the store.
+type draft struct {
+	meta    *Meta   // what it is to be; what the library sets is set on the way
+	rec     record  // its meta is meta
+	old     *stored // what is there; nil: nothing
+	claimed []*upload
+	change  Change
+}
+
 // checkMeta is the check of metadata that is to be stored.
 func (k *kind) checkMeta(m *Meta) error {
 	if err := m.check(); err != nil {
@@ -40,8 +49,9 @@ func (k *kind) checkMeta(m *Meta) error {
 	return nil
 }
 
-// create stores the first version of an object. m is r.meta.
-func (l *Library) create(ctx context.Context, k *kind, m *Meta, r *record) error {
+// beginCreate prepares the first version of an object.
+func (l *Library) beginCreate(k *kind, d *draft) error {
+	m := d.meta
 	if m.ID.IsZero() {
 		id, err := l.ids.NewID(k.number)
 		if err != nil {
@@ -52,135 +62,193 @@ func (l *Library) create(ctx context.Context, k *kind, m *Meta, r *record) error
 	if err := k.checkID(m.ID); err != nil {
 		return err
 	}
-	now := l.now()
-	m.Created = now
+	m.Created = l.now()
 	if m.Expires.IsZero() && k.lifetime > 0 {
-		m.Expires = now.Add(k.lifetime)
+		m.Expires = m.Created.Add(k.lifetime)
 	}
-	err := l.replace(ctx, k, nil, m, r, now)
+	return nil
+}
+
+// create stores the first version of an object.
+func (l *Library) create(ctx context.Context, k *kind, d *draft) error {
+	if err := l.beginCreate(k, d); err != nil {
+		return err
+	}
+	err := l.replace(ctx, k, d)
 	if !errors.Is(err, ErrConflict) {
 		return err
 	}
 	// Something is there. What has expired is gone for everybody but the sweep,
 	// so the new object takes its place and goes on with its versions.
-	old, err := l.load(ctx, m.ID)
-	if err != nil {
+	if d.old, err = l.load(ctx, d.meta.ID); err != nil {
 		return err
 	}
-	if old != nil && (old.meta.State == Deleted || l.visible(&old.meta)) {
+	if d.old != nil && (d.old.meta.State == Deleted || l.visible(&d.old.meta)) {
 		l.counters.conflicts.Add(1)
 		return ErrExists
 	}
-	if err = l.replace(ctx, k, old, m, r, now); errors.Is(err, ErrConflict) {
+	if err = l.replace(ctx, k, d); errors.Is(err, ErrConflict) {
 		l.counters.conflicts.Add(1)
 		return ErrExists // somebody else's Create was faster
 	}
 	return err
 }
 
-// update stores the next version of an object. m is r.meta.
-func (l *Library) update(ctx context.Context, k *kind, m *Meta, r *record) error {
-	if err := k.checkID(m.ID); err != nil {
-		return err
-	}
-	old, err := l.load(ctx, m.ID)
-	if err != nil {
-		return err
-	}
+// beginUpdate prepares the next version of an object, of which old is there.
+func (l *Library) beginUpdate(d *draft, old *stored) error {
 	if old == nil || !l.visible(&old.meta) {
 		return ErrNotFound
 	}
-	if old.version != m.Version {
+	if old.version != d.meta.Version {
 		l.counters.conflicts.Add(1)
-		return fmt.Errorf("%w: it has version %d, not %d", ErrConflict, old.version, m.Version)
+		return fmt.Errorf("%w: it has version %d, not %d", ErrConflict, old.version, d.meta.Version)
 	}
-	m.Created = old.meta.Created
-	if err = l.replace(ctx, k, old, m, r, l.now()); errors.Is(err, ErrConflict) {
+	d.old = old
+	d.meta.Created = old.meta.Created
+	return nil
+}
+
+// update stores the next version of an object.
+func (l *Library) update(ctx context.Context, k *kind, d *draft) error {
+	if err := k.checkID(d.meta.ID); err != nil {
+		return err
+	}
+	old, err := l.load(ctx, d.meta.ID)
+	if err == nil {
+		err = l.beginUpdate(d, old)
+	}
+	if err != nil {
+		return err
+	}
+	if err = l.replace(ctx, k, d); errors.Is(err, ErrConflict) {
 		l.counters.conflicts.Add(1)
 	}
 	return err
 }
 
-// replace puts a new record in the place of old, which is nil if there is to be
-// none. It returns ErrConflict if something else is there.
-func (l *Library) replace(ctx context.Context, k *kind, old *stored, m *Meta, r *record, now time.Time) error {
+// replace stores a draft. It returns ErrConflict if something else than d.old
+// is there.
+func (l *Library) replace(ctx context.Context, k *kind, d *draft) error {
+	buf := takeBuffer()
+	defer buf.release()
+	if err := l.prepare(ctx, k, d, buf); err != nil {
+		return err
+	}
+	ctx, cancel := l.timeLimit(ctx, d)
+	defer cancel()
+	err := l.commitOne(ctx, &d.change)
+	l.finish(d, err)
+	return err
+}
+
+// timeLimit bounds a commit with uploads. Sweeps rely on it: it is over long
+// before the intents of these are old enough to be looked at.
+func (l *Library) timeLimit(ctx context.Context, drafts ...*draft) (context.Context, context.CancelFunc) {
+	for _, d := range drafts {
+		if len(d.claimed) > 0 {
+			return context.WithTimeout(ctx, l.opts.Grace/4)
+		}
+	}
+	return ctx, func() {}
+}
+
+// prepare makes a draft's change. The record is in buf, which must stay as it
+// is until the change is committed. After an error nothing is claimed.
+func (l *Library) prepare(ctx context.Context, k *kind, d *draft, buf *buffer) (err error) {
+	m, now := d.meta, l.now()
 	m.Type, m.State, m.Updated, m.Version = k.name, Active, now, 1
-	if old != nil {
-		m.Version = old.version + 1
+	if d.old != nil {
+		m.Version = d.old.version + 1
 	}
 	if !m.Expires.IsZero() {
 		m.Expires = time.UnixMicro(m.Expires.UnixMicro())
 	}
 	m.Contents = slices.Clone(m.Contents)
-	claimed, err := l.claim(m, old, now)
-	if err == nil {
-		err = k.checkMeta(m)
-	}
-	if err != nil {
-		release(claimed)
+	defer func() {
+		if err != nil {
+			d.release()
+		}
+	}()
+	if d.claimed, err = l.claim(m, d.old, now); err != nil {
 		return err
 	}
-	if len(claimed) > 0 {
-		// What sweeps rely on: a commit with uploads is over long before the
-		// intents of these are old enough to be looked at.
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, l.opts.Grace/4)
-		defer cancel()
+	if err := k.checkMeta(m); err != nil {
+		return err
 	}
-	buf := takeBuffer()
-	defer buf.release()
-	buf.b = r.append(buf.b)
-	if size := len(buf.b) - len(r.payload); size > maxMetaSize {
-		release(claimed)
+	start := len(buf.b)
+	buf.b = d.rec.append(buf.b)
+	value := buf.b[start:len(buf.b):len(buf.b)]
+	if size := len(value) - len(d.rec.payload); size > maxMetaSize {
 		return fmt.Errorf("%w: metadata of %d bytes, at most %d allowed", ErrInvalid, size, maxMetaSize)
 	}
-	change := Change{Row: Row{Key: recordKey(m.ID), Version: m.Version, Value: buf.b}}
-	if old != nil {
-		change.Expect = old.version
+	d.change = Change{Row: Row{Key: recordKey(m.ID), Version: m.Version, Value: value}}
+	if d.old != nil {
+		d.change.Expect = d.old.version
 	}
-	for _, u := range claimed {
-		change.Put = append(change.Put, Row{Key: useKey(u.key, m.ID)})
-		change.Delete = append(change.Delete, timeKey(prefixIntent, u.intent, u.key))
+	for _, u := range d.claimed {
+		l.use(&d.change, u, m.ID)
 	}
-	l.follow(&change, old, m, now)
-	if err := l.commit(ctx, &change); err != nil {
-		if errors.Is(err, ErrConflict) {
-			release(claimed) // nothing was stored; they can be used again
-		}
-		return err
-	}
-	l.counters.writes.Add(1)
-	for i := range m.Contents {
-		m.Contents[i].upload = nil
-	}
-	return nil
+	return l.follow(ctx, &d.change, d.old, m, d.rec.entries, k.history, now)
 }
 
-// follow adds what follows from the step from old to m, either of which may be
-// nil: when to look at the object again, and contents that it no longer has.
-func (l *Library) follow(c *Change, old *stored, m *Meta, now time.Time) {
+// finish settles a draft after its commit.
+func (l *Library) finish(d *draft, err error) {
+	if err != nil {
+		if errors.Is(err, ErrConflict) {
+			d.release() // nothing was stored; the uploads can be used again
+		}
+		return
+	}
+	l.counters.writes.Add(1)
+	for i := range d.meta.Contents {
+		d.meta.Contents[i].upload = nil
+	}
+}
+
+// follow adds to c what follows from the step from old to m, either of which may
+// be nil: index entries, versions to keep and to drop, when to look at the
+// object again, and contents that it no longer has.
+func (l *Library) follow(ctx context.Context, c *Change, old *stored, m *Meta, entries []string, history int, now time.Time) error {
 	var was, is int64
+	var before []string
 	if old != nil {
 		was = l.end(&old.meta)
+		if old.meta.State == Active {
+			before = old.rec.entries
+		}
 		for i := range old.meta.Contents {
 			key := old.meta.Contents[i].Key
-			if m == nil || !m.refersTo(key) {
+			if history == 0 && (m == nil || !m.refersTo(key)) {
 				c.Put = append(c.Put, Row{Key: timeKey(prefixGarbage, now.UnixMicro(), key)})
 			}
 		}
 	}
 	if m != nil {
 		is = l.end(m)
+		if m.State == Deleted {
+			entries = nil // nothing leads to it while it is deleted
+		}
 	}
-	if was == is {
-		return
+	for _, e := range entries {
+		if !slices.Contains(before, e) {
+			c.Put = append(c.Put, Row{Key: indexKey(e, m.ID)})
+		}
 	}
-	if is != 0 {
+	for _, e := range before {
+		if !slices.Contains(entries, e) {
+			c.Delete = append(c.Delete, indexKey(e, old.meta.ID))
+		}
+	}
+	if was != is && is != 0 {
 		c.Put = append(c.Put, Row{Key: endKey(is, m.ID)})
 	}
-	if was != 0 {
+	if was != is && was != 0 {
 		c.Delete = append(c.Delete, endKey(was, old.meta.ID))
 	}
+	if old != nil && history > 0 {
+		return l.keep(ctx, c, old, history, now.UnixMicro())
+	}
+	return nil
 }
 
 // end is when a sweep is to look at an object, in microseconds; 0 is never.
@@ -203,10 +271,23 @@ func (m *Meta) refersTo(key string) bool {
 	return false
 }
 
-// commit applies one change.
-func (l *Library) commit(ctx context.Context, c *Change) error {
+// commit applies changes.
+func (l *Library) commit(ctx context.Context, changes []Change) error {
+	if l.feed == nil {
+		return l.store.Commit(ctx, changes)
+	}
+	ticket, err := l.feed.enter(changes, l.now())
+	if err != nil {
+		return err
+	}
+	defer l.feed.leave(ticket)
+	return l.store.Commit(ctx, changes)
+}
+
+// commitOne applies one change and returns ErrConflict if it did not take place.
+func (l *Library) commitOne(ctx context.Context, c *Change) error {
 	changes := []Change{*c}
-	if err := l.store.Commit(ctx, changes); err != nil {
+	if err := l.commit(ctx, changes); err != nil {
 		return err
 	}
 	return changes[0].Err
@@ -254,8 +335,10 @@ func (l *Library) setState(ctx context.Context, k *kind, id ID, to State, from f
 		m.State, m.Updated, m.Version = to, now, old.version+1
 		r.meta = &m
 		change := Change{Row: Row{Key: recordKey(id), Version: m.Version, Value: r.append(nil)}, Expect: old.version}
-		l.follow(&change, old, &m, now)
-		if err := l.commit(ctx, &change); err != nil {
+		if err := l.follow(ctx, &change, old, &m, r.entries, k.history, now); err != nil {
+			return err
+		}
+		if err := l.commitOne(ctx, &change); err != nil {
 			return err
 		}
 		l.counters.writes.Add(1)
@@ -279,13 +362,19 @@ func (l *Library) purge(ctx context.Context, k *kind, id ID) error {
 	})
 }
 
-// remove takes an object out of the store, if it is still the version of old.
+// remove takes an object and its history out of the store, if it is still the
+// version of old.
 func (l *Library) remove(ctx context.Context, old *stored) error {
-	change := Change{Row: Row{Key: recordKey(old.meta.ID)}, Expect: old.version}
-	l.follow(&change, old, nil, l.now())
-	if err := l.commit(ctx, &change); err != nil {
-		return err
+	change, now := Change{Row: Row{Key: recordKey(old.meta.ID)}, Expect: old.version}, l.now()
+	err := l.follow(ctx, &change, old, nil, nil, 0, now)
+	if err == nil {
+		err = l.drop(ctx, &change, old.meta.ID, old.version, now.UnixMicro())
 	}
-	l.counters.purged.Add(1)
-	return nil
+	if err == nil {
+		err = l.commitOne(ctx, &change)
+	}
+	if err == nil {
+		l.counters.purged.Add(1)
+	}
+	return err
 }
