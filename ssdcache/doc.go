@@ -1,2 +1,94 @@
-// Package ssdcache is a bounded cache on disk and a tiered read path over it.
+// Package ssdcache is a bounded cache on disk, and one call that reads through
+// memory, this cache and a loader, so that misses do not reach the database.
+//
+// # Nouns
+//
+// A [Cache] is a file of fixed size with the newest items in it; it maps bytes
+// to bytes. A segment is the unit in which it writes and evicts. A [Tiered] reads
+// values of one type through all tiers: memory, a [Tier] shared with other
+// processes if there is one, the Cache, and a loader, which asks the database. A
+// flight is one load that all who want the key wait for. A [Codec] turns values
+// into bytes. A [KeyFilter] knows which keys exist.
+//
+//	cache, err := ssdcache.Open("/var/cache/users", 64<<30, nil)
+//	...
+//	users, err := ssdcache.NewTiered(cache, loadUser, &ssdcache.TieredOptions{Name: "users", TTL: time.Hour})
+//	...
+//	u, err := users.Get(ctx, "7")        // calls loadUser(ctx, "7") if need be
+//	err = users.Invalidate(ctx, "7")     // after it has changed in the database
+//
+// # Guarantees
+//
+//	right bytes    a Get returns what was last Set, checked with CRC-32C and the whole key, or
+//	               nothing; never what was replaced, deleted, invalidated or has expired
+//	after Close    the next Open finds everything
+//	after SIGKILL  all but what was in the write buffers, and still nothing that was replaced or
+//	               deleted when Set or Delete had returned (Linux; elsewhere empty)
+//	power cut      empty
+//	damage         costs the items concerned, at worst all; counted in Stats
+//	disk           the given size, reserved at Open; a second file of 12 bytes an item after Close
+//	memory         at most 16 bytes an item for the index, Options.Buffers segments, 32 reads;
+//	               a Tiered: TieredOptions.Memory and what is being loaded
+//	goroutines     one a Cache, one a load
+//	overload       when sets outrun the disk, Options.Full says: wait, drop and count, or fail
+//	one flight     of all who miss a key at the same time one loads
+//	invalidation   a Get that begins after Invalidate returned does not see an older value,
+//	               whatever load was under way
+//	one process    a file is one Cache's; another gets ErrLocked
+//
+// # Deadlines and a database that is away
+//
+// A load has LoadTimeout and goes on when the caller that began it leaves, as
+// long as others wait. Nobody waits longer than his own ctx or LoadTimeout. With
+// StaleIfError a key that is cached is answered for that long after its TTL
+// whatever the database does; other keys get a [LoadError]. The switch
+// "ssdcache.stale NAME" of watchman keeps the database from being asked at all
+// for what is cached. ErrNotFound of the loader is no failure: it removes the
+// value and is itself remembered for NegativeTTL.
+//
+// Two things keep a key from being loaded by many at once when its time is over:
+// one of its readers loads it a little early (Early), and Jitter spreads the ends
+// of what was loaded together.
+//
+// # Memory of values
+//
+// Cache copies what it is given and what it returns. A Tiered with memory hands
+// the same value to all callers: treat what it refers to as read-only.
+//
+// # Caveats
+//
+// Eviction goes by segment, oldest first; what was read since it was written may
+// stay once more, up to Options.Keep of a segment. Items of a few dozen bytes
+// waste the disk: each takes a multiple of 64 bytes and 16 more. Two keys that
+// share 36 bits of their hash evict each other; with 100 million items that is
+// one item in 700. Invalidate reaches the memory and disk of this process only,
+// and the shared tier; tell other processes, or let TTL bound how long they see
+// the older value.
+//
+// # Performance
+//
+// A Set is one copy into memory; the disk sees writes of 1 MiB. A Get from the
+// file is one pread, through the page cache. Replacing and deleting cost a write
+// of 16 bytes to the page cache besides, unless Options.Restart says otherwise.
+// Two shared cores, 1 KB values, a file of 1 GiB, memory for a cache of 38 MiB:
+//
+//	go test -run '^$' -bench . ./ssdcache
+//
+//	Get, from the page cache         950,000/s   2.0 µs of CPU
+//	Get, nothing there            20,000,000/s   0.1 µs
+//	Set of a new item, evicting    3,500,000/s   0.5 µs   1.07 bytes written a byte
+//	the same, keeping what is read 1,700,000/s   1.1 µs   1.12
+//	Set that replaces                725,000/s   1.7 µs   1.09
+//	Tiered.Get from memory         8,900,000/s   0.2 µs
+//	Tiered.Get from the disk         690,000/s   1.9 µs
+//	Open after Close                  18 ns an item, after SIGKILL 180 ns
+//
+// While the page cache takes the writes; a disk that is slower than that is what
+// Options.Full is about.
+//
+// # Reading order
+//
+// cache.go, record.go, index.go, segment.go, flusher.go; footer.go, journal.go,
+// superblock.go, snapshot.go, recover.go; tiered.go, load.go, many.go, flight.go,
+// entry.go, memory.go, tier.go, keyfilter.go, codec.go.
 package ssdcache

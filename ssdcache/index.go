@@ -151,28 +151,42 @@ func (s *shard) removeLocked(i int) {
 	s.count--
 }
 
+// fill makes the table of slots in the order of their tags.
+func (s *shard) fill(sorted []slot) {
+	s.count = len(sorted)
+	for n := uint64(len(sorted))*10/9 + 8; !s.layOut(sorted, n); {
+		n += n/8 + 8
+	}
+}
+
+// layOut makes the table with n homes; it may not fit behind the last one.
+func (s *shard) layOut(sorted []slot, n uint64) bool {
+	slots := make([]slot, n+n/64+8)
+	next, count := 0, 0
+	for _, v := range sorted {
+		if v.ext == 0 {
+			continue
+		}
+		if next = max(next, int(uint64(v.tag())*n>>tagBits)); next == len(slots) {
+			break
+		}
+		slots[next] = v
+		next++
+		count++
+	}
+	if count < s.count && n <= 2*uint64(s.count)+64 {
+		return false
+	}
+	s.n, s.slots, s.count = n, slots, count
+	return true
+}
+
 // growLocked makes the table an eighth larger, more if a run of items would not
 // fit behind the last home. Tags so uneven that half of the table would stay
 // empty do not come from keys; then the run's last items are evicted.
 func (s *shard) growLocked() {
-	for n := s.n + s.n/8 + 8; ; n += n/8 + 8 {
-		slots := make([]slot, n+n/64+8)
-		next, count := 0, 0
-		for _, v := range s.slots {
-			if v.ext == 0 {
-				continue
-			}
-			if next = max(next, int(uint64(v.tag())*n>>tagBits)); next == len(slots) {
-				break
-			}
-			slots[next] = v
-			next++
-			count++
-		}
-		if count == s.count || n > 2*uint64(s.count)+64 {
-			s.n, s.slots, s.count = n, slots, count
-			return
-		}
+	for n := s.n + s.n/8 + 8; !s.layOut(s.slots, n); {
+		n += n/8 + 8
 	}
 }
 

@@ -27,29 +27,32 @@ func TestAllocations(t *testing.T) {
 	ctx := t.Context()
 	_, _ = x.Get(ctx, "a")
 	_, _ = x.GetMany(ctx, []string{"b"}, func(context.Context, []string) (map[string]*int, error) { return nil, nil })
-	device, buffer, absent := key(1), key(1999), key(5000)
+	device, buffer, fresh, absent := key(1), key(1999), key(3000), key(5000)
 	dst := make([]byte, 0, 2000)
 	n := 0
-	for name, f := range map[string]func() error{
-		"Get from the file": func() error { _, err := c.Get(dst, device); return err },
-		"Get from a buffer": func() error { _, err := c.Get(dst, buffer); return err },
-		"Get of nothing": func() error {
+	for _, run := range []struct {
+		name string
+		f    func() error
+	}{
+		{"Get from the file", func() error { _, err := c.Get(dst, device); return err }},
+		{"Get from a buffer", func() error { _, err := c.Get(dst, buffer); return err }},
+		{"Get of nothing", func() error {
 			if _, err := c.Get(dst, absent); !errors.Is(err, ssdcache.ErrNotFound) {
 				return errors.New("found")
 			}
 			return nil
-		},
-		"Set":               func() error { n++; device[4] = byte(n); return c.Set(device, data, 0) },
-		"Delete":            func() error { return c.Delete(absent) },
-		"Tiered.Get":        func() error { _, err := x.Get(ctx, "a"); return err },
-		"Tiered.Get absent": func() error { _, err := x.Get(ctx, "b"); _ = err; return nil },
+		}},
+		{"Delete", func() error { return c.Delete(absent) }},
+		{"Tiered.Get", func() error { _, err := x.Get(ctx, "a"); return err }},
+		{"Tiered.Get absent", func() error { _, err := x.Get(ctx, "b"); _ = err; return nil }},
+		{"Set", func() error { n++; fresh[4] = byte(n); return c.Set(fresh, data, 0) }},
 	} {
 		if allocs := testing.AllocsPerRun(200, func() {
-			if err := f(); err != nil {
-				t.Fatalf("%s: %v", name, err)
+			if err := run.f(); err != nil {
+				t.Fatalf("%s: %v", run.name, err)
 			}
 		}); allocs != 0 {
-			t.Errorf("%s: %v allocations", name, allocs)
+			t.Errorf("%s: %v allocations", run.name, allocs)
 		}
 	}
 	if s := c.Stats(); s.DeviceHits == 0 || s.BufferHits == 0 {

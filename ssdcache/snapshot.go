@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/heddle-go/heddle/internal/disk"
 )
@@ -29,6 +30,8 @@ import (
 //	12  slot, in their order, for each shard
 //	4   CRC-32C of all before
 var indexMagic = [8]byte{'h', 'e', 'd', 'd', 'l', 'I', 'D', 'X'}
+
+const slotSize = 12
 
 const indexHeader = 8 + 4 + 16 + 8 + 4 + 4 + 4 + 8
 
@@ -92,15 +95,16 @@ func (c *Cache) writeIndex(w *indexWriter) {
 	for i := range c.shards {
 		sh := &c.shards[i]
 		sh.mu.Lock()
-		w.bytes(le.AppendUint32(b[:0], uint32(sh.count)))
+		b = le.AppendUint32(b[:0], uint32(sh.count))
 		for _, s := range sh.slots {
 			if s.ext != 0 {
-				b := le.AppendUint32(b[:0], s.hi)
+				b = le.AppendUint32(b, s.hi)
 				b = le.AppendUint32(b, s.lo)
-				w.bytes(le.AppendUint32(b, s.ext))
+				b = le.AppendUint32(b, s.ext)
 			}
 		}
 		sh.mu.Unlock()
+		w.bytes(b)
 	}
 	w.bytes(le.AppendUint32(b[:0], w.crc.Sum32()))
 }
@@ -127,11 +131,12 @@ type indexReader struct {
 	r   io.Reader
 	crc hash.Hash32
 	err error
-	buf [16]byte
+
+	room [2048 * slotSize]byte
 }
 
-func (r *indexReader) bytes(n int) []byte {
-	b := r.buf[:n]
+// fill reads into b; after an error it has zeros.
+func (r *indexReader) fill(b []byte) {
 	if r.err == nil {
 		_, r.err = io.ReadFull(r.r, b)
 	}
@@ -139,7 +144,11 @@ func (r *indexReader) bytes(n int) []byte {
 		clear(b)
 	}
 	_, _ = r.crc.Write(b)
-	return b
+}
+
+func (r *indexReader) bytes(n int) []byte {
+	r.fill(r.room[:n])
+	return r.room[:n]
 }
 
 func (r *indexReader) u32() uint32 { return binary.LittleEndian.Uint32(r.bytes(4)) }
@@ -184,26 +193,34 @@ func (c *Cache) readIndex(in io.Reader) error {
 }
 
 func (c *Cache) readShard(r *indexReader, n uint32) error {
-	sh := &c.shards[n]
 	count := r.u32()
 	if int64(count) > c.geometry.items() {
 		return errDamaged
 	}
 	units := c.geometry.segmentSize / unit
+	le := binary.LittleEndian
 	last := -1
-	for range count {
-		s := slot{r.u32(), r.u32(), r.u32()}
-		if r.err != nil {
+	var slots []slot
+	for left := int(count); left > 0; {
+		now := min(left, len(r.room)/slotSize)
+		p := r.room[:now*slotSize]
+		if r.fill(p); r.err != nil {
 			return r.err
 		}
-		if s.units() == 0 || s.seg() >= c.geometry.segments || s.off()+s.units() > units || int(s.tag()) <= last {
-			return errDamaged
+		slots = slices.Grow(slots, now)
+		for ; len(p) > 0; p = p[slotSize:] {
+			s := slot{le.Uint32(p), le.Uint32(p[4:]), le.Uint32(p[8:])}
+			if s.units() == 0 || s.seg() >= c.geometry.segments || s.off()+s.units() > units || int(s.tag()) <= last {
+				return errDamaged
+			}
+			last = int(s.tag())
+			if _, turn := c.geometry.use(c.segs[s.seg()].stamp.Load()); s.turn() != turn {
+				return errDamaged
+			}
+			slots = append(slots, s)
 		}
-		last = int(s.tag())
-		if _, turn := c.geometry.use(c.segs[s.seg()].stamp.Load()); s.turn() != turn {
-			return errDamaged
-		}
-		sh.putLocked(s)
+		left -= now
 	}
+	c.shards[n].fill(slots)
 	return r.err
 }
