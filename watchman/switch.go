@@ -367,3 +367,38 @@ func (w *Watchman) Changes() []Change {
 	slices.Reverse(list)
 	return list
 }
+
+// Name is the name that the switch was made with.
+func (s *Switch) Name() string {
+	if s == nil {
+		return ""
+	}
+	return s.s.name
+}
+
+// Name is the name that the dial was made with.
+func (d *Dial) Name() string {
+	if d == nil {
+		return ""
+	}
+	return d.s.name
+}
+
+// Bounds are the dial's default and the lowest and highest value that it takes.
+func (d *Dial) Bounds() (def, lowest, highest float64) {
+	if d == nil {
+		return 0, 0, 0
+	}
+	return d.s.def, d.s.min, d.s.max
+}
+
+// Default is the value that the switch was made with.
+func (s *Switch) Default() bool { return s != nil && s.s.def != 0 }
+
+// Default is the value that the dial was made with.
+func (d *Dial) Default() float64 {
+	if d == nil {
+		return 0
+	}
+	return d.s.def
+}

@@ -238,7 +238,7 @@ func TestConcurrentUse(t *testing.T) {
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
-			for i := range 500 {
+			for i := range 200 {
 				op := w.Operation(watchman.Server, fmt.Sprint("op", i%7))
 				ctx, root := op.Start(context.Background())
 				var inner sync.WaitGroup
@@ -257,7 +257,7 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 	s := w.Stats()
-	if s.Begun != 8*500*4 || s.Kept+s.Ring+s.Dropped != s.Begun || s.Live != 0 {
+	if s.Begun != 8*200*4 || s.Kept+s.Ring+s.Dropped != s.Begun || s.Live != 0 {
 		t.Errorf("stats = %+v: begun must be kept + ring + dropped", s)
 	}
 }
