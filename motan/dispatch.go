@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/heddle-go/heddle/watchman"
 )
@@ -73,7 +74,7 @@ func (c *serverConn) dispatch() bool {
 	j.header, j.conn, j.method, j.body = f.header, c, method, f.body
 	j.ctx = c.context(method, &m, now)
 	if len(m.traceparent) > 0 || len(m.baggage) > 0 {
-		j.parent = watchman.FromFields(string(m.traceparent), c.text(3, m.tracestate), string(m.baggage))
+		j.parent = watchman.FromFields(view(m.traceparent), c.text(3, m.tracestate), string(m.baggage))
 	}
 	if !method.pace.quick() {
 		j.buf = append(j.buf[:0], f.body...)
@@ -92,6 +93,9 @@ func (c *serverConn) dispatch() bool {
 	s.done(j)
 	return true
 }
+
+// view is b as a string that is good as long as b is.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // stage puts an answer where the next read, or soon enough, finds it.
 func (c *serverConn) stage(b []byte) {

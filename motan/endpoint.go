@@ -59,7 +59,7 @@ func newEndpoint(c *Client, addr string, first bool) *endpoint {
 	if !first {
 		e.since = time.Now()
 	}
-	e.breaker.now = time.Now
+	e.breaker.now, e.breaker.began = time.Now, time.Now()
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	for i := range e.conns {
 		e.wg.Go(func() { e.keep(&e.conns[i]) })

@@ -126,6 +126,7 @@ func (s *Server) accept(conn net.Conn) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	left := s.leaveRegistries(ctx)
 	conns := s.drain()
+	s.refusing.Store(s.opt.DrainGrace == 0)
 	goaway := appendGoaway(nil)
 	for _, c := range conns {
 		c.out.send(goaway, false, time.Now(), nil)

@@ -1,0 +1,167 @@
+package motan_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/heddle-go/heddle/motan"
+)
+
+// Under load from clients that never retry, one server of two is shut down and
+// replaced again and again: no call fails.
+func TestShutdownLosesNothing(t *testing.T) {
+	start := func(ln net.Listener) *motan.Server {
+		srv := newServer(t, nil)
+		motan.Handle(srv, "s", "quick", func(_ context.Context, n *int64) (*int64, error) { return n, nil })
+		motan.Handle(srv, "s", "slow", func(_ context.Context, n *int64) (*int64, error) {
+			time.Sleep(3 * time.Millisecond)
+			return n, nil
+		})
+		go srv.Serve(ln)
+		t.Cleanup(func() { srv.Close() })
+		return srv
+	}
+	listen := func(addr string) net.Listener {
+		var ln net.Listener
+		eventually(t, "the address is free", func() (ok bool) {
+			var err error
+			ln, err = net.Listen("tcp", addr)
+			return err == nil
+		})
+		return ln
+	}
+	var servers [2]*motan.Server
+	var addrs [2]string
+	for i := range servers {
+		ln := listen("127.0.0.1:0")
+		addrs[i] = ln.Addr().String()
+		servers[i] = start(ln)
+	}
+	c := newClient(t, "s", motan.Static(addrs[:]...), &motan.ClientOptions{HA: motan.Failfast, Timeout: patience})
+	eventuallyUp(t, c, 2)
+	var stop atomic.Bool
+	var calls atomic.Int64
+	var wg sync.WaitGroup
+	for g := range 16 {
+		wg.Go(func() {
+			for i := int64(0); !stop.Load(); i++ {
+				n, err := motan.Call[int64](t.Context(), c, []string{"quick", "slow"}[g%2], i)
+				if err != nil || *n != i {
+					t.Errorf("call %d: %v", i, err)
+					return
+				}
+				calls.Add(1)
+			}
+		})
+	}
+	for round := range 4 {
+		before := calls.Load()
+		eventually(t, "calls are made", func() bool { return calls.Load() > before+200 || t.Failed() })
+		i := round % 2
+		if err := servers[i].Shutdown(t.Context()); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		servers[i] = start(listen(addrs[i]))
+		eventually(t, "the new one is found", func() bool {
+			for _, e := range c.Stats().Endpoints {
+				if e.Connections < 2 {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	stop.Store(true)
+	wg.Wait()
+}
+
+// A client that has not understood is refused after a while, and what it had
+// asked before is answered.
+func TestShutdownRefusesStubbornClients(t *testing.T) {
+	release := make(chan struct{})
+	srv := newServer(t, &motan.ServerOptions{DrainGrace: -1})
+	motan.Handle(srv, "s", "m", func(_ context.Context, s *string) (*string, error) {
+		<-release
+		return s, nil
+	})
+	addr := startServer(t, srv)
+	c := dialWire(t, addr)
+	c.send(t, request(1, "s", "m", "before"))
+	eventually(t, "it is being worked on", func() bool { return srv.Stats().InFlight == 1 })
+	done := make(chan error)
+	go func() { done <- srv.Shutdown(t.Context()) }()
+	if f := c.read(t); f.kind != wireHeartbeat|wireResponse || f.id != 0 || f.meta["heddle-goaway"] == "" {
+		t.Errorf("first came %+v", f)
+	}
+	eventually(t, "new calls are refused", func() bool {
+		c.send(t, request(2, "s", "m", "after"))
+		for {
+			f := c.read(t)
+			if f.id != 2 {
+				t.Fatalf("%+v", f)
+			}
+			return f.status == 1
+		}
+	})
+	if _, err := net.Dial("tcp", addr); err == nil {
+		t.Error("it still accepts connections")
+	}
+	close(release)
+	if f := c.read(t); f.id != 1 || string(f.body) != string(simpleString("before")) {
+		t.Errorf("the call in flight: %+v", f)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, err := readWire(c.r); err == nil {
+		t.Error("the connection is still open")
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Serve(ln); !errors.Is(err, motan.ErrClosed) {
+		t.Errorf("Serve on a closed server: %v", err)
+	}
+}
+
+func TestShutdownThatTakesTooLong(t *testing.T) {
+	n := startNode(t, "a", nil)
+	c := newClient(t, "test.Echo", motan.Static(n.addr), &motan.ClientOptions{Timeout: time.Hour, Retries: -1})
+	f := motan.Go[string](t.Context(), c, "wait", "")
+	eventually(t, "it is being worked on", func() bool { return n.srv.Stats().InFlight == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := n.srv.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if _, err := f.Wait(); err == nil {
+		t.Error("the call in flight succeeded")
+	}
+	for range 2 {
+		if err := n.srv.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestCloseCancelsHandlers(t *testing.T) {
+	n := startNode(t, "a", nil)
+	c := newClient(t, "test.Echo", motan.Static(n.addr), &motan.ClientOptions{Timeout: time.Hour, Retries: -1})
+	f := motan.Go[string](t.Context(), c, "wait", "")
+	eventually(t, "it is being worked on", func() bool { return n.srv.Stats().InFlight == 1 })
+	if err := n.srv.Close(); err != nil {
+		t.Error(err)
+	}
+	if s := n.srv.Stats(); s.InFlight != 0 || s.Conns != 0 {
+		t.Errorf("after Close: %+v", s)
+	}
+	if _, err := f.Wait(); err == nil {
+		t.Error("the call in flight succeeded")
+	}
+}
