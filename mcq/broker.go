@@ -43,6 +43,7 @@ type Broker struct {
 	closed bool
 
 	inbox     *inbox
+	record    []byte        // the committer's, for encoding
 	committed chan struct{} // closed when the committer has ended
 	stop      chan struct{} // closed by Close: sweeper and syncer end
 	ended     chan struct{} // closed when Close is done
@@ -149,6 +150,14 @@ func (b *Broker) load(dir string, popts *pebble.Options) error {
 		}
 		q := newQueue(b, name, binary.BigEndian.Uint32(v))
 		q.named = true
+		for _, other := range b.queues {
+			if other.id == q.id {
+				return fmt.Errorf("queues %q and %q have the same id %d", other.name, name, q.id)
+			}
+		}
+		if err := CheckName(name); err != nil {
+			return err
+		}
 		if err := q.load(); err != nil {
 			return fmt.Errorf("queue %q: %w", name, err)
 		}

@@ -163,7 +163,7 @@ func (b *Broker) writeGroup(group []*op, touched []*Queue) ([]*Queue, error) {
 	now := time.Now()
 	ms := now.UnixMilli()
 	at := time.UnixMilli(ms)
-	var rec []byte
+	rec := b.record
 	for _, o := range group {
 		q := o.q
 		if !q.touched {
@@ -191,6 +191,7 @@ func (b *Broker) writeGroup(group []*op, touched []*Queue) ([]*Queue, error) {
 			m.ID, m.Enqueued, m.Attempts = q.next, at, 0
 			q.next++
 			rec = appendRecord(rec[:0], m, ms)
+			b.record = rec
 			d := batch.SetDeferred(recordKeyLen, len(rec))
 			appendRecordKey(d.Key[:0], q.id, m.ID)
 			copy(d.Value, rec)

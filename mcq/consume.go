@@ -119,7 +119,7 @@ type consumer struct {
 func (c *consumer) run(ctx context.Context) {
 	pause := backoff{first: 20 * time.Millisecond, most: time.Second}
 	trouble := backoff{first: 100 * time.Millisecond, most: 5 * time.Second}
-	alone := 0 // messages that come one at a time
+	alone := 0 // messages that are still to come one at a time
 	for ctx.Err() == nil {
 		limit := c.opt.Batch
 		if alone > 0 {
@@ -144,8 +144,8 @@ func (c *consumer) run(ctx context.Context) {
 		}
 		if err := c.process(ctx, batch); err != nil {
 			c.opt.Logger.Error("mcq: batch failed, it will come again", "queue", c.src.Name(), "messages", len(batch), "first", ids[0], "error", err)
-			if len(batch) > 1 {
-				alone = len(batch)
+			if limit == 1 || len(batch) > 1 {
+				alone += len(batch)
 			}
 			trouble.wait(ctx)
 			c.src.Nack(context.WithoutCancel(ctx), ids...) // or the lease runs out

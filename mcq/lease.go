@@ -1,6 +1,7 @@
 package mcq
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -141,7 +142,7 @@ func (q *Queue) handOut(limit int, hold time.Duration, mayWait, waited bool) (ms
 func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message) {
 	until := q.until(hold)
 	first := q.head
-	for bytes := 0; len(msgs) < limit && q.head < q.tail && bytes < leaseBytes; q.head++ {
+	for size := 0; len(msgs) < limit && q.head < q.tail && size < leaseBytes; q.head++ {
 		m := q.recent.at(q.head)
 		if m == nil {
 			m = q.ahead.at(q.head)
@@ -154,7 +155,7 @@ func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message)
 		}
 		msgs = append(msgs, *m)
 		msgs[len(msgs)-1].Attempts = 1
-		bytes += len(m.Body)
+		size += len(m.Body)
 		if hold > 0 {
 			q.leases[q.head] = lease{until, 1}
 		}
@@ -223,7 +224,10 @@ func (q *Queue) fill() error {
 	got := window{base: from}
 	seq := from
 	for ok := it.First(); ok && got.len() < readMessages && got.bytes < readBytes; ok = it.Next() {
-		found := seqOf(it.Key())
+		found, err := seqOf(it.Key())
+		if err != nil {
+			return fmt.Errorf("mcq: read %s: %w", q.name, err)
+		}
 		if q.consumed.has(found) { // acknowledged out of order before the last restart
 			if got.len() == 0 {
 				continue
@@ -333,24 +337,22 @@ func (q *Queue) readAgain(msgs []Message) (n int, err error) {
 	}
 	defer it.Close()
 	ok := it.First()
-	for bytes := 0; n < len(msgs) && bytes < leaseBytes; n++ {
+	for size := 0; n < len(msgs) && size < leaseBytes; n++ {
 		m := &msgs[n]
-		if ok && seqOf(it.Key()) < m.ID {
-			if ok = it.Next(); ok && seqOf(it.Key()) < m.ID {
-				ok = it.SeekGE(recordKey(q.id, m.ID))
+		key := recordKey(q.id, m.ID)
+		if ok && bytes.Compare(it.Key(), key) < 0 {
+			if ok = it.Next(); ok && bytes.Compare(it.Key(), key) < 0 {
+				ok = it.SeekGE(key)
 			}
 		}
-		if !ok {
-			if err := it.Error(); err != nil {
-				return n, fmt.Errorf("mcq: read %s, message %d: %w", q.name, m.ID, err)
-			}
-			continue
+		if err := it.Error(); err != nil {
+			return n, fmt.Errorf("mcq: read %s, message %d: %w", q.name, m.ID, err)
 		}
-		if seqOf(it.Key()) == m.ID {
+		if ok && bytes.Equal(it.Key(), key) {
 			if err := parseRecord(it.Value(), m); err != nil {
 				return n, fmt.Errorf("mcq: read %s, message %d: %w", q.name, m.ID, err)
 			}
-			bytes += len(m.Body)
+			size += len(m.Body)
 		}
 	}
 	return n, nil

@@ -85,6 +85,9 @@ func parseTrace(b []byte) (sc watchman.SpanContext, rest []byte, err error) {
 		if sc, err = watchman.ParseBinary(b[k : k+int(n)]); err != nil {
 			return sc, nil, err
 		}
+		if !sc.IsValid() {
+			return sc, nil, fmt.Errorf("trace without its ids")
+		}
 	}
 	return sc, b[k+int(n):], nil
 }

@@ -2,6 +2,7 @@ package mcq
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -93,29 +94,42 @@ func (q *Queue) load() error {
 	if n := len(q.acked.beyond); n > 0 {
 		q.next = q.acked.beyond[n-1].to
 	}
+	defer it.Close()
 	if it.Last() {
-		key := it.Key()
-		if len(key) != recordKeyLen {
-			return errors.Join(fmt.Errorf("record key of %d bytes", len(key)), it.Close())
+		last, err := seqOf(it.Key())
+		if err != nil {
+			return err
 		}
-		q.next = max(q.next, seqOf(key)+1)
+		q.next = max(q.next, last+1)
 	}
 	q.trimmed = q.acked.cursor
-	if it.First() && seqOf(it.Key()) < q.acked.cursor {
-		q.trimmed = seqOf(it.Key()) // removed with the next trim
+	if it.First() {
+		first, err := seqOf(it.Key())
+		if err != nil {
+			return err
+		}
+		q.trimmed = min(q.trimmed, first) // removed with the next trim
 	}
 	q.head, q.tail, q.recent.base = q.acked.cursor, q.next, q.next
 	q.consumed = progress{cursor: q.acked.cursor, beyond: slices.Clone(q.acked.beyond)}
 	q.put.Store(q.next - 1)
 	q.doneCount.Store(q.acked.done())
-	return it.Close()
+	return it.Error()
 }
 
-func seqOf(key []byte) (seq uint64) {
-	for _, c := range key[recordKeyLen-8:] {
-		seq = seq<<8 | uint64(c)
+// maxSeq is a number that no queue reaches.
+const maxSeq = 1 << 62
+
+// seqOf is the number in the key of a record.
+func seqOf(key []byte) (uint64, error) {
+	if len(key) != recordKeyLen {
+		return 0, fmt.Errorf("key %x of a record has %d bytes", key, len(key))
 	}
-	return seq
+	seq := binary.BigEndian.Uint64(key[recordKeyLen-8:])
+	if seq == 0 || seq > maxSeq {
+		return 0, fmt.Errorf("message number %d", seq)
+	}
+	return seq, nil
 }
 
 // Name is the queue's name.

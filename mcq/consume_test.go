@@ -1,0 +1,216 @@
+package mcq_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heddle-go/heddle/mcq"
+	"github.com/heddle-go/heddle/watchman"
+)
+
+// consume runs Consume until stop is called, which returns what Consume returned.
+func consume(t *testing.T, src mcq.Source, fn func(context.Context, []mcq.Message) error, o *mcq.ConsumeOptions) (stop func() error) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- mcq.Consume(ctx, src, fn, o) }()
+	return func() error {
+		cancel()
+		return <-done
+	}
+}
+
+func TestConsume(t *testing.T) {
+	b := memBroker(t, nil)
+	client := dial(t, serve(t, b))
+	for _, src := range []mcq.Source{queue(t, b, "local"), client.Queue("remote")} {
+		t.Run(src.Name(), func(t *testing.T) {
+			q := queue(t, b, src.Name())
+			if err := q.Put(t.Context(), make([]mcq.Message, 25)...); err != nil {
+				t.Fatal(err)
+			}
+			var mu sync.Mutex
+			var sizes []int
+			var got []uint64
+			stop := consume(t, src, func(ctx context.Context, batch []mcq.Message) error {
+				mu.Lock()
+				defer mu.Unlock()
+				sizes = append(sizes, len(batch))
+				got = append(got, ids(batch)...)
+				if end, ok := ctx.Deadline(); !ok || time.Until(end) > time.Minute {
+					t.Errorf("the context ends at %v", end)
+				}
+				return nil
+			}, &mcq.ConsumeOptions{Batch: 10, Lease: time.Minute, Logger: silent})
+			waitFor(t, "all acknowledged", func() bool { return q.Stats().Done == 25 })
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(sizes, []int{10, 10, 5}) || !slices.IsSorted(got) || len(got) != 25 {
+				t.Errorf("batches of %v: %v", sizes, got)
+			}
+		})
+	}
+}
+
+// A message that fails, by an error or a panic, does so alone: the others of its
+// batch are done, and after it too once it gets through.
+func TestConsumePoison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memBroker(t, nil)
+		defer b.Close()
+		q := queue(t, b, "q")
+		for i := range 20 {
+			put(t, q, fmt.Sprint(i))
+		}
+		calls := make(map[string]int)
+		var batches [][]string
+		var log safeBuffer
+		stop := consume(t, q, func(_ context.Context, batch []mcq.Message) error {
+			batches = append(batches, bodies(batch))
+			for _, m := range batch {
+				calls[string(m.Body)]++
+				if string(m.Body) == "7" && m.Attempts < 5 {
+					if m.Attempts == 2 {
+						panic("seven")
+					}
+					return errors.New("no sevens")
+				}
+			}
+			return nil
+		}, &mcq.ConsumeOptions{Batch: 10, Logger: log.logger()})
+		time.Sleep(5 * time.Minute)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if s := q.Stats(); s.Done != 20 || s.Leased != 0 {
+			t.Fatalf("stats %+v", s)
+		}
+		for body, n := range calls {
+			if body == "7" && n != 5 || body != "7" && n > 2 {
+				t.Errorf("%s was tried %d times", body, n)
+			}
+		}
+		for _, batch := range batches[1:] {
+			if len(batch) > 1 && slices.Contains(batch, "7") {
+				t.Errorf("7 came again in %q", batch)
+			}
+		}
+		for _, part := range []string{"batch failed", "no sevens", "panicked: seven"} {
+			if !strings.Contains(log.String(), part) {
+				t.Errorf("the log does not say %q", part)
+			}
+		}
+	})
+}
+
+// Consume waits for the batches under way when its ctx ends, and returns why it
+// cannot go on when the queue ends.
+func TestConsumeDrains(t *testing.T) {
+	b := memBroker(t, nil)
+	q := queue(t, b, "q")
+	put(t, q, "a", "b", "c")
+	inside, release := make(chan struct{}, 3), make(chan struct{})
+	var done atomic.Int32
+	stop := consume(t, q, func(ctx context.Context, batch []mcq.Message) error {
+		inside <- struct{}{}
+		<-release
+		done.Add(int32(len(batch)))
+		return ctx.Err()
+	}, &mcq.ConsumeOptions{Batch: 1, Concurrency: 2})
+	<-inside
+	<-inside
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	select {
+	case err := <-stopped:
+		t.Fatalf("Consume returned %v with batches under way", err)
+	case <-inside:
+		t.Fatal("three calls at once")
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(release)
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+	if s := q.Stats(); s.Done != uint64(done.Load()) || s.Leased != 0 {
+		t.Errorf("%d processed, %+v", done.Load(), s)
+	}
+
+	ended := make(chan error, 1)
+	dropped := queue(t, b, "dropped")
+	go func() {
+		ended <- mcq.Consume(t.Context(), dropped, func(context.Context, []mcq.Message) error { return nil }, nil)
+	}()
+	if _, err := b.Drop("dropped"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, mcq.ErrDropped) {
+		t.Errorf("Consume of a dropped queue: %v", err)
+	}
+	client := dial(t, serve(t, b))
+	client.Close()
+	if err := mcq.Consume(t.Context(), client.Queue("q"), nil, nil); !errors.Is(err, mcq.ErrClosed) {
+		t.Errorf("Consume of a closed client: %v", err)
+	}
+	if err := mcq.Consume(t.Context(), client.Queue("a b"), nil, nil); !errors.Is(err, mcq.ErrName) {
+		t.Errorf("Consume of a bad name: %v", err)
+	}
+}
+
+func TestConsumeOptions(t *testing.T) {
+	err := mcq.Consume(t.Context(), nil, nil, &mcq.ConsumeOptions{Batch: -1, Concurrency: -1, Lease: -1})
+	for _, part := range []string{"Batch", "Concurrency", "Duration"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%v says nothing about %s", err, part)
+		}
+	}
+}
+
+// The trace of who put a message continues where it is consumed, also when it
+// goes over the wire.
+func TestConsumeContinuesTheTrace(t *testing.T) {
+	w, err := watchman.New("test", &watchman.Options{Sample: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := memBroker(t, &mcq.Options{Watchman: w})
+	client, err := mcq.Dial(serve(t, b), &mcq.ClientOptions{Watchman: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for _, src := range []mcq.Source{queue(t, b, "local"), client.Queue("remote")} {
+		ctx, span := w.Operation(watchman.Internal, "post").Start(t.Context())
+		if err := src.(putter).Put(ctx, mcq.Message{Body: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		trace := span.SpanContext().TraceID
+		span.End(nil)
+		got := make(chan watchman.TraceID, 1)
+		stop := consume(t, src, func(_ context.Context, batch []mcq.Message) error {
+			got <- batch[0].Trace.TraceID
+			return nil
+		}, &mcq.ConsumeOptions{Watchman: w})
+		if id := <-got; id != trace {
+			t.Errorf("%s: trace %v, want %v", src.Name(), id, trace)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, s := range w.Trace(trace) {
+			names = append(names, s.Name)
+		}
+		if !slices.Contains(names, "mcq process "+src.Name()) {
+			t.Errorf("%s: spans %q", src.Name(), names)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package mcq_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heddle-go/heddle/mcq"
+)
+
+// pipeListener hands out one end of net.Pipe connections.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	select {
+	case <-l.done:
+	default:
+		close(l.done)
+	}
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
+
+// FuzzSession sends anything to a server. It answers in whole lines, ends the
+// connection or goes on with it, and afterwards works for others.
+func FuzzSession(f *testing.F) {
+	for _, table := range [][]exchange{memcacheqTable, memcachedTable, optionTable} {
+		for _, e := range table {
+			if len(e.request) < 1000 {
+				f.Add([]byte(e.request))
+			}
+		}
+	}
+	b := memBroker(f, &mcq.Options{Sync: mcq.Never, MaxQueues: 1 << 30, MaxMessage: 1 << 10})
+	s, err := mcq.NewServer(b, &mcq.ServerOptions{Logger: silent, AllowFlushAll: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	ln := &pipeListener{make(chan net.Conn), make(chan struct{})}
+	go s.Serve(ln)
+	f.Cleanup(func() { s.Close() })
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if bytes.Contains(data, []byte("t=")) {
+			return // it may wait, as asked
+		}
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		ours.SetDeadline(time.Now().Add(patience))
+		ln.conns <- theirs
+		go func() {
+			ours.Write(data)
+			ours.Write([]byte("\r\nquit\r\n"))
+			// In a body, quit is not a command: this ends it at last.
+			time.AfterFunc(50*time.Millisecond, func() { ours.Close() })
+		}()
+		reply, err := io.ReadAll(ours)
+		if err != nil && err != io.ErrClosedPipe {
+			t.Fatalf("after %q: %v", reply, err)
+		}
+		if n := len(reply); n > 0 && !strings.HasSuffix(string(reply), "\r\n") {
+			t.Fatalf("the reply %q ends in the middle", reply)
+		}
+		check, theirs := net.Pipe()
+		defer check.Close()
+		check.SetDeadline(time.Now().Add(patience))
+		ln.conns <- theirs
+		go check.Write([]byte("version\r\nquit\r\n"))
+		if reply, err := io.ReadAll(check); string(reply) != "VERSION 1.0.0\r\n" {
+			t.Fatalf("then version gave %q, %v", reply, err)
+		}
+	})
+}
