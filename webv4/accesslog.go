@@ -44,7 +44,7 @@ type entry struct {
 	at                     time.Time
 	took                   time.Duration
 	method, path, ip, user string
-	trace                  string
+	trace, id              string
 	status, bytes, code    int
 	degraded               bool
 	err                    error
@@ -84,6 +84,11 @@ func (l *accessLog) add(e *entry) {
 	}
 	if e.degraded {
 		b = append(b, `,"degraded":true`...)
+	}
+	if e.id != "" {
+		b = append(b, `,"id":"`...)
+		b = append(b, e.id...)
+		b = append(b, '"')
 	}
 	if e.trace != "" {
 		b = append(b, `,"trace":"`...)

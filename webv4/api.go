@@ -19,12 +19,21 @@ import (
 
 // API is a set of interfaces; it is an http.Handler. Register everything before
 // it serves: registration is not safe for concurrent use, serving is.
+//
+// What Group returns is the same API, seen from below a path.
 type API struct {
+	*core
+	scope
+}
+
+// core is what an API and its groups share.
+type core struct {
 	opt    Options
 	router router
-	quotas []*quota
 	cells  *cells
 	log    *accessLog
+	groups []*API
+	steps  []interceptor // in the order of registration
 
 	none  *operation // requests for which there is no interface
 	stats counters
@@ -38,9 +47,14 @@ type operation struct {
 	watch    *watchman.Operation
 	level    *watchman.Switch
 	xml      bool // the route's .xml twin
+	style    ErrorStyle
+	auth     Authenticator
 	quotas   []*quota
 	policy   []string // the RateLimit-Policy header
 	degraded []string // the X-Degraded header
+	filters  []Filter
+	around   []Interceptor
+	outer    http.Handler // the middleware, if there is any
 
 	mounted  http.Handler
 	names    []string // of the path's parameters, for a mounted handler
@@ -57,19 +71,18 @@ func New(opts *Options) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &API{opt: o, cells: newCells()}
-	if o.Quotas != "" {
-		if a.quotas, err = parseQuotas(o.Quotas); err != nil {
-			return nil, err
-		}
-		for _, q := range a.quotas {
-			q.cells, q.general = a.cells, true
-		}
+	a := &API{core: &core{opt: o, cells: newCells()}}
+	a.style, a.auth, a.middleware = WeiboErrors, o.Authenticator, o.Middleware
+	if o.Errors != 0 {
+		a.style = o.Errors
+	}
+	if a.quotas, err = a.sharedQuotas(o.Quotas); err != nil {
+		return nil, err
 	}
 	if o.AccessLog != nil {
 		a.log = newAccessLog(o.AccessLog)
 	}
-	a.none = &operation{name: "no interface", watch: o.Watchman.Operation(watchman.Server, "no interface")}
+	a.none = &operation{name: "no interface", style: a.style, watch: o.Watchman.Operation(watchman.Server, "no interface")}
 	return a, nil
 }
 
@@ -79,7 +92,7 @@ func New(opts *Options) (*API, error) {
 // twin that a route ending in .json has. It panics if the tags are wrong,
 // naming everything that is, or if the route is taken.
 func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)) {
-	p, err := compile(reflect.TypeFor[Req]())
+	p, err := compile(reflect.TypeFor[Req](), a.prefix)
 	if err != nil {
 		panic("webv4: Handle: " + err.Error())
 	}
@@ -87,10 +100,11 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	if fn == nil {
 		panic("webv4: Handle: " + rt.path + ": no function given")
 	}
-	if p.auth && a.opt.Authenticator == nil {
+	if p.auth && a.auth == nil {
 		panic("webv4: Handle: " + rt.path + ": auth without Options.Authenticator")
 	}
-	op := &operation{plan: p, name: rt.method + " " + rt.path, site: caller(), call: erased(fn)}
+	op := a.operation(rt)
+	op.plan, op.call, op.auth = p, erased(fn), a.auth
 	op.bind = func(r *http.Request, params httprouter.Params, maxBody int64) (any, error) {
 		req := new(Req)
 		return req, p.bind(r, params, unsafe.Pointer(req), maxBody)
@@ -98,14 +112,15 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	if op.reply, err = modelOf(reflect.TypeFor[Resp]()); err != nil {
 		panic("webv4: Handle: " + rt.path + ": " + err.Error())
 	}
-	op.watch = a.opt.Watchman.Operation(watchman.Server, op.name)
 	if p.degrade != "" {
 		op.level = a.opt.Watchman.Switch(p.degrade, false)
 		op.degraded = []string{p.degrade}
 	}
 	op.limit(a)
-	rt.op = op
-	a.register(rt)
+	if err := a.attach(op, p.with); err != nil {
+		panic("webv4: Handle: " + rt.path + ": " + err.Error())
+	}
+	a.register(rt, op)
 	if base, ok := strings.CutSuffix(rt.path, ".json"); ok {
 		twin := *op
 		twin.xml = true
@@ -113,16 +128,21 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 		if err != nil {
 			panic("webv4: Handle: " + err.Error())
 		}
-		other.op = &twin
-		a.register(other)
+		a.register(other, &twin)
 	}
+}
+
+// operation makes what an interface or a mounted handler has in any case.
+func (a *API) operation(rt *route) *operation {
+	name := rt.method + " " + rt.path
+	return &operation{name: name, site: caller(), style: a.style, watch: a.opt.Watchman.Operation(watchman.Server, name)}
 }
 
 // Fallback registers what answers while the switch of a degrade:"…=fallback"
 // interface is on, instead of the function given to Handle, which must have
 // been registered with the same Req. It panics if there is no such interface.
 func Fallback[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)) {
-	p, err := compile(reflect.TypeFor[Req]())
+	p, err := compile(reflect.TypeFor[Req](), "")
 	if err != nil {
 		panic("webv4: Fallback: " + err.Error())
 	}
@@ -161,17 +181,19 @@ func (a *API) Mount(route string, h http.Handler) {
 	if !slices.Contains(methods[:], method) || h == nil {
 		panic(fmt.Sprintf("webv4: Mount %q: want a method, a path and a handler", route))
 	}
-	rt, err := parseRoute(method, path)
+	rt, err := parseRoute(method, a.prefix+path)
 	if err != nil {
 		panic("webv4: Mount: " + err.Error())
 	}
-	rt.op = &operation{
-		name: route, site: caller(), mounted: h, names: rt.names, watch: a.opt.Watchman.Operation(watchman.Server, route),
-	}
-	a.register(rt)
+	op := a.operation(rt)
+	op.mounted, op.names = h, rt.names
+	a.register(rt, op)
 }
 
-func (a *API) register(rt *route) {
+// register gives the operation its place and its middleware.
+func (a *API) register(rt *route, op *operation) {
+	rt.op = op
+	op.outer = a.wrap(op)
 	if err := a.router.add(rt); err != nil {
 		panic("webv4: " + err.Error())
 	}
@@ -179,7 +201,7 @@ func (a *API) register(rt *route) {
 
 // caller is where the application called this package.
 func caller() string {
-	if _, file, line, ok := runtime.Caller(2); ok {
+	if _, file, line, ok := runtime.Caller(3); ok {
 		return fmt.Sprintf("%s:%d", file, line)
 	}
 	return "an unknown place"

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/julienschmidt/httprouter"
 )
 
 // call is one request on its way through the API: the context that its handler
@@ -16,11 +18,17 @@ import (
 type call struct {
 	context.Context // what the request came with, and the span
 
+	began     time.Time
+	id        string // "" without Options.RequestIDs
+	params    httprouter.Params
 	principal Principal
 	authed    bool
 	ip        string
 	rateLimit [1]string // the header
 	out       reply
+
+	err   error // how it ended behind the middleware
+	abort bool
 
 	deadline time.Time // zero: the request's own
 	timer    atomic.Pointer[timer]
@@ -127,6 +135,15 @@ func PrincipalFrom(ctx context.Context) (Principal, bool) {
 func ClientIP(ctx context.Context) string {
 	if c := callFrom(ctx); c != nil {
 		return c.ip
+	}
+	return ""
+}
+
+// RequestID returns the id of the request that ctx belongs to, "" outside a
+// call or without Options.RequestIDs.
+func RequestID(ctx context.Context) string {
+	if c := callFrom(ctx); c != nil {
+		return c.id
 	}
 	return ""
 }

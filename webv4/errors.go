@@ -12,11 +12,16 @@ const (
 	CodeSystem        = 10001 // system error
 	CodeUnavailable   = 10002 // service unavailable
 	CodeRemoteService = 10003 // a service behind this one failed
+	CodeIPDenied      = 10004 // this address may not call
 	CodeAppPermission = 10005 // the application may not do this
+	CodeSourceMissing = 10006 // the application's key is missing
 	CodeMediaType     = 10007 // unsupported media type
 	CodeParameter     = 10008 // parameter error
 	CodeBusy          = 10009 // too many pending tasks
 	CodeExpired       = 10010 // not done in time
+	CodeRPC           = 10011 // a call behind this one failed
+	CodeIllegal       = 10012 // illegal request
+	CodeInvalidUser   = 10013 // no such user
 	CodePermission    = 10014 // insufficient permissions
 	CodeMissing       = 10016 // required parameter missing
 	CodeInvalid       = 10017 // parameter value invalid
@@ -27,8 +32,18 @@ const (
 	CodeUserLimit     = 10023 // requests of this user exceed the limit
 	CodeUserAPILimit  = 10024 // requests of this user for this interface exceed the limit
 	CodeTokenMissing  = 21301 // authentication required
+	CodeRedirectURI   = 21322 // redirect URI does not match (this and the next are OAuth 2.0's)
+	CodeInvalidGrant  = 21325 // grant not valid
 	CodeTokenExpired  = 21327 // token expired
 	CodeTokenInvalid  = 21332 // token not valid
+
+	CodeInvalidRequest      = 21323
+	CodeInvalidClient       = 21324
+	CodeUnauthorizedClient  = 21326
+	CodeUnsupportedGrant    = 21328
+	CodeUnsupportedResponse = 21329
+	CodeAccessDenied        = 21330
+	CodeTemporarily         = 21331
 )
 
 // errorTable gives each code its HTTP status and text.
@@ -36,26 +51,40 @@ var errorTable = map[int]struct {
 	status int
 	text   string
 }{
-	CodeSystem:        {http.StatusInternalServerError, "system error"},
-	CodeUnavailable:   {http.StatusServiceUnavailable, "service unavailable"},
-	CodeRemoteService: {http.StatusServiceUnavailable, "remote service error"},
-	CodeAppPermission: {http.StatusForbidden, "application permission is denied"},
-	CodeMediaType:     {http.StatusUnsupportedMediaType, "unsupported media type"},
-	CodeParameter:     {http.StatusBadRequest, "param error"},
-	CodeBusy:          {http.StatusServiceUnavailable, "too many pending tasks, system is busy"},
-	CodeExpired:       {http.StatusServiceUnavailable, "job expired"},
-	CodePermission:    {http.StatusForbidden, "insufficient permissions"},
-	CodeMissing:       {http.StatusBadRequest, "miss required parameter"},
-	CodeInvalid:       {http.StatusBadRequest, "parameter value invalid"},
-	CodeTooLong:       {http.StatusRequestEntityTooLarge, "request body length over limit"},
-	CodeNoAPI:         {http.StatusNotFound, "request api not found"},
-	CodeMethod:        {http.StatusMethodNotAllowed, "HTTP method is not supported for this request"},
-	CodeIPLimit:       {http.StatusTooManyRequests, "IP requests out of rate limit"},
-	CodeUserLimit:     {http.StatusTooManyRequests, "user requests out of rate limit"},
-	CodeUserAPILimit:  {http.StatusTooManyRequests, "user requests for this interface out of rate limit"},
-	CodeTokenMissing:  {http.StatusUnauthorized, "access token missing"},
-	CodeTokenExpired:  {http.StatusUnauthorized, "token expired"},
-	CodeTokenInvalid:  {http.StatusUnauthorized, "invalid access token"},
+	CodeSystem:              {http.StatusInternalServerError, "system error"},
+	CodeUnavailable:         {http.StatusServiceUnavailable, "service unavailable"},
+	CodeRemoteService:       {http.StatusServiceUnavailable, "remote service error"},
+	CodeIPDenied:            {http.StatusForbidden, "IP limit"},
+	CodeSourceMissing:       {http.StatusBadRequest, "source parameter (appkey) is missing"},
+	CodeRPC:                 {http.StatusServiceUnavailable, "RPC error"},
+	CodeIllegal:             {http.StatusBadRequest, "illegal request"},
+	CodeInvalidUser:         {http.StatusBadRequest, "invalid user"},
+	CodeRedirectURI:         {http.StatusBadRequest, "redirect_uri_mismatch"},
+	CodeInvalidRequest:      {http.StatusBadRequest, "invalid_request"},
+	CodeInvalidClient:       {http.StatusUnauthorized, "invalid_client"},
+	CodeInvalidGrant:        {http.StatusBadRequest, "invalid_grant"},
+	CodeUnauthorizedClient:  {http.StatusForbidden, "unauthorized_client"},
+	CodeUnsupportedGrant:    {http.StatusBadRequest, "unsupported_grant_type"},
+	CodeUnsupportedResponse: {http.StatusBadRequest, "unsupported_response_type"},
+	CodeAccessDenied:        {http.StatusForbidden, "access_denied"},
+	CodeTemporarily:         {http.StatusServiceUnavailable, "temporarily_unavailable"},
+	CodeAppPermission:       {http.StatusForbidden, "application permission is denied"},
+	CodeMediaType:           {http.StatusUnsupportedMediaType, "unsupported media type"},
+	CodeParameter:           {http.StatusBadRequest, "param error"},
+	CodeBusy:                {http.StatusServiceUnavailable, "too many pending tasks, system is busy"},
+	CodeExpired:             {http.StatusServiceUnavailable, "job expired"},
+	CodePermission:          {http.StatusForbidden, "insufficient permissions"},
+	CodeMissing:             {http.StatusBadRequest, "miss required parameter"},
+	CodeInvalid:             {http.StatusBadRequest, "parameter value invalid"},
+	CodeTooLong:             {http.StatusRequestEntityTooLarge, "request body length over limit"},
+	CodeNoAPI:               {http.StatusNotFound, "request api not found"},
+	CodeMethod:              {http.StatusMethodNotAllowed, "HTTP method is not supported for this request"},
+	CodeIPLimit:             {http.StatusTooManyRequests, "IP requests out of rate limit"},
+	CodeUserLimit:           {http.StatusTooManyRequests, "user requests out of rate limit"},
+	CodeUserAPILimit:        {http.StatusTooManyRequests, "user requests for this interface out of rate limit"},
+	CodeTokenMissing:        {http.StatusUnauthorized, "access token missing"},
+	CodeTokenExpired:        {http.StatusUnauthorized, "token expired"},
+	CodeTokenInvalid:        {http.StatusUnauthorized, "invalid access token"},
 }
 
 // Error is an error that a client sees: {"request":path,"error_code":Code,"error":Message}
@@ -66,7 +95,8 @@ type Error struct {
 	Code    int
 	Message string
 
-	cause error // for the access log and the trace only
+	detail string // Message without the table's text
+	cause  error  // for the access log and the trace only
 }
 
 // Error says code and message.
@@ -92,7 +122,8 @@ func (e *Error) Unwrap() error { return e.cause }
 // formatted text behind the table's own unless that is empty. A code that is
 // not in the table has status 400.
 func Errorf(code int, format string, args ...any) *Error {
-	e := &Error{Status: http.StatusBadRequest, Code: code, Message: fmt.Sprintf(format, args...)}
+	e := &Error{Status: http.StatusBadRequest, Code: code, detail: fmt.Sprintf(format, args...)}
+	e.Message = e.detail
 	if row, ok := errorTable[code]; ok {
 		e.Status = row.status
 		if e.Message == "" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -30,6 +31,18 @@ type Options struct {
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	// The default believes nobody.
 	TrustedProxies []netip.Prefix
+
+	// RequestIDs gives every request an id: the header X-Request-Id of the reply,
+	// RequestID for handlers, id in the access log. One that a trusted proxy
+	// sends is kept.
+	RequestIDs bool
+
+	// Errors is how errors look. 0 means WeiboErrors.
+	Errors ErrorStyle
+
+	// Middleware wraps all interfaces and mounted handlers, the first outermost.
+	// It runs after routing; access log and tracing are outside of it.
+	Middleware []func(http.Handler) http.Handler
 
 	// AccessLog gets one JSON object a line for each request, from one
 	// goroutine, a moment later. nil: no access log.
@@ -59,6 +72,9 @@ func (o *Options) filled() (Options, error) {
 	}
 	if out.Timeout < 0 {
 		errs = append(errs, fmt.Errorf("webv4: Options.Timeout %v: negative", out.Timeout))
+	}
+	if out.Errors < 0 || out.Errors > ProblemErrors {
+		errs = append(errs, fmt.Errorf("webv4: Options.Errors %d: no such style", out.Errors))
 	}
 	if out.Quotas != "" {
 		if _, err := parseQuotas(out.Quotas); err != nil {

@@ -28,7 +28,9 @@ var sourceTags = [...]string{"query", "form", "path", "header", "cookie", "file"
 // plan is what a request struct's tags say, worked out once.
 type plan struct {
 	typ      reflect.Type
+	tag      reflect.StructTag // of the declaration
 	route    *route
+	with     []string // names of interceptors and filters
 	auth     bool
 	scopes   []string
 	quotas   []*quota
@@ -49,8 +51,8 @@ type plan struct {
 // maxFields is what the mask of parameters seen has bits for.
 const maxFields = 64
 
-// compile reads the tags of a request struct. All that is wrong is reported together.
-func compile(t reflect.Type) (*plan, error) {
+// compile reads the tags of a request struct of a group below prefix. All that is wrong is reported together.
+func compile(t reflect.Type, prefix string) (*plan, error) {
 	if t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("request type %s: want a struct", t)
 	}
@@ -62,7 +64,7 @@ func compile(t reflect.Type) (*plan, error) {
 		f := t.Field(i)
 		if route, ok := f.Tag.Lookup("route"); ok && f.Name == "_" {
 			declared = true
-			p.interfaceTags(route, f.Tag, func(format string, args ...any) {
+			p.interfaceTags(route, prefix, f.Tag, func(format string, args ...any) {
 				errs = append(errs, fmt.Errorf("%s: %s", t, fmt.Sprintf(format, args...)))
 			})
 		}
@@ -96,14 +98,18 @@ func (p *plan) structTags(t reflect.Type, base uintptr, errs *[]error) {
 }
 
 // interfaceTags reads what concerns the interface as a whole.
-func (p *plan) interfaceTags(route string, tag reflect.StructTag, bad func(string, ...any)) {
+func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad func(string, ...any)) {
 	method, path, _ := strings.Cut(route, " ")
 	if !slices.Contains([]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}, method) {
 		bad("route %q: method %q is not one of GET, POST, PUT, PATCH, DELETE", route, method)
 	}
 	var err error
-	if p.route, err = parseRoute(method, path); err != nil {
+	if p.route, err = parseRoute(method, prefix+path); err != nil {
 		bad("route %q: %v", route, err)
+	}
+	p.tag = tag
+	if w := tag.Get("with"); w != "" {
+		p.with = strings.Split(w, ",")
 	}
 	switch a := tag.Get("auth"); a {
 	case "", "none":

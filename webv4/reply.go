@@ -16,10 +16,9 @@ const maxPooled = 64 << 10
 
 // Header values that every reply shares; nobody changes them.
 var (
-	jsonType  = []string{"application/json; charset=utf-8"}
-	xmlType   = []string{"application/xml; charset=utf-8"}
-	nosniff   = []string{"nosniff"}
-	challenge = []string{`Bearer error="invalid_token"`}
+	jsonType = []string{"application/json; charset=utf-8"}
+	xmlType  = []string{"application/xml; charset=utf-8"}
+	nosniff  = []string{"nosniff"}
 )
 
 // reply writes one answer and remembers what it was.
@@ -27,6 +26,7 @@ type reply struct {
 	w        http.ResponseWriter
 	xml      bool
 	head     bool
+	style    ErrorStyle
 	begun    bool
 	degraded bool
 	status   int
@@ -121,37 +121,4 @@ func (o *reply) send(status int, contentType []string, body []byte) {
 		// What goes wrong now has no one to be told: the client is gone.
 		_, _ = o.Write(body)
 	}
-}
-
-// error writes an error reply.
-func (o *reply) error(path string, e *Error) {
-	o.code = e.Code
-	if e.Status == http.StatusUnauthorized {
-		o.w.Header()["Www-Authenticate"] = challenge
-	}
-	buf := buffers.Get().(*[]byte)
-	defer putBuffer(buf)
-	b := (*buf)[:0]
-	if o.xml {
-		b = append(b, xmlHeader...)
-		b = append(b, "<error><request>"...)
-		b = appendXMLText(b, path)
-		b = append(b, "</request><error_code>"...)
-		b = strconv.AppendInt(b, int64(e.Code), 10)
-		b = append(b, "</error_code><error_text>"...)
-		b = appendXMLText(b, e.Message)
-		b = append(b, "</error_text></error>\n"...)
-		*buf = b
-		o.send(e.status(), xmlType, b)
-		return
-	}
-	b = append(b, `{"request":`...)
-	b = appendJSONString(b, path)
-	b = append(b, `,"error_code":`...)
-	b = strconv.AppendInt(b, int64(e.Code), 10)
-	b = append(b, `,"error":`...)
-	b = appendJSONString(b, e.Message)
-	b = append(b, "}\n"...)
-	*buf = b
-	o.send(e.status(), jsonType, b)
 }

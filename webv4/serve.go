@@ -2,8 +2,11 @@ package webv4
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -12,8 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/julienschmidt/httprouter"
-
 	"github.com/heddle-go/heddle/watchman"
 )
 
@@ -21,23 +22,44 @@ import (
 // switch; ask who calls; count against the quotas; bind the parameters; call
 // the handler; write the reply; log.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	began := time.Now()
-	c := &call{ip: a.clientIP(r)}
+	c := &call{began: time.Now(), ip: a.clientIP(r)}
 	out := &c.out
 	out.w, out.head = w, r.Method == http.MethodHead
 	op, params := a.router.find(out, r.Method, r.URL.Path)
 	if op == nil {
 		op = a.none
 	}
-	out.xml = op.xml
+	c.params, out.xml, out.style = params, op.xml, op.style
 	ctx, span := op.watch.StartRemote(r.Context(), watchman.FromHeader(r.Header))
 	c.Context = ctx
 	if sc := span.SpanContext(); sc.Sampled() {
 		w.Header()["Traceresponse"] = []string{string(sc.AppendTraceparent(nil))}
 	}
-	err := a.answer(c, op, params, r, began)
+	if a.opt.RequestIDs {
+		c.id = a.requestID(r)
+		w.Header()["X-Request-Id"] = []string{c.id}
+	}
+	var err error
+	var abort bool
+	if op.outer != nil {
+		err, abort = a.through(c, op, r)
+	} else {
+		err, abort = a.respond(c, c, op, r)
+	}
 	c.end()
-	abort := err == http.ErrAbortHandler || err != nil && out.begun
+	a.finish(r, c, span, err)
+	if abort {
+		// What was written is not the whole reply: the client must not take it for one.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// respond answers and, if that fails, writes the error. abort says that the
+// reply is broken off.
+func (a *API) respond(ctx context.Context, c *call, op *operation, r *http.Request) (err error, abort bool) {
+	out := &c.out
+	err = a.answer(ctx, c, op, r)
+	abort = err == http.ErrAbortHandler || err != nil && out.begun
 	switch {
 	case out.begun:
 	case abort:
@@ -47,15 +69,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		out.status = http.StatusOK // a mounted handler that wrote nothing
 	}
-	a.finish(r, c, span, err, began)
-	if abort {
-		// What was written is not the whole reply: the client must not take it for one.
-		panic(http.ErrAbortHandler)
-	}
+	return err, abort
 }
 
 // answer does everything between routing and writing an error.
-func (a *API) answer(c *call, op *operation, params httprouter.Params, r *http.Request, began time.Time) (err error) {
+func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Request) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = a.recovered(op, p)
@@ -65,10 +83,10 @@ func (a *API) answer(c *call, op *operation, params httprouter.Params, r *http.R
 	case op == a.none:
 		return a.notFound(&c.out, r)
 	case op.mounted != nil:
-		for i, p := range params {
+		for i, p := range c.params {
 			r.SetPathValue(op.names[i], p.Value)
 		}
-		op.mounted.ServeHTTP(&c.out, r.WithContext(c))
+		op.mounted.ServeHTTP(&c.out, r.WithContext(ctx))
 		return nil
 	}
 	p := op.plan
@@ -85,12 +103,12 @@ func (a *API) answer(c *call, op *operation, params httprouter.Params, r *http.R
 		invoke = op.fallback
 	}
 	if p.auth {
-		if err := a.authenticate(c, p, r); err != nil {
+		if err := a.authenticate(c, op, r); err != nil {
 			return err
 		}
 	}
 	if len(op.quotas) > 0 {
-		if err := a.count(c, op, began); err != nil {
+		if err := a.count(c, op, c.began); err != nil {
 			return err
 		}
 	}
@@ -98,12 +116,27 @@ func (a *API) answer(c *call, op *operation, params httprouter.Params, r *http.R
 	if timeout == 0 {
 		timeout = a.opt.Timeout
 	}
-	c.deadline = began.Add(timeout)
-	req, err := op.bind(r, params, a.opt.MaxBody)
+	c.deadline = c.began.Add(timeout)
+	var seen *Call
+	if len(op.filters)+len(op.around) > 0 {
+		seen = &Call{op: op, r: r}
+		for _, f := range op.filters {
+			if err := f(ctx, seen); err != nil {
+				return err
+			}
+		}
+	}
+	req, err := op.bind(r, c.params, a.opt.MaxBody)
 	if err != nil {
 		return err
 	}
-	result, err := invoke(c, req)
+	var result any
+	if len(op.around) == 0 {
+		result, err = invoke(ctx, req)
+	} else {
+		seen.input = req
+		result, err = intercepted(ctx, op.around, seen, invoke)
+	}
 	if err != nil {
 		return err
 	}
@@ -123,9 +156,34 @@ func (a *API) recovered(op *operation, p any) error {
 	return Wrap(CodeSystem, fmt.Errorf("handler panicked: %v", p))
 }
 
+// requestID is the one that a trusted proxy sent, or a new one.
+func (a *API) requestID(r *http.Request) string {
+	if sent := r.Header["X-Request-Id"]; len(sent) == 1 && len(a.opt.TrustedProxies) > 0 && validID(sent[0]) {
+		if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil && a.trusted(host) {
+			return sent[0]
+		}
+	}
+	var raw [16]byte
+	binary.LittleEndian.PutUint64(raw[:], rand.Uint64())
+	binary.LittleEndian.PutUint64(raw[8:], rand.Uint64())
+	return hex.EncodeToString(raw[:])
+}
+
+// validID reports whether a request id is short and of harmless characters.
+func validID(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c != '-' && c != '_' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
+}
+
 // notFound answers what has no interface: OPTIONS, a wrong method, or nothing
 // there.
 func (a *API) notFound(out *reply, r *http.Request) error {
+	out.style = a.styleOf(r.URL.Path)
 	allow := a.router.allowed(r.URL.Path)
 	if allow == "" {
 		return refusal(CodeNoAPI)
@@ -138,7 +196,8 @@ func (a *API) notFound(out *reply, r *http.Request) error {
 	return refusal(CodeMethod)
 }
 
-func (a *API) authenticate(c *call, p *plan, r *http.Request) error {
+func (a *API) authenticate(c *call, op *operation, r *http.Request) error {
+	p := op.plan
 	if len(p.form) > 0 && r.Header.Get("Authorization") == "" && r.Header.Get("Content-Type") == formType && r.Body != nil {
 		if _, inQuery := pairValue(r.URL.RawQuery, "access_token"); !inQuery {
 			text, err := readBody(r, a.opt.MaxBody)
@@ -148,7 +207,7 @@ func (a *API) authenticate(c *call, p *plan, r *http.Request) error {
 			r.Body = newFormBody(text)
 		}
 	}
-	principal, err := a.opt.Authenticator.Authenticate(r)
+	principal, err := op.auth.Authenticate(r)
 	if err != nil {
 		a.stats.unauthorized.Add(1)
 		if e := asError(err); e != nil {
@@ -233,7 +292,7 @@ func (a *API) errorFor(c *call, err error) *Error {
 const statusGone = 499
 
 // finish counts, logs and ends the span.
-func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error, began time.Time) {
+func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error) {
 	out := &c.out
 	a.stats.requests.Add(1)
 	if out.status >= http.StatusBadRequest {
@@ -244,8 +303,8 @@ func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error, b
 	}
 	if a.log != nil {
 		e := entry{
-			at: began, took: time.Since(began), method: r.Method, path: r.URL.Path, ip: c.ip, user: c.principal.ID,
-			status: out.status, bytes: out.bytes, code: out.code, degraded: out.degraded, err: err,
+			at: c.began, took: time.Since(c.began), method: r.Method, path: r.URL.Path, ip: c.ip, user: c.principal.ID,
+			status: out.status, bytes: out.bytes, code: out.code, degraded: out.degraded, id: c.id, err: err,
 		}
 		if own := asError(err); own != nil {
 			e.err = own.cause // the rest is what the client saw

@@ -1,0 +1,100 @@
+package webv4
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// scope is what the interfaces of a group have in common.
+type scope struct {
+	prefix     string
+	style      ErrorStyle
+	auth       Authenticator
+	quotas     []*quota
+	with       []string // names of interceptors and filters
+	middleware []func(http.Handler) http.Handler
+}
+
+// GroupOptions configures Group. What is zero is as it is outside the group.
+type GroupOptions struct {
+	// Errors is how the group's errors look: an API's versions may differ.
+	Errors ErrorStyle
+
+	// Authenticator tells who calls the group's interfaces.
+	Authenticator Authenticator
+
+	// Quotas count all calls of the group, besides those that hold outside.
+	Quotas string
+
+	// With names interceptors and filters that each interface of the group has,
+	// besides those of its own tag.
+	With []string
+
+	// Middleware wraps the group's interfaces and mounted handlers, the first
+	// outermost, inside of what wraps them already. It runs after routing.
+	Middleware []func(http.Handler) http.Handler
+}
+
+// Group returns the API as seen from below a path such as /2: what is
+// registered on it has that path in front and what opts say. Groups nest. It
+// panics if the path is not one or opts are wrong.
+func (a *API) Group(path string, opts *GroupOptions) *API {
+	var o GroupOptions
+	if opts != nil {
+		o = *opts
+	}
+	g := &API{core: a.core, scope: a.scope}
+	g.prefix += path
+	var errs []error
+	if path != "" && (!strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || strings.ContainsAny(path, " ?#:*")) {
+		errs = append(errs, errors.New("want a path such as /2, without parameters"))
+	}
+	if o.Errors < 0 || o.Errors > ProblemErrors {
+		errs = append(errs, fmt.Errorf("GroupOptions.Errors %d: no such style", o.Errors))
+	} else if o.Errors != 0 {
+		g.style = o.Errors
+	}
+	if o.Authenticator != nil {
+		g.auth = o.Authenticator
+	}
+	quotas, err := a.sharedQuotas(o.Quotas)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	g.quotas = slices.Concat(a.quotas, quotas)
+	g.with = slices.Concat(a.with, o.With)
+	g.middleware = slices.Concat(a.middleware, o.Middleware)
+	if err := errors.Join(errs...); err != nil {
+		panic(fmt.Sprintf("webv4: Group %q: %v", path, err))
+	}
+	a.core.groups = append(a.core.groups, g)
+	return g
+}
+
+// styleOf is how errors look for a path that has no interface: as in the
+// innermost group that it is below.
+func (c *core) styleOf(path string) ErrorStyle {
+	style, longest := c.none.style, 0
+	for _, g := range c.groups {
+		rest, below := strings.CutPrefix(path, g.prefix)
+		if below && (rest == "" || rest[0] == '/') && len(g.prefix) >= longest {
+			style, longest = g.style, len(g.prefix)
+		}
+	}
+	return style
+}
+
+// sharedQuotas reads quotas that count calls of several interfaces.
+func (c *core) sharedQuotas(s string) ([]*quota, error) {
+	if s == "" {
+		return nil, nil
+	}
+	list, err := parseQuotas(s)
+	for _, q := range list {
+		q.cells, q.general = c.cells, true
+	}
+	return list, err
+}
