@@ -258,3 +258,40 @@ func TestExemplars(t *testing.T) {
 		t.Errorf("exemplars = %+v", list)
 	}
 }
+
+func TestKeptSince(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: 1, KeepTraces: 10})
+	op, sub := w.Operation(watchman.Server, "op"), w.Operation(watchman.Client, "sub")
+	begin := func(n int) (late []*watchman.Span) {
+		for range n {
+			ctx, root := op.Start(t.Context())
+			_, c := sub.Start(ctx)
+			root.End(nil)
+			late = append(late, c)
+		}
+		return late
+	}
+	late := begin(5)
+	spans, next, missed := w.KeptSince(0, 100)
+	if len(spans) != 5 || next != 5 || missed != 0 {
+		t.Errorf("five traces: %d spans, next %d, missed %d", len(spans), next, missed)
+	}
+	for _, c := range late {
+		c.End(nil)
+	}
+	if spans, next, missed = w.KeptSince(next, 3); len(spans) != 3 || next != 8 || missed != 0 || spans[0].Name != "sub" {
+		t.Errorf("late spans: %d, next %d, missed %d", len(spans), next, missed)
+	}
+	begin(30)
+	spans, next, missed = w.KeptSince(next, 1000)
+	if len(spans) != 10 || missed != 22 || next != 40 {
+		t.Errorf("after a flood: %d spans, next %d, missed %d", len(spans), next, missed)
+	}
+	begin(10000)
+	if spans, next, missed = w.KeptSince(next, 1000); len(spans) != 10 || missed != 9990 || next != 10040 {
+		t.Errorf("after a deluge: %d spans, next %d, missed %d", len(spans), next, missed)
+	}
+	if spans, again, missed := w.KeptSince(next, 1000); spans != nil || again != next || missed != 0 {
+		t.Errorf("nothing new: %d spans, next %d, missed %d", len(spans), again, missed)
+	}
+}

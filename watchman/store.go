@@ -16,14 +16,14 @@ type store struct {
 	head      int
 	bytes     int64
 	kept      uint64
-	seq       uint64
+	log       []addition // the newest, a circle from logAt on
+	logAt     int
 	evicted   uint64
 }
 
 type keptTrace struct {
 	spans []SpanRecord
 	bytes int64
-	seq   uint64 // which trace of all that were kept this is
 }
 
 // maxTraceSpans bounds one kept trace, which may gather many local roots.
@@ -41,8 +41,7 @@ func (st *store) add(id TraceID, spans []SpanRecord) int {
 	defer st.mu.Unlock()
 	t := st.traces[id]
 	if t == nil {
-		st.seq++
-		t = &keptTrace{seq: st.seq}
+		t = &keptTrace{}
 		st.traces[id] = t
 		st.order = append(st.order, id)
 	}
@@ -55,6 +54,7 @@ func (st *store) add(id TraceID, spans []SpanRecord) int {
 		st.bytes += n
 	}
 	st.kept += uint64(len(spans))
+	st.logLocked(id, len(t.spans), len(spans))
 	t.spans = append(t.spans, spans...)
 	for len(st.order)-st.head > 1 && (len(st.order)-st.head > st.maxTraces || st.bytes > st.maxBytes) {
 		st.evictLocked()
@@ -81,10 +81,61 @@ func (st *store) append(id TraceID, rec SpanRecord) bool {
 		return false
 	}
 	st.kept++
+	st.logLocked(id, len(t.spans), 1)
 	t.bytes += rec.size()
 	st.bytes += rec.size()
 	t.spans = append(t.spans, rec)
 	return true
+}
+
+// addition remembers which spans were kept when, for KeptSince.
+type addition struct {
+	id      TraceID
+	from, n int    // of the trace's spans
+	upTo    uint64 // spans kept until then, these included
+}
+
+// maxLog bounds how far KeptSince can look back.
+const maxLog = 4096
+
+func (st *store) logLocked(id TraceID, from, n int) {
+	if n == 0 {
+		return
+	}
+	a := addition{id, from, n, st.kept}
+	if len(st.log) < maxLog {
+		st.log = append(st.log, a)
+		return
+	}
+	st.log[st.logAt] = a
+	st.logAt = (st.logAt + 1) % maxLog
+}
+
+// KeptSince is for exporters: it returns the spans that were kept after the
+// first `after` ones, at most about limit, and what to pass the next time.
+// missed is how many of them have been pushed out of memory already.
+func (w *Watchman) KeptSince(after uint64, limit int) (spans []SpanRecord, next, missed uint64) {
+	if w == nil {
+		return nil, after, 0
+	}
+	st := &w.store
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	next = after
+	for i := range st.log {
+		a := &st.log[(st.logAt+i)%len(st.log)]
+		if a.upTo <= after {
+			continue
+		}
+		if len(spans) >= limit {
+			break
+		}
+		if t := st.traces[a.id]; t != nil && a.from+a.n <= len(t.spans) {
+			spans = append(spans, t.spans[a.from:a.from+a.n]...)
+		}
+		next = a.upTo
+	}
+	return spans, next, next - after - uint64(len(spans))
 }
 
 func (st *store) evictLocked() {

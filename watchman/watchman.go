@@ -142,3 +142,11 @@ func (w *Watchman) Stats() Stats {
 	s.Live = s.Begun - s.Kept - s.Ring - s.Dropped
 	return s
 }
+
+// Release is Options.Release.
+func (w *Watchman) Release() string {
+	if w == nil {
+		return ""
+	}
+	return w.opt.Release
+}
