@@ -34,6 +34,8 @@ type core struct {
 	log    *accessLog
 	groups []*API
 	steps  []interceptor // in the order of registration
+	points map[string]*point
+	kept   *replies // of interfaces with a stale step
 
 	none  *operation // requests for which there is no interface
 	stats counters
@@ -45,13 +47,13 @@ type operation struct {
 	name     string
 	site     string // where it was registered
 	watch    *watchman.Operation
-	level    *watchman.Switch
+	points   []*point
 	xml      bool // the route's .xml twin
 	style    ErrorStyle
 	auth     Authenticator
 	quotas   []*quota
-	policy   []string // the RateLimit-Policy header
-	degraded []string // the X-Degraded header
+	policy   []string          // the RateLimit-Policy header
+	degraded [Off + 1][]string // the X-Degraded header, by step
 	filters  []Filter
 	around   []Interceptor
 	outer    http.Handler // the middleware, if there is any
@@ -59,6 +61,9 @@ type operation struct {
 	mounted  http.Handler
 	names    []string // of the path's parameters, for a mounted handler
 	reply    *model
+	trimmed  *model
+	picks    *selections
+	static   *staticReply
 	bind     func(r *http.Request, params httprouter.Params, maxBody int64) (any, error)
 	call     func(ctx context.Context, req any) (any, error)
 	fallback func(ctx context.Context, req any) (any, error)
@@ -71,7 +76,8 @@ func New(opts *Options) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &API{core: &core{opt: o, cells: newCells()}}
+	a := &API{core: &core{opt: o, cells: newCells(), points: map[string]*point{}, kept: newReplies(o.KeepReplies)}}
+	a.degradable = []*point{a.point(Everything)}
 	a.style, a.auth, a.middleware = WeiboErrors, o.Authenticator, o.Middleware
 	if o.Errors != 0 {
 		a.style = o.Errors
@@ -112,9 +118,13 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	if op.reply, err = modelOf(reflect.TypeFor[Resp]()); err != nil {
 		panic("webv4: Handle: " + rt.path + ": " + err.Error())
 	}
-	if p.degrade != "" {
-		op.level = a.opt.Watchman.Switch(p.degrade, false)
-		op.degraded = []string{p.degrade}
+	op.trimmed = op.reply.trimmed(map[*model]*model{})
+	op.picks = &selections{}
+	if p.steps.name != "" {
+		op.points = append([]*point{a.point(p.steps.name)}, a.degradable...)
+		for l := Trim; l <= Off; l++ {
+			op.degraded[l] = []string{l.String() + ";" + p.steps.name}
+		}
 	}
 	op.limit(a)
 	if err := a.attach(op, p.with); err != nil {
@@ -138,26 +148,46 @@ func (a *API) operation(rt *route) *operation {
 	return &operation{name: name, site: caller(), style: a.style, watch: a.opt.Watchman.Operation(watchman.Server, name)}
 }
 
-// Fallback registers what answers while the switch of a degrade:"…=fallback"
-// interface is on, instead of the function given to Handle, which must have
-// been registered with the same Req. It panics if there is no such interface.
+// Fallback registers what answers an interface whose degrade tag has the step
+// fallback while it is degraded to Static: it is called instead of the function
+// given to Handle, which must have been registered with the same Req. It panics
+// if there is no such interface.
 func Fallback[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)) {
-	p, err := compile(reflect.TypeFor[Req](), "")
-	if err != nil {
-		panic("webv4: Fallback: " + err.Error())
-	}
+	t := reflect.TypeFor[Req]()
 	if fn == nil {
-		panic("webv4: Fallback: " + p.route.path + ": no function given")
+		panic(fmt.Sprintf("webv4: Fallback: %s: no function given", t))
 	}
-	n := 0
+	a.each(t, "fallback", func(op *operation) bool {
+		op.fallback = erased(fn)
+		return op.plan.steps.has[Static] && op.plan.steps.fall
+	})
+}
+
+// SetStatic gives the reply that answers an interface whose degrade tag has the
+// step static while it is degraded to Static: to every request the same, made
+// now. It panics if there is no such interface or the reply cannot be written.
+func SetStatic[Req, Resp any](a *API, resp *Resp) {
+	a.each(reflect.TypeFor[Req](), "static", func(op *operation) bool {
+		m, _ := modelOf(reflect.TypeFor[Resp]())
+		var err error
+		if op.static, err = newStatic(m, unsafe.Pointer(resp), op.xml); err != nil {
+			panic("webv4: SetStatic: " + err.Error())
+		}
+		return op.plan.steps.has[Static] && !op.plan.steps.fall
+	})
+}
+
+// each calls f for the interfaces that t declares and panics unless it returned
+// true for one.
+func (a *API) each(t reflect.Type, step string, f func(*operation) bool) {
+	ok := false
 	for _, rt := range a.router.list {
-		if op := rt.op; op.plan != nil && op.plan.fallback && op.plan.typ == p.typ {
-			op.fallback = erased(fn)
-			n++
+		if rt.op.plan != nil && rt.op.plan.typ == t && f(rt.op) {
+			ok = true
 		}
 	}
-	if n == 0 {
-		panic(fmt.Sprintf("webv4: Fallback: %s is no interface with degrade:\"…=fallback\"", p.typ))
+	if !ok {
+		panic(fmt.Sprintf("webv4: %s is no interface with the step %s in its degrade tag", t, step))
 	}
 }
 

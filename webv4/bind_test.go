@@ -351,7 +351,7 @@ func TestRegistrationMistakes(t *testing.T) {
 		"no such param":   {func() { webv4.Handle(a, func(context.Context, *noParam) (*empty, error) { return nil, nil }) }, "has no :a"},
 		"param twice":     {func() { webv4.Handle(a, func(context.Context, *twice) (*empty, error) { return nil, nil }) }, "two parameters x"},
 		"no function":     {func() { webv4.Handle[fallback, empty](a, nil) }, "no function"},
-		"no fallback":     {func() { webv4.Fallback(a, func(context.Context, *fallback) (*empty, error) { return nil, nil }) }, "is no interface with degrade"},
+		"no fallback":     {func() { webv4.Fallback(a, func(context.Context, *fallback) (*empty, error) { return nil, nil }) }, "is no interface with the step fallback"},
 		"too many":        {func() { webv4.Handle(a, func(context.Context, *seventy) (*empty, error) { return nil, nil }) }, "70 parameters, limit 64"},
 		"mount nothing":   {func() { a.Mount("GET /m", nil) }, "want a method, a path and a handler"},
 		"mount nowhere":   {func() { a.Mount("GET m", a) }, "want a / first"},

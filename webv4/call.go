@@ -24,6 +24,7 @@ type call struct {
 	principal Principal
 	authed    bool
 	ip        string
+	level     Level
 	rateLimit [1]string // the header
 	out       reply
 

@@ -412,7 +412,7 @@ func TestDegradation(t *testing.T) {
 	webv4.Fallback(a, func(_ context.Context, in *fallback) (*out, error) { return &out{fmt.Sprint("stale ", in.N)}, nil })
 	r := do(t, a, "GET /fb.json?n=3", "")
 	r.is(t, 200, `{"text":"stale 3"}`)
-	if r.header.Get("X-Degraded") != "fb" {
+	if r.header.Get("X-Degraded") != "static;fb" {
 		t.Errorf("headers %v", r.header)
 	}
 	do(t, a, "GET /fb.json?n=6", "").fails(t, 400, webv4.CodeInvalid, "(n)")
@@ -427,7 +427,7 @@ func TestDegradation(t *testing.T) {
 	// Refused before anybody is asked who calls.
 	r = do(t, a, "GET /off", "")
 	r.fails(t, 503, webv4.CodeUnavailable, "")
-	if r.header.Get("Retry-After") == "" || r.header.Get("X-Degraded") != "off-switch" || calls != 1 {
+	if r.header.Get("Retry-After") == "" || r.header.Get("X-Degraded") != "off;off-switch" || calls != 1 {
 		t.Errorf("headers %v, %d calls", r.header, calls)
 	}
 	if s := a.Stats(); s.Degraded != 5 {

@@ -16,6 +16,7 @@ type scope struct {
 	quotas     []*quota
 	with       []string // names of interceptors and filters
 	middleware []func(http.Handler) http.Handler
+	degradable []*point // those outside of the interface's own
 }
 
 // GroupOptions configures Group. What is zero is as it is outside the group.
@@ -28,6 +29,10 @@ type GroupOptions struct {
 
 	// Quotas count all calls of the group, besides those that hold outside.
 	Quotas string
+
+	// Degrade names a degrade point for all interfaces of the group that have a
+	// degrade tag, besides their own.
+	Degrade string
 
 	// With names interceptors and filters that each interface of the group has,
 	// besides those of its own tag.
@@ -59,6 +64,11 @@ func (a *API) Group(path string, opts *GroupOptions) *API {
 	}
 	if o.Authenticator != nil {
 		g.auth = o.Authenticator
+	}
+	if o.Degrade == Everything {
+		errs = append(errs, errors.New("GroupOptions.Degrade: the name * is taken"))
+	} else if o.Degrade != "" {
+		g.degradable = append(slices.Clone(a.degradable), a.point(o.Degrade))
 	}
 	quotas, err := a.sharedQuotas(o.Quotas)
 	if err != nil {

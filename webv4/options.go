@@ -28,6 +28,10 @@ type Options struct {
 	// context. 0 means 30 s.
 	Timeout time.Duration
 
+	// KeepReplies bounds the bytes of last good replies that are kept for
+	// interfaces with a stale step. 0 means 16 MiB.
+	KeepReplies int
+
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	// The default believes nobody.
 	TrustedProxies []netip.Prefix
@@ -48,7 +52,7 @@ type Options struct {
 	// goroutine, a moment later. nil: no access log.
 	AccessLog io.Writer
 
-	Watchman *watchman.Watchman // nil: nothing is watched, and no interface can be degraded
+	Watchman *watchman.Watchman // nil: nothing is watched
 	Logger   *slog.Logger       // nil means slog.Default(); hears of panics
 }
 
@@ -60,6 +64,9 @@ func (o *Options) filled() (Options, error) {
 	if out.MaxBody == 0 {
 		out.MaxBody = 1 << 20
 	}
+	if out.KeepReplies == 0 {
+		out.KeepReplies = 16 << 20
+	}
 	if out.Timeout == 0 {
 		out.Timeout = 30 * time.Second
 	}
@@ -69,6 +76,9 @@ func (o *Options) filled() (Options, error) {
 	var errs []error
 	if out.MaxBody < 0 {
 		errs = append(errs, fmt.Errorf("webv4: Options.MaxBody %d: negative", out.MaxBody))
+	}
+	if out.KeepReplies < 0 {
+		errs = append(errs, fmt.Errorf("webv4: Options.KeepReplies %d: negative", out.KeepReplies))
 	}
 	if out.Timeout < 0 {
 		errs = append(errs, fmt.Errorf("webv4: Options.Timeout %v: negative", out.Timeout))

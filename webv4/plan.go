@@ -27,17 +27,18 @@ var sourceTags = [...]string{"query", "form", "path", "header", "cookie", "file"
 
 // plan is what a request struct's tags say, worked out once.
 type plan struct {
-	typ      reflect.Type
-	tag      reflect.StructTag // of the declaration
-	route    *route
-	with     []string // names of interceptors and filters
-	auth     bool
-	scopes   []string
-	quotas   []*quota
-	noQuota  bool
-	degrade  string // the switch's name, "" for none
-	fallback bool
-	timeout  time.Duration
+	typ     reflect.Type
+	tag     reflect.StructTag // of the declaration
+	route   *route
+	with    []string // names of interceptors and filters
+	auth    bool
+	scopes  []string
+	quotas  []*quota
+	noQuota bool
+	steps   steps
+	class   Class
+	selects string // the query parameter that selects fields, "" for none
+	timeout time.Duration
 
 	fields []field
 	query  []int // indexes into fields, by source
@@ -137,12 +138,24 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 		p.quotas = quotas
 	}
 	if d := tag.Get("degrade"); d != "" {
-		name, action, _ := strings.Cut(d, "=")
-		if name == "" || action != "off" && action != "fallback" {
-			bad("degrade %q: want SWITCH=off or SWITCH=fallback", d)
+		if p.steps, err = parseSteps(d); err != nil {
+			bad("%v", err)
 		}
-		p.degrade, p.fallback = name, action == "fallback"
+		if p.steps.has[Stale] && method != http.MethodGet {
+			bad("degrade %q: only a GET has replies that can be stale", d)
+		}
 	}
+	switch c := tag.Get("class"); c {
+	case "", "normal":
+		p.class = Ordinary
+	case "critical":
+		p.class = Critical
+	case "low":
+		p.class = Low
+	default:
+		bad("class %q: want critical, normal or low", c)
+	}
+	p.selects = tag.Get("select")
 	if d := tag.Get("timeout"); d != "" {
 		var err error
 		if p.timeout, err = time.ParseDuration(d); err != nil || p.timeout <= 0 {

@@ -33,8 +33,9 @@ type reply struct {
 	bytes    int
 	code     int // the error's
 
-	leaf   *leaf     // what the router found
-	length [1]string // the Content-Length header
+	keep   func(contentType []string, body []byte) // nil: the reply need not be kept
+	leaf   *leaf                                   // what the router found
+	length [1]string                               // the Content-Length header
 }
 
 // Header, Write and WriteHeader serve mounted handlers.
@@ -59,13 +60,14 @@ func (o *reply) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (o *reply) Unwrap() http.ResponseWriter { return o.w }
 
-// result writes what a handler returned; m is the model of what it promised.
-func (o *reply) result(m *model, v any) error {
+// result writes what a handler returned by the model m. promised is the model of
+// the type that it should have.
+func (o *reply) result(promised, m *model, v any) error {
 	if v == nil {
 		return o.value(nil, nil)
 	}
 	rv := reflect.ValueOf(v)
-	if rv.Kind() == reflect.Pointer && rv.Type().Elem() == m.typ {
+	if rv.Kind() == reflect.Pointer && rv.Type().Elem() == promised.typ {
 		return o.value(m, rv.UnsafePointer())
 	}
 	m, at := variable(v)
@@ -98,8 +100,49 @@ func (o *reply) value(m *model, at unsafe.Pointer) error {
 	if err != nil {
 		return Wrap(CodeSystem, err)
 	}
-	o.send(http.StatusOK, contentType, append(b, '\n'))
+	b = append(b, '\n')
+	*buf = b
+	o.send(http.StatusOK, contentType, b)
+	if o.keep != nil {
+		o.keep(contentType, b)
+	}
 	return nil
+}
+
+// staticReply is a reply made beforehand.
+type staticReply struct {
+	contentType []string
+	body        []byte
+}
+
+func newStatic(m *model, at unsafe.Pointer, xml bool) (*staticReply, error) {
+	w := recorder{header: http.Header{}}
+	o := reply{w: &w, xml: xml}
+	err := o.value(m, at)
+	return &staticReply{w.header["Content-Type"], w.body}, err
+}
+
+func (s *staticReply) send(o *reply) { o.send(http.StatusOK, s.contentType, s.body) }
+
+// recorder is a http.ResponseWriter that keeps what is written.
+type recorder struct {
+	header http.Header
+	status int
+	body   []byte
+}
+
+func (r *recorder) Header() http.Header { return r.header }
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.WriteHeader(http.StatusOK)
+	r.body = append(r.body, p...)
+	return len(p), nil
 }
 
 // putBuffer gives a buffer back, unless it has grown large.

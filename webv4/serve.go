@@ -90,17 +90,12 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 		return nil
 	}
 	p := op.plan
-	invoke := op.call
-	if op.level.On() {
-		c.out.degraded = true
-		a.stats.degraded.Add(1)
-		h := c.out.w.Header()
-		h["X-Degraded"] = op.degraded
-		if op.fallback == nil {
-			h["Retry-After"] = retrySoon
+	step := Normal
+	if len(op.points) > 0 {
+		if step = a.degrade(c, op); step >= Shed {
+			c.out.w.Header()["Retry-After"] = retrySoon
 			return refusal(CodeUnavailable)
 		}
-		invoke = op.fallback
 	}
 	if p.auth {
 		if err := a.authenticate(c, op, r); err != nil {
@@ -111,6 +106,23 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 		if err := a.count(c, op, c.began); err != nil {
 			return err
 		}
+	}
+	invoke := op.call
+	switch {
+	case step == Stale:
+		if kept := a.kept.get(replyKey(c, r), c.began, p.steps.stale); kept != nil {
+			kept.send(&c.out, c.began)
+			return nil
+		}
+	case step == Static && op.static != nil:
+		op.static.send(&c.out)
+		return nil
+	case step == Static:
+		if op.fallback == nil {
+			c.out.w.Header()["Retry-After"] = retrySoon
+			return refusal(CodeUnavailable)
+		}
+		invoke = op.fallback
 	}
 	timeout := p.timeout
 	if timeout == 0 {
@@ -130,6 +142,10 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 	if err != nil {
 		return err
 	}
+	m, err := op.view(step, r)
+	if err != nil {
+		return err
+	}
 	var result any
 	if len(op.around) == 0 {
 		result, err = invoke(ctx, req)
@@ -140,7 +156,31 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 	if err != nil {
 		return err
 	}
-	return c.out.result(op.reply, result)
+	if p.steps.has[Stale] && step == Normal {
+		c.out.keep = func(contentType []string, body []byte) {
+			a.kept.put(replyKey(c, r), contentType, body, c.began, p.steps.stale)
+		}
+	}
+	return c.out.result(op.reply, m, result)
+}
+
+// view is the model to write the reply by: all of it, what is left of it when
+// trimmed, or what the client selects.
+func (op *operation) view(step Level, r *http.Request) (*model, error) {
+	m := op.reply
+	if step == Trim {
+		return op.trimmed, nil
+	}
+	if name := op.plan.selects; name != "" {
+		if text, ok := pairValue(r.URL.RawQuery, name); ok {
+			picked, err := op.picks.model(m, text)
+			if err != nil {
+				return nil, Errorf(CodeInvalid, "(%s) %v, but get (%s)", name, err, shorten(text))
+			}
+			return picked, nil
+		}
+	}
+	return m, nil
 }
 
 // retrySoon is the Retry-After of what is switched off.

@@ -1,0 +1,278 @@
+package webv4_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heddle-go/heddle/watchman"
+	"github.com/heddle-go/heddle/webv4"
+)
+
+type profile struct {
+	ID    int      `json:"id"`
+	Name  string   `json:"name"`
+	Bio   string   `json:"bio" trim:"true"`
+	Level string   `json:"level"`
+	Deep  []detail `json:"deep"`
+}
+
+type detail struct {
+	A int     `json:"a"`
+	B int     `json:"b" trim:"true"`
+	P *detail `json:"p,omitempty"`
+}
+
+type showProfile struct {
+	_  struct{} `route:"GET /profile.json" auth:"user" degrade:"profile=trim,stale:1m,static,shed,off"`
+	ID int      `query:"id"`
+}
+
+func TestDegradationLevels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, &webv4.Options{Authenticator: users{}})
+		webv4.Handle(a, func(ctx context.Context, in *showProfile) (*profile, error) {
+			if in.ID == 9 {
+				return nil, errors.New("broken")
+			}
+			return &profile{in.ID, "n", "b", webv4.LevelFrom(ctx).String(), []detail{{1, 2, &detail{3, 4, nil}}}}, nil
+		})
+		webv4.SetStatic[showProfile](a, &profile{Name: "static"})
+		get := func(url string) answer {
+			t.Helper()
+			return do(t, a, "GET "+url, "", "Authorization: Bearer 7")
+		}
+		set := func(d webv4.Degradation) {
+			t.Helper()
+			if err := a.Degrade("profile", d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fresh := `{"id":1,"name":"n","bio":"b","level":"normal","deep":[{"a":1,"b":2,"p":{"a":3,"b":4}}]}`
+		static := `{"id":0,"name":"static","bio":"","level":"","deep":null}`
+		get("/profile.json?id=1").is(t, 200, fresh)
+
+		set(webv4.Degradation{Level: webv4.Trim})
+		r := get("/profile.json?id=1")
+		r.is(t, 200, `{"id":1,"name":"n","level":"trim","deep":[{"a":1,"p":{"a":3}}]}`)
+		if got := r.header.Get("X-Degraded"); got != "trim;profile" {
+			t.Errorf("X-Degraded %q", got)
+		}
+
+		set(webv4.Degradation{Level: webv4.Stale})
+		time.Sleep(20 * time.Second)
+		r = get("/profile.json?id=1")
+		r.is(t, 200, fresh)
+		if r.header.Get("Age") != "20" {
+			t.Errorf("headers %v", r.header)
+		}
+		// Not another's, not another request's, not one that is too old.
+		do(t, a, "GET /profile.json?id=1", "", "Authorization: Bearer 8").is(t, 200, strings.Replace(fresh, "normal", "stale", 1))
+		get("/profile.json?id=2").is(t, 200, strings.NewReplacer("normal", "stale", `"id":1`, `"id":2`).Replace(fresh))
+		get("/profile.json?id=9").fails(t, 500, webv4.CodeSystem, "")
+		time.Sleep(41 * time.Second)
+		get("/profile.json?id=1").is(t, 200, strings.Replace(fresh, "normal", "stale", 1))
+
+		set(webv4.Degradation{Level: webv4.Static})
+		get("/profile.json?id=9").is(t, 200, static)
+		if r := get("/profile.xml"); r.status != 200 || !strings.Contains(r.body, "<name>static</name>") {
+			t.Errorf("%+v", r)
+		}
+		do(t, a, "GET /profile.json", "").fails(t, 401, webv4.CodeTokenMissing, "")
+
+		for _, l := range []webv4.Level{webv4.Shed, webv4.Off} {
+			set(webv4.Degradation{Level: l})
+			r = get("/profile.json?id=1")
+			r.fails(t, 503, webv4.CodeUnavailable, "")
+			if r.header.Get("Retry-After") == "" || r.header.Get("X-Degraded") != l.String()+";profile" {
+				t.Errorf("headers %v", r.header)
+			}
+		}
+		set(webv4.Degradation{})
+		get("/profile.json?id=1").is(t, 200, fresh)
+	})
+}
+
+func TestDegradationControls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := watchman.New("t", nil)
+		a := newAPI(t, &webv4.Options{Watchman: w})
+		type plain struct {
+			_ struct{} `route:"GET /plain"`
+		}
+		type off struct {
+			_ struct{} `route:"GET /off" degrade:"off=off"`
+		}
+		type vital struct {
+			_ struct{} `route:"GET /vital" degrade:"vital=trim,shed" class:"critical"`
+		}
+		g := a.Group("/g", &webv4.GroupOptions{Degrade: "group"})
+		webv4.Handle(a, func(context.Context, *plain) (*empty, error) { return nil, nil })
+		webv4.Handle(a, func(context.Context, *off) (*empty, error) { return nil, nil })
+		webv4.Handle(g, func(context.Context, *off) (*empty, error) { return nil, nil })
+		webv4.Handle(a, func(context.Context, *vital) (*empty, error) { return nil, nil })
+		up := func() (s string) {
+			for _, path := range []string{"/plain", "/off", "/g/off", "/vital"} {
+				s += fmt.Sprint(do(t, a, "GET "+path, "").status/100, " ")
+			}
+			return s
+		}
+		check := func(what, want string) {
+			t.Helper()
+			if got := up(); got != want+" " {
+				t.Errorf("%s: %s, want %s", what, got, want)
+			}
+		}
+		degrade := func(name string, d webv4.Degradation) {
+			t.Helper()
+			if err := a.Degrade(name, d); err != nil {
+				t.Error(err)
+			}
+		}
+		check("normal", "2 2 2 2")
+		degrade("off", webv4.Degradation{Level: webv4.Shed})
+		check("a level below the only step", "2 2 2 2")
+		degrade("off", webv4.Degradation{Level: webv4.Off, TTL: time.Minute, By: "ops", Why: "drill"})
+		check("two interfaces of one point", "2 5 5 2")
+		if st := a.Points()[2]; st.Name != "off" || st.Level != webv4.Off || st.By != "ops" || st.Why != "drill" || time.Until(st.Until) != time.Minute || st.Degraded != 2 {
+			t.Errorf("%+v", a.Points())
+		}
+		time.Sleep(time.Minute)
+		check("after the time to live", "2 2 2 2")
+		degrade("group", webv4.Degradation{Level: webv4.Off})
+		check("a group", "2 2 5 2")
+		degrade("group", webv4.Degradation{})
+		degrade(webv4.Everything, webv4.Degradation{Level: webv4.Off})
+		check("everything that has steps; what is critical is not shed", "2 5 5 2")
+		degrade(webv4.Everything, webv4.Degradation{Level: webv4.Off, DryRun: true})
+		check("a dry run", "2 2 2 2")
+		if st := a.Points()[0]; st.Name != "*" || st.Dry != 3 || !st.DryRun {
+			t.Errorf("%+v", st)
+		}
+		degrade(webv4.Everything, webv4.Degradation{})
+		w.SetSwitch("off", true, "t", "t")
+		check("a switch", "2 5 5 2")
+		if !a.Points()[2].Switched {
+			t.Error("not shown as switched")
+		}
+		w.SetSwitch("off", false, "t", "t")
+
+		// A percentage takes the same clients each time.
+		degrade("off", webv4.Degradation{Level: webv4.Off, Percent: 30})
+		refused := 0
+		for i := range 1000 {
+			ip := fmt.Sprintf("RemoteAddr: 10.0.%d.%d:1", i/250, i%250)
+			first := do(t, a, "GET /off", "", ip).status
+			if do(t, a, "GET /off", "", ip).status != first {
+				t.Error("in and out")
+			}
+			if first == 503 {
+				refused++
+			}
+		}
+		if refused < 200 || refused > 400 {
+			t.Errorf("%d of 1000 refused, want about 300", refused)
+		}
+		if err := a.Degrade("nothing", webv4.Degradation{}); !errors.Is(err, webv4.ErrNoPoint) {
+			t.Error(err)
+		}
+		for _, d := range []webv4.Degradation{{Level: 6}, {Level: -1}, {Percent: 101}, {TTL: -1}} {
+			if err := a.Degrade("off", d); err == nil {
+				t.Errorf("%+v accepted", d)
+			}
+		}
+	})
+}
+
+func TestDegradeTags(t *testing.T) {
+	type post struct {
+		_ struct{} `route:"POST /x" degrade:"x=stale:1s"`
+	}
+	type star struct {
+		_ struct{} `route:"GET /x" degrade:"*=off"`
+	}
+	type twice struct {
+		_ struct{} `route:"GET /x" degrade:"x=off,off"`
+	}
+	type age struct {
+		_ struct{} `route:"GET /x" degrade:"x=stale" class:"vip"`
+	}
+	type both struct {
+		_ struct{} `route:"GET /x" degrade:"x=static,fallback"`
+	}
+	a := newAPI(t, nil)
+	for want, f := range map[string]func(){
+		"only a GET":             func() { webv4.Handle(a, func(context.Context, *post) (*empty, error) { return nil, nil }) },
+		`degrade "*=off"`:        func() { webv4.Handle(a, func(context.Context, *star) (*empty, error) { return nil, nil }) },
+		`degrade "x=off,off"`:    func() { webv4.Handle(a, func(context.Context, *twice) (*empty, error) { return nil, nil }) },
+		`stale needs an age`:     func() { webv4.Handle(a, func(context.Context, *age) (*empty, error) { return nil, nil }) },
+		`x=static,fallback`:      func() { webv4.Handle(a, func(context.Context, *both) (*empty, error) { return nil, nil }) },
+		"with the step static":   func() { webv4.SetStatic[twice](a, &empty{}) },
+		"GroupOptions.Degrade: ": func() { a.Group("/g", &webv4.GroupOptions{Degrade: "*"}) },
+	} {
+		if text := panics(t, f); !strings.Contains(text, want) {
+			t.Errorf("%q does not say %q", text, want)
+		}
+	}
+}
+
+// What is kept for stale replies is bounded.
+func TestStaleRepliesAreBounded(t *testing.T) {
+	a := newAPI(t, &webv4.Options{KeepReplies: 10_000})
+	type in struct {
+		_ struct{} `route:"GET /big" degrade:"big=stale:1h"`
+		N int      `query:"n"`
+	}
+	webv4.Handle(a, func(_ context.Context, in *in) (*in2, error) { return &in2{strings.Repeat("x", in.N)}, nil })
+	for i := range 100 {
+		do(t, a, fmt.Sprintf("GET /big?n=%d", 1000+i), "")
+	}
+	do(t, a, "GET /big?n=5000", "") // more than a quarter of all
+	a.Degrade("big", webv4.Degradation{Level: webv4.Stale})
+	kept := 0
+	for i := range 100 {
+		if do(t, a, fmt.Sprintf("GET /big?n=%d", 1000+i), "").header.Get("Age") != "" {
+			kept++
+		}
+	}
+	if kept < 5 || kept > 10 {
+		t.Errorf("%d replies of 1 KB in 10 KB", kept)
+	}
+	if do(t, a, "GET /big?n=5000", "").header.Get("Age") != "" {
+		t.Error("a reply was kept that is too large")
+	}
+}
+
+func TestFieldSelection(t *testing.T) {
+	a := newAPI(t, nil)
+	type in struct {
+		_ struct{} `route:"GET /sel.json" select:"fields"`
+	}
+	webv4.Handle(a, func(context.Context, *in) (*profile, error) {
+		return &profile{1, "n", "b", "l", []detail{{1, 2, &detail{3, 4, nil}}}}, nil
+	})
+	for q, want := range map[string]string{
+		"":                           `{"id":1,"name":"n","bio":"b","level":"l","deep":[{"a":1,"b":2,"p":{"a":3,"b":4}}]}`,
+		"?fields=":                   `{"id":1,"name":"n","bio":"b","level":"l","deep":[{"a":1,"b":2,"p":{"a":3,"b":4}}]}`,
+		"?fields=name,id":            `{"id":1,"name":"n"}`,
+		"?fields=deep":               `{"deep":[{"a":1,"b":2,"p":{"a":3,"b":4}}]}`,
+		"?fields=deep.a,deep.p.b,id": `{"id":1,"deep":[{"a":1,"p":{"b":4}}]}`,
+	} {
+		for range 2 {
+			do(t, a, "GET /sel.json"+q, "").is(t, 200, want)
+		}
+	}
+	if r := do(t, a, "GET /sel.xml?fields=deep.p.a", ""); !strings.Contains(r.body, "<result><deep><item><p><a>3</a></p></item></deep></result>") {
+		t.Error(r.body)
+	}
+	for _, q := range []string{"nothing", "id.x", "deep.x", "id,,name", ".", "id,", strings.Repeat("id,", 200) + "id"} {
+		do(t, a, "GET /sel.json?fields="+q, "").fails(t, 400, webv4.CodeInvalid, "(fields) expect (")
+	}
+	for i := range 1000 { // clients' selections are remembered, but not all
+		do(t, a, fmt.Sprintf("GET /sel.json?fields=id%s", strings.Repeat(",id", i%90)), "")
+	}
+}
