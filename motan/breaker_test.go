@@ -194,17 +194,17 @@ func TestPace(t *testing.T) {
 		t.Error("still quick after a slower one")
 	}
 	p.delayed()
-	for range 2 * paceFirst {
+	for range 2*paceFirst - 1 {
 		p.took(time.Microsecond)
 	}
 	if p.quick() {
 		t.Error("quick too soon after others had to wait")
 	}
-	for range 4 * paceFirst {
+	for range paceTrust + 2 {
 		p.took(time.Microsecond)
 	}
-	if !p.quick() {
-		t.Error("never quick again")
+	if !p.quick() || p.needed() != paceFirst {
+		t.Errorf("quick %v, %d needed after it was quick so often", p.quick(), p.needed())
 	}
 	for range 100 {
 		p.delayed()

@@ -69,6 +69,7 @@ type outgoingCall struct {
 	req      any
 	resp     any // nil for a one-way call
 	oneWay   bool
+	began    time.Time // zero once a try has been made
 	deadline time.Time
 	meta     *outgoing // what WithMetadata added
 	reply    *Metadata // what WithReply asks for
@@ -83,7 +84,8 @@ func (c *Client) call(ctx context.Context, name string, req, resp any, oneWay bo
 		return err
 	}
 	ctx, span := m.op.Start(ctx)
-	o := outgoingCall{m: m, span: span, req: req, resp: resp, oneWay: oneWay, deadline: time.Now().Add(c.opt.Timeout)}
+	now := time.Now()
+	o := outgoingCall{m: m, span: span, req: req, resp: resp, oneWay: oneWay, began: now, deadline: now.Add(c.opt.Timeout)}
 	if d, ok := ctx.Deadline(); ok && d.Before(o.deadline) {
 		o.deadline = d
 	}

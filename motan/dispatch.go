@@ -24,6 +24,7 @@ type job struct {
 	method *serverMethod
 	ctx    *callContext
 	parent watchman.SpanContext
+	ended  time.Time // when the handler had returned
 	body   []byte
 	buf    []byte // backs body of a job that was handed over
 	out    []byte // the answer being built
@@ -247,9 +248,13 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 			method.pace.delayed()
 		}
 	}()
-	if err := ctx.Err(); err != nil { // expired on the way: nobody waits for it
-		s.stats.expired.Add(1)
-		return nil, kept, &Error{Code: CodeTimeout, Type: Service, Message: "deadline passed before the call began", cause: err}
+	began := j.ctx.in.Received
+	if !inline { // it has waited for its turn
+		began = time.Now()
+		if d := j.ctx.deadline; !d.IsZero() && !began.Before(d) {
+			s.stats.expired.Add(1) // nobody waits for it
+			return nil, kept, &Error{Code: CodeTimeout, Type: Service, Message: "deadline passed before the call began", cause: context.DeadlineExceeded}
+		}
 	}
 	req, err := j.argument()
 	if err != nil {
@@ -258,7 +263,6 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 	if inline {
 		turn = j.conn.turn.Add(1)
 	}
-	began := time.Now()
 	if method.invoke == nil {
 		resp, err = method.call(ctx, req)
 	} else {
@@ -268,7 +272,8 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 		err = method.invoke(ctx, x)
 		resp = x.Response
 	}
-	method.pace.took(time.Since(began))
+	j.ended = time.Now()
+	method.pace.took(j.ended.Sub(began))
 	return resp, kept, err
 }
 
@@ -311,7 +316,7 @@ func (j *job) answer(resp any) error {
 	b = append(b, 0, 0, 0, 0)
 	start := len(b)
 	b = append(b, keyProcessTime+"\n"...)
-	b = strconv.AppendInt(b, time.Since(j.ctx.in.Received).Milliseconds(), 10)
+	b = strconv.AppendInt(b, j.ended.Sub(j.ctx.in.Received).Milliseconds(), 10)
 	b = j.ctx.appendReply(b)
 	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
 	b = append(b, 0, 0, 0, 0)

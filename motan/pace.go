@@ -18,17 +18,25 @@ type pace struct {
 const (
 	paceQuick = 20 * time.Microsecond
 	paceFirst = 256
-	paceMost  = 1 << 24
+	paceMost  = 1 << 18
+	// paceTrust quick ones more, and half of what it takes is forgiven.
+	paceTrust = 8192
 )
 
-func (p *pace) quick() bool { return p.run.Load() >= max(p.need.Load(), paceFirst) }
+func (p *pace) needed() int64 { return max(p.need.Load(), paceFirst) }
+
+func (p *pace) quick() bool { return p.run.Load() >= p.needed() }
 
 // took reports how long the handler ran.
 func (p *pace) took(d time.Duration) {
 	switch run := p.run.Load(); {
 	case d <= paceQuick:
-		if run < max(p.need.Load(), paceFirst) {
+		switch need := p.needed(); {
+		case run < need || need > paceFirst && run < need+paceTrust:
 			p.run.Add(1)
+		case need > paceFirst:
+			p.need.Store(need / 2)
+			p.run.Store(need / 2)
 		}
 	case d <= 10*paceQuick: // the scheduler's doing, if it is rare
 		p.run.Store(run - run/4)
@@ -40,5 +48,5 @@ func (p *pace) took(d time.Duration) {
 // delayed reports that others had to be served by another goroutine meanwhile.
 func (p *pace) delayed() {
 	p.run.Store(0)
-	p.need.Store(min(4*max(p.need.Load(), paceFirst), paceMost))
+	p.need.Store(min(2*p.needed(), paceMost))
 }

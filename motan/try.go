@@ -35,7 +35,11 @@ func (c *Client) try(ctx context.Context, e *endpoint, o *outgoingCall, until ti
 // start sends a request. Without an error, t.k.done tells when the answer is
 // there, and finish or abandon must be called; one-way calls are over.
 func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall, until time.Time) (err error) {
-	now := time.Now()
+	now := o.began
+	if now.IsZero() || c.invoke != nil {
+		now = time.Now()
+	}
+	o.began = time.Time{}
 	probe, ok := e.breaker.allow()
 	if !ok {
 		return &Error{Code: CodeNoEndpoint, Message: e.addr + ": " + errResting.Error(), cause: errResting}

@@ -1,0 +1,114 @@
+package motan
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMetadataForms(t *testing.T) {
+	pair := func(k, v string) struct{ Key, Value string } { return struct{ Key, Value string }{k, v} }
+	for _, tc := range []struct {
+		in   string
+		want Metadata
+	}{
+		{"", nil},
+		{"a", nil}, // a key without a value, as Java ignores it
+		{"a\nb", Metadata{pair("a", "b")}},
+		{"a\nb\nc", Metadata{pair("a", "b")}},
+		{"a\nb\nc\nd", Metadata{pair("a", "b"), pair("c", "d")}},
+		{"a\n", Metadata{pair("a", "")}},
+		{"\n\n\n", Metadata{pair("", ""), pair("", "")}},
+		{"a\n1\na\n2", Metadata{pair("a", "1"), pair("a", "2")}},
+	} {
+		if got := decodeMeta([]byte(tc.in)); !slices.Equal(got, tc.want) {
+			t.Errorf("%q: %q, want %q", tc.in, got, tc.want)
+		}
+	}
+	if v := metaValue([]byte("a\n1\nb\nx\na\n2"), "a"); string(v) != "2" {
+		t.Errorf("of several values %q counts, want the last", v)
+	}
+	// What cannot be carried is left out.
+	b := appendMeta(nil, 0, "k", "v")
+	for _, bad := range [][2]string{{"", "v"}, {"k", ""}, {"a\nb", "v"}, {"k", "a\nb"}} {
+		b = appendMeta(b, 0, bad[0], bad[1])
+	}
+	if b = appendMeta(b, 0, "l", "w"); string(b) != "k\nv\nl\nw" {
+		t.Errorf("%q", b)
+	}
+}
+
+func FuzzMetadata(f *testing.F) {
+	f.Add([]byte("M_p\ncom.example.S\nM_m\nhello\nM_tmo\n100"))
+	f.Add([]byte("a\nb\nc"))
+	f.Add([]byte("\n\n\n\n"))
+	f.Add([]byte("traceparent\n00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := decodeMeta(b)
+		// It is what cutting at the line feeds gives.
+		parts := strings.Split(string(b), "\n")
+		if len(m) != len(parts)/2 {
+			t.Fatalf("%q: %d pairs", b, len(m))
+		}
+		var again []byte
+		for i, p := range m {
+			if p.Key != parts[2*i] || p.Value != parts[2*i+1] {
+				t.Fatalf("%q: pair %d is %q", b, i, p)
+			}
+			if v := metaValue(b, p.Key); string(v) != m.Get(p.Key) {
+				t.Fatalf("%q: %q is %q and %q", b, p.Key, v, m.Get(p.Key))
+			}
+			again = appendMeta(again, 0, p.Key, p.Value)
+		}
+		for _, p := range decodeMeta(again) {
+			if !slices.Contains(m, p) {
+				t.Fatalf("%q written as %q has %q", b, again, p)
+			}
+		}
+		var c callMeta
+		c.read(b)
+		if n := len(applicationMeta(b, c.others)); n != c.others {
+			t.Fatalf("%q: %d and %d pairs of the application", b, n, c.others)
+		}
+	})
+}
+
+// Whatever arrives, a connection of the server ends when its input does.
+func FuzzServerConnection(f *testing.F) {
+	for _, g := range goldenFrames(f)[:20] {
+		f.Add(g.bytes)
+	}
+	f.Add(appendHeartbeat(nil, 1, false))
+	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
+	srv, err := NewServer(&ServerOptions{MaxFrame: 1 << 16, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { srv.Close() })
+	Handle(srv, "com.example.EchoService", "hello", func(_ context.Context, s *string) (*string, error) { return s, nil })
+	Handle(srv, "com.example.EchoService", "any", func(_ context.Context, v *any) (*any, error) { return v, nil })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ours, theirs := net.Pipe()
+		srv.accept(theirs)
+		ours.SetDeadline(time.Now().Add(10 * time.Second))
+		read := make(chan error, 1)
+		go func() {
+			_, err := io.Copy(io.Discard, ours)
+			read <- err
+		}()
+		io.Copy(ours, bytes.NewReader(b)) // it may hang up before the end
+		// Ask for a sign of life, so that what was sent has been read if the
+		// connection still works.
+		ours.Write(appendHeartbeat(nil, 9, false))
+		ours.Close()
+		if err := <-read; err != nil && err != io.ErrClosedPipe {
+			t.Fatal(err)
+		}
+	})
+}
