@@ -51,6 +51,15 @@ type breezeReader struct {
 	b     []byte
 	all   int // length of the whole body, for the position in errors
 	names []string
+	spent allowance
+}
+
+// take charges for values that are about to be made.
+func (r *breezeReader) take(n int, size uintptr) error {
+	if !r.spent.take(n, size) {
+		return r.bad("too many values")
+	}
+	return nil
 }
 
 func (r *breezeReader) bad(format string, args ...any) error {
@@ -159,6 +168,9 @@ func (r *breezeReader) value(n *plan, p unsafe.Pointer, t breezeType, depth int)
 		if t.code == breezeNull {
 			*(*unsafe.Pointer)(p) = nil
 			return nil
+		}
+		if err := r.take(1, n.elem.typ.Size()); err != nil {
+			return err
 		}
 		v := reflect.New(n.elem.typ)
 		if err := r.value(n.elem, v.UnsafePointer(), t, depth+1); err != nil {
@@ -365,7 +377,11 @@ func (r *breezeReader) array(n *plan, p unsafe.Pointer, t breezeType, depth int)
 	list.Set(reflect.MakeSlice(n.typ, 0, 0))
 	for i := range count {
 		if i == list.Cap() {
-			list.Grow(min(count-i, max(i, 16))) // a count alone does not make it allocate
+			more := min(count-i, max(i, 16)) // a count alone does not make it allocate
+			if err := r.take(more, n.elem.typ.Size()); err != nil {
+				return err
+			}
+			list.Grow(more)
 		}
 		list.SetLen(i + 1)
 		slot := list.Index(i)
@@ -424,7 +440,11 @@ func (r *breezeReader) pairs(t breezeType, pair func(k func() (breezeType, error
 
 func (r *breezeReader) mapping(n *plan, p unsafe.Pointer, t breezeType, depth int) error {
 	m := reflect.MakeMap(n.typ)
+	size := 2*(n.key.typ.Size()+n.elem.typ.Size()) + 16
 	err := r.pairs(t, func(kt, vt func() (breezeType, error)) error {
+		if err := r.take(1, size); err != nil {
+			return err
+		}
 		key, val := reflect.New(n.key.typ), reflect.New(n.elem.typ)
 		t, err := kt()
 		if err == nil {
@@ -536,10 +556,16 @@ func (r *breezeReader) anyOf(t breezeType, depth int) (any, error) {
 		v, err := r.sized()
 		return append([]byte{}, v...), err
 	case c == breezeMessage:
+		if err := r.take(1, 96); err != nil {
+			return nil, err
+		}
 		m := &BreezeMessage{Name: t.name, Fields: map[int]any{}}
 		return m, r.fields(func(index uint64) error {
 			if index > math.MaxInt32 {
 				return r.bad("field number %d", index)
+			}
+			if err := r.take(1, 64); err != nil {
+				return err
 			}
 			v, err := r.any(depth + 1)
 			m.Fields[int(index)] = v
@@ -576,6 +602,9 @@ func (r *breezeReader) anyArray(t breezeType, depth int) (any, error) {
 		return list, nil
 	}
 	list := []any{}
+	if err := r.take(count+1, 32); err != nil {
+		return nil, err
+	}
 	for range count {
 		if t.code == breezeArray {
 			if et, err = r.typ(false); err != nil {
@@ -594,6 +623,9 @@ func (r *breezeReader) anyArray(t breezeType, depth int) (any, error) {
 func (r *breezeReader) anyMap(t breezeType, depth int) (any, error) {
 	texts, all := map[string]string{}, map[any]any{}
 	err := r.pairs(t, func(kt, vt func() (breezeType, error)) error {
+		if err := r.take(1, 96); err != nil {
+			return err
+		}
 		t, err := kt()
 		if err != nil {
 			return err

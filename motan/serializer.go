@@ -103,6 +103,7 @@ func arguments(v any) (args Args, ok bool) {
 
 // Serialization numbers of the frame header.
 const (
+	idHessian2 = 0
 	idGRPCPb   = 1
 	idJSON     = 2
 	idMsgpack  = 3
@@ -116,7 +117,7 @@ var ErrSerialization = errors.New("motan: serialization")
 
 // serializers are the ones a server understands, by number.
 var serializers = [32]Serializer{
-	idGRPCPb: GRPCPb{}, idJSON: JSON{}, idMsgpack: Msgpack{}, idProtobuf: Protobuf{}, idSimple: Simple{}, idBreeze: Breeze{},
+	idHessian2: Hessian2{}, idGRPCPb: GRPCPb{}, idJSON: JSON{}, idMsgpack: Msgpack{}, idProtobuf: Protobuf{}, idSimple: Simple{}, idBreeze: Breeze{},
 }
 
 func serializerFor(id byte) (Serializer, error) {

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 	"unicode"
-	"unicode/utf8"
 	"unsafe"
 )
 
@@ -23,12 +22,14 @@ type plan struct {
 	key    *plan       // of a map
 	fields []planField // of a struct
 	named  map[string]int
-	class  string // a struct's name to other languages: the tag of its blank field, or its Go name
+	folded map[string]int // by the names in lower case
+	class  string         // a struct's name to other languages: the tag of its blank field, or its Go name
+	tagged bool           // class is from a tag
 }
 
 // planField is an exported field of a struct.
 type planField struct {
-	name   string // the motan tag, or the name with its first letter lowered, as Java has it
+	name   string // the motan tag, or the name in Java's manner
 	index  int    // the breeze tag, or one more than the field before
 	offset uintptr
 	plan   *plan
@@ -117,21 +118,20 @@ func (p *plan) makeStruct(busy map[reflect.Type]*plan) error {
 	if positional(t) != nil {
 		return fmt.Errorf("%w: %s is Positional and cannot be part of another value", ErrSerialization, t)
 	}
-	p.class, p.named = t.Name(), map[string]int{}
+	p.class, p.named, p.folded = t.Name(), map[string]int{}, map[string]int{}
 	index := 0
 	indexes := map[int]bool{}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("motan"), ",")
 		if f.Name == "_" && name != "" {
-			p.class = name
+			p.class, p.tagged = name, true
 		}
 		if !f.IsExported() || name == "-" {
 			continue
 		}
 		if name == "" {
-			r, n := utf8.DecodeRuneInString(f.Name)
-			name = string(unicode.ToLower(r)) + f.Name[n:]
+			name = javaName(f.Name)
 		}
 		index++
 		if tag := f.Tag.Get("breeze"); tag != "" {
@@ -148,7 +148,7 @@ func (p *plan) makeStruct(busy map[reflect.Type]*plan) error {
 		if err != nil {
 			return fmt.Errorf("%s.%s: %w", t, f.Name, err)
 		}
-		p.named[name], indexes[index] = len(p.fields), true
+		p.named[name], p.folded[strings.ToLower(name)], indexes[index] = len(p.fields), len(p.fields), true
 		p.fields = append(p.fields, planField{name: name, index: index, offset: f.Offset, plan: fp})
 	}
 	return nil
@@ -162,7 +162,39 @@ func (p *plan) field(name []byte, hint int) int {
 	if i, ok := p.named[string(name)]; ok {
 		return i
 	}
+	if i, ok := p.folded[strings.ToLower(string(name))]; ok {
+		return i
+	}
 	return -1
+}
+
+// javaName lowers the capitals that a name begins with, but not the one that a
+// word in small letters follows: ID is id, URLPath urlPath, UserID userID.
+func javaName(s string) string {
+	runes := []rune(s)
+	for i := range runes {
+		if !unicode.IsUpper(runes[i]) || i > 0 && i+1 < len(runes) && unicode.IsLower(runes[i+1]) {
+			break
+		}
+		runes[i] = unicode.ToLower(runes[i])
+	}
+	return string(runes)
+}
+
+// allowance bounds the memory that decoding a body may take, which can be many
+// times the body's size.
+type allowance int64
+
+// maxDecoded is how many bytes the elements of containers in one body may take.
+const maxDecoded = 256 << 20
+
+// take charges for n values of a size each and reports whether there was room.
+func (a *allowance) take(n int, size uintptr) bool {
+	if size > 0 && uint64(n) > uint64(maxDecoded)/uint64(size) {
+		return false
+	}
+	*a += allowance(uint64(n) * uint64(size))
+	return *a <= maxDecoded
 }
 
 // numbered finds a struct's field by its breeze number.
