@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 )
 
 // Collection is the objects of one type. It is safe for concurrent use, lives
@@ -14,6 +15,7 @@ type Collection[T any] struct {
 	kind   *kind
 	values values[T]
 
+	getters   sync.Pool // of *getter[T]
 	indexes   []Index[T]
 	check     func(*Object[T]) error
 	committed func(*Object[T])
@@ -30,10 +32,12 @@ func NewCollection[T any](lib *Library, t Type[T]) (*Collection[T], error) {
 	if err := lib.register(k); err != nil {
 		return nil, err
 	}
-	return &Collection[T]{
+	c := &Collection[T]{
 		lib: lib, kind: k, values: newValues(&t, k),
 		indexes: slices.Clone(t.Indexes), check: t.Check, committed: t.Committed,
-	}, nil
+	}
+	c.getters.New = func() any { return newGetter(c) }
+	return c, nil
 }
 
 // Create stores a new object. If obj.ID is zero, the library's Generator makes
@@ -151,8 +155,9 @@ func (c *Collection[T]) failed(id ID, err error) error {
 // Get returns the object of an id; the error wraps ErrNotFound if there is none
 // that is active. The object is the caller's.
 func (c *Collection[T]) Get(ctx context.Context, id ID) (*Object[T], error) {
-	obj := new(Object[T])
-	err := c.lib.get(ctx, c.kind, id, &obj.Meta, func(r *record) error { return c.values.decode(r, &obj.Value) })
+	g := c.getters.Get().(*getter[T])
+	obj, err := g.get(ctx, id)
+	c.getters.Put(g)
 	if err != nil {
 		return nil, c.failed(id, err)
 	}
@@ -160,7 +165,8 @@ func (c *Collection[T]) Get(ctx context.Context, id ID) (*Object[T], error) {
 }
 
 // MultiGet returns the objects of many ids in their order: nil where Get would
-// say ErrNotFound. It reads them in one call of the metadata engine.
+// say ErrNotFound. It reads them in one call of the metadata engine. They are
+// the caller's, and share memory: one that is kept keeps the others.
 func (c *Collection[T]) MultiGet(ctx context.Context, ids []ID) ([]*Object[T], error) {
 	return c.multiGet(ctx, ids, nil)
 }
@@ -168,10 +174,11 @@ func (c *Collection[T]) MultiGet(ctx context.Context, ids []ID) ([]*Object[T], e
 // multiGet is MultiGet that leaves out objects without the index entry that led
 // to them, unless that is empty.
 func (c *Collection[T]) multiGet(ctx context.Context, ids []ID, entries []string) ([]*Object[T], error) {
-	objs := make([]*Object[T], len(ids))
+	objs, all := make([]*Object[T], len(ids)), make([]Object[T], len(ids))
+	var r record
 	err := c.lib.multiGet(ctx, c.kind, ids, func(i int, version uint64, value []byte) error {
-		obj := new(Object[T])
-		r := record{meta: &obj.Meta}
+		obj := &all[i]
+		r.meta = &obj.Meta
 		ok, err := c.lib.decodeVisible(c.kind, ids[i], version, value, &r)
 		if err == nil && ok && (entries == nil || entries[i] == "" || confirms(value, entries[i])) {
 			objs[i] = obj

@@ -1,6 +1,7 @@
 package objstore
 
 import (
+	"context"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -52,4 +53,9 @@ func ParseEvent(key, b []byte) (e Event, again []byte, err error) {
 		return e, nil, err
 	}
 	return e, e.append(nil), nil
+}
+
+// Compact brings a library's rows into tables of the last level.
+func (l *Library) Compact(ctx context.Context) error {
+	return l.store.(*PebbleStore).db.Compact(ctx, []byte{0}, []byte{255}, false)
 }

@@ -213,11 +213,11 @@ func ParseShort(s string) (int64, error) {
 		if group >= 1e7 {
 			return 0, badID(s, "no short form of a number")
 		}
+		if n > (MaxNumber-group)/1e7 {
+			return 0, badID(s, "the number is above 9007199254740991")
+		}
 		n = n*1e7 + group
 		rest = rest[cut:]
-	}
-	if n > MaxNumber {
-		return 0, badID(s, "the number is above 9007199254740991")
 	}
 	return n, nil
 }

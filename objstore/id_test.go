@@ -99,7 +99,7 @@ func TestDigestID(t *testing.T) {
 }
 
 func FuzzParseID(f *testing.F) {
-	for _, s := range []string{"1034:4301288616219477", "1:1", "0:1", "2003022:3c979425f3083a2d5aee5e8af2c810fc", "4294967295:9007199254740991", ":", "Hy7j30UgU", "ZZZZ", "00001"} {
+	for _, s := range []string{"1034:4301288616219477", "1:1", "0:1", "2003022:3c979425f3083a2d5aee5e8af2c810fc", "4294967295:9007199254740991", ":", "Hy7j30UgU", "ZZZZ", "00001", "200000000000"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

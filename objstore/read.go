@@ -18,34 +18,61 @@ func (k *kind) checkID(id ID) error {
 	return nil
 }
 
-// get reads the record of a visible object: metadata into meta, then value.
-func (l *Library) get(ctx context.Context, k *kind, id ID, meta *Meta, value func(*record) error) (err error) {
+// getter is what one Get needs: made once, it is used again and again.
+type getter[T any] struct {
+	c    *Collection[T]
+	id   ID
+	obj  *Object[T] // nil until it is found
+	rec  record
+	key  [1 + objectSize]byte
+	keys [1][]byte
+	row  func(i int, row Row) error // g.decode, bound once
+}
+
+func newGetter[T any](c *Collection[T]) *getter[T] {
+	g := &getter[T]{c: c}
+	g.row = g.decode
+	return g
+}
+
+func (g *getter[T]) decode(_ int, row Row) error {
+	obj := new(Object[T])
+	g.rec.meta = &obj.Meta
+	ok, err := g.c.lib.decodeVisible(g.c.kind, g.id, row.Version, row.Value, &g.rec)
+	if err == nil && ok {
+		g.obj = obj
+		err = g.c.values.decode(&g.rec, &obj.Value)
+	}
+	g.rec.meta, g.rec.payload = nil, nil
+	return err
+}
+
+// get reads a visible object.
+func (g *getter[T]) get(ctx context.Context, id ID) (obj *Object[T], err error) {
+	l := g.c.lib
 	if !l.gate.enter() {
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	defer l.gate.leave()
 	if l.ops.get != nil {
 		defer observe(ctx, l.ops.get, time.Now(), &err)
 	}
-	if err := k.checkID(id); err != nil {
-		return err
+	if err := g.c.kind.checkID(id); err != nil {
+		return nil, err
 	}
-	found := false
-	err = l.getRows(ctx, [][]byte{recordKey(id)}, func(_ int, row Row) error {
-		r := record{meta: meta}
-		ok, err := l.decodeVisible(k, id, row.Version, row.Value, &r)
-		if err != nil || !ok {
-			return err
-		}
-		found = true
-		return value(&r)
-	})
+	g.id, g.obj = id, nil
+	g.keys[0] = appendObject(append(g.key[:0], prefixRecord), id)
+	err = l.getRows(ctx, g.keys[:], g.row)
+	obj, g.obj = g.obj, nil
 	l.counters.gets.Add(1)
-	if err == nil && !found {
-		l.counters.misses.Add(1)
-		err = ErrNotFound
+	if err != nil {
+		return nil, err
 	}
-	return err
+	if obj == nil {
+		l.counters.misses.Add(1)
+		return nil, ErrNotFound
+	}
+	return obj, nil
 }
 
 // slowRead is how long a read takes to be worth a span of its own; shorter ones
