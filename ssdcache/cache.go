@@ -64,6 +64,9 @@ type Cache struct {
 	distrusted atomic.Bool // the file says that they do not
 	found      int64       // items after Open
 
+	door   *doorkeeper // nil unless RejectFirst
+	budget budget
+
 	permits chan struct{} // one a pread under way
 	readOp  *watchman.Operation
 	writeOp *watchman.Operation
@@ -91,6 +94,10 @@ func Open(path string, size int64, opts *Options) (*Cache, error) {
 		writeOp: o.Watchman.Operation(watchman.Internal, "ssdcache.write"),
 	}
 	c.geometry.segments = int((size - c.offset(0)) / int64(o.SegmentSize))
+	if o.Admission == RejectFirst {
+		c.door = &doorkeeper{size: int64(c.geometry.segments) * int64(o.SegmentSize)}
+	}
+	c.budget = budget{o.WriteBudget, time.Now()}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.segs = make([]segment, c.geometry.segments)
 	if c.lock, err = disk.TryLock(path); err == nil {
@@ -271,8 +278,8 @@ func (c *Cache) pread(rec []byte, off int64) error {
 
 // Set stores value under key until ttl is over or its turn of eviction comes;
 // a ttl of 0 or less means no expiry. It copies both into memory and returns;
-// the disk follows. When it fails, or drops the item, the key is not cached
-// any more, except after ErrClosed. Errors: ErrTooLarge, ErrBusy as Options.Full
+// the disk follows. When it fails, or drops the item, or Admission or
+// WriteBudget keep it out, the key is not cached any more, except after ErrClosed. Errors: ErrTooLarge, ErrBusy as Options.Full
 // says, ErrClosed, and under Warm one of the disk if what it replaces may come
 // back after a crash.
 func (c *Cache) Set(key, value []byte, ttl time.Duration) error {
@@ -282,7 +289,7 @@ func (c *Cache) Set(key, value []byte, ttl time.Duration) error {
 		return nil
 	}
 	// The value before must not outlive this one.
-	if _, rerr := c.remove(hash); rerr != nil || errors.Is(err, errDropped) {
+	if _, rerr := c.remove(hash); rerr != nil || errors.Is(err, errDropped) || errors.Is(err, errRejected) {
 		return rerr
 	}
 	return err
@@ -305,6 +312,10 @@ func (c *Cache) set(key, value []byte, hash uint64, expires int64, full Full, ep
 		return fmt.Errorf("%w: a value of %d bytes, want at most %d with this key", ErrTooLarge, len(value), c.maxItem-headerSize-len(key))
 	}
 	n := recordSize(len(key), len(value))
+	if !c.admit(hash, n) {
+		c.rejected.Add(1)
+		return errRejected
+	}
 	b, i, off, err := c.reserve(hash, n, full)
 	if err != nil {
 		if err != ErrClosed {
@@ -333,6 +344,24 @@ func (c *Cache) set(key, value []byte, hash uint64, expires int64, full Full, ep
 	c.sets.Add(1)
 	c.userBytes.Add(uint64(len(key) + len(value)))
 	return nil
+}
+
+// admit reports whether an item may be written. One that replaces another is
+// not asked whether it is wanted.
+func (c *Cache) admit(hash uint64, record int) bool {
+	if c.spent() {
+		return false
+	}
+	return c.door == nil || c.has(hash) || c.door.admit(hash, record)
+}
+
+// has reports whether there is an item with this place in the index.
+func (c *Cache) has(hash uint64) bool {
+	shardNo, tag := place(hash)
+	sh := &c.shards[shardNo]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.findLocked(tag) >= 0
 }
 
 // putLocked sets the slot of a record in the use stamp and returns the one that

@@ -35,5 +35,8 @@ var (
 // errDropped tells set that the policy is Drop; callers of Set see nil.
 var errDropped = errors.New("ssdcache: dropped")
 
+// errRejected tells set that it was not admitted; callers of Set see nil.
+var errRejected = errors.New("ssdcache: not admitted")
+
 // errRaced tells that a fill came too late: the key was invalidated meanwhile.
 var errRaced = errors.New("ssdcache: invalidated meanwhile")

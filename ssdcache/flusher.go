@@ -176,24 +176,53 @@ func (c *Cache) evict(b *buffer) (kept []keptItem) {
 		}
 		return nil
 	}
-	room := int(c.opts.Keep * float64(len(b.data)))
+	rooms := c.rooms(b.seg, entries, int(c.opts.Keep*float64(len(b.data))))
 	for _, e := range entries {
 		shardNo, tag := place(e.hash)
 		sh := &c.shards[shardNo]
 		sh.mu.Lock()
-		if i := sh.findLocked(tag); i >= 0 && sh.slots[i].seg() == b.seg && sh.slots[i].off() == e.off() {
+		if i := sh.findEntryLocked(tag, b.seg, e); i >= 0 {
 			s := sh.slots[i]
-			if n := s.units() * unit; s.hit() && !s.dead() && n <= room {
-				room -= n
+			if room, n := &rooms[s.hits()], s.units()*unit; !s.dead() && n <= *room {
+				*room -= n
 				kept = append(kept, keptItem{hash: e.hash, from: s})
 			} else {
 				sh.removeLocked(i)
 				c.evicted.Add(1)
+				if c.door != nil {
+					c.door.admit(e.hash, n) // it may come back at once
+				}
 			}
 		}
 		sh.mu.Unlock()
 	}
 	return c.salvage(b, kept)
+}
+
+// rooms shares out what may be kept of a segment, in bytes for each count of
+// hits: those with most come first, and those with one get no more than two
+// fifths, for they are seldom read again.
+func (c *Cache) rooms(seg int, entries []logEntry, room int) (rooms [hitsMask + 1]int) {
+	if room == 0 || c.spent() {
+		return rooms
+	}
+	for _, e := range entries {
+		shardNo, tag := place(e.hash)
+		sh := &c.shards[shardNo]
+		sh.mu.Lock()
+		if i := sh.findEntryLocked(tag, seg, e); i >= 0 {
+			rooms[sh.slots[i].hits()] += e.units() * unit
+		}
+		sh.mu.Unlock()
+	}
+	left := room
+	for hits := hitsMask; hits > 1; hits-- {
+		rooms[hits] = min(rooms[hits], left)
+		left -= rooms[hits]
+	}
+	rooms[1] = min(rooms[1], max(left-room*3/5, 0))
+	rooms[0] = 0
+	return rooms
 }
 
 // salvage copies the records of kept items to b, reading the segment once from

@@ -64,7 +64,7 @@ func (s slot) tag() uint32 { return s.hi >> 4 }
 func (s slot) seg() int    { return int(s.hi&15<<12 | s.lo>>offBits) }
 func (s slot) off() int    { return int(s.lo & (1<<offBits - 1)) }
 func (s slot) units() int  { return int(s.ext & 0xffff) }
-func (s slot) hit() bool   { return s.ext>>hitsShift&hitsMask != 0 }
+func (s slot) hits() int   { return int(s.ext >> hitsShift & hitsMask) }
 func (s slot) dead() bool  { return s.ext&deadBit != 0 }
 
 // in reports whether a slot's record is in b, which the caller has a part of.
@@ -105,6 +105,16 @@ func (s *shard) findLocked(tag uint32) int {
 			}
 			break
 		}
+	}
+	return -1
+}
+
+// findEntryLocked returns the slot of tag if its record is a segment's entry; -1
+// if not.
+func (s *shard) findEntryLocked(tag uint32, seg int, e logEntry) int {
+	i := s.findLocked(tag)
+	if i >= 0 && s.slots[i].seg() == seg && s.slots[i].off() == e.off() {
+		return i
 	}
 	return -1
 }

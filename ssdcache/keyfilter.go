@@ -28,8 +28,9 @@ func NewKeyFilter(keys int) *KeyFilter {
 }
 
 // Add says that key exists.
-func (f *KeyFilter) Add(key string) {
-	h := xxhash.Sum64String(key)
+func (f *KeyFilter) Add(key string) { f.add(xxhash.Sum64String(key)) }
+
+func (f *KeyFilter) add(h uint64) {
 	b := f.block(h)
 	for range keyProbes {
 		h = h*0x9e3779b97f4a7c15 + 1
@@ -39,8 +40,9 @@ func (f *KeyFilter) Add(key string) {
 }
 
 // MayContain reports whether key was added; sometimes it is wrong and says yes.
-func (f *KeyFilter) MayContain(key string) bool {
-	h := xxhash.Sum64String(key)
+func (f *KeyFilter) MayContain(key string) bool { return f.mayContain(xxhash.Sum64String(key)) }
+
+func (f *KeyFilter) mayContain(h uint64) bool {
 	b := f.block(h)
 	for range keyProbes {
 		h = h*0x9e3779b97f4a7c15 + 1

@@ -39,6 +39,7 @@ const (
 	defaultBuffers = 2
 	defaultWait    = time.Second
 	defaultKeep    = 0.25
+	maxKeep        = 0.5
 )
 
 // Options configures Open. The zero value is ready to use.
@@ -62,9 +63,18 @@ type Options struct {
 
 	// Keep is the share of a segment that items which were read since they were
 	// written may take with them when their segment comes up for reuse, instead
-	// of being evicted with the others. 0 means 0.25, at most 0.5; negative
-	// keeps none, and then writes are plain FIFO.
+	// of being evicted with the others. 0 means 0.25, or 0.5 with RejectFirst,
+	// which saves more writes than that costs; at most 0.5; negative keeps none,
+	// and then eviction is plain FIFO.
 	Keep float64
+
+	// Admission says which new items are written. The default is AdmitAll.
+	Admission Admission
+
+	// WriteBudget bounds what is written to the disk in bytes a day, of which an
+	// hour's worth may come at once. What is over it is not cached, and counted
+	// as Rejected. 0 means no bound.
+	WriteBudget int64
 
 	// Restart says what Open finds in the file and what is done for the next one
 	// to find. The default is Warm.
@@ -96,6 +106,9 @@ func (o *Options) withDefaults(size int64) (Options, error) {
 	}
 	if opts.Keep == 0 {
 		opts.Keep = defaultKeep
+		if opts.Admission == RejectFirst {
+			opts.Keep = maxKeep
+		}
 	}
 	opts.Keep = max(opts.Keep, 0)
 	if opts.Logger == nil {
@@ -123,13 +136,19 @@ func (o *Options) withDefaults(size int64) (Options, error) {
 	if opts.Restart > Cold {
 		bad("Options.Restart %d: want Warm, WarmAfterClose or Cold", opts.Restart)
 	}
+	if opts.Admission > RejectFirst {
+		bad("Options.Admission %d: want AdmitAll or RejectFirst", opts.Admission)
+	}
+	if opts.WriteBudget < 0 {
+		bad("Options.WriteBudget %d: want none below 0", opts.WriteBudget)
+	}
 	if opts.Full > Fail {
 		bad("Options.Full %d: want Block, Drop or Fail", opts.Full)
 	}
 	if opts.Wait < 0 {
 		bad("Options.Wait %v: want none below 0", opts.Wait)
 	}
-	if !(opts.Keep <= 0.5) {
+	if !(opts.Keep <= maxKeep) {
 		bad("Options.Keep %v: want at most 0.5", opts.Keep)
 	}
 	return opts, errors.Join(errs...)

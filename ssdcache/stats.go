@@ -8,6 +8,7 @@ type counters struct {
 	expired, corrupt, otherKeys, raced    atomic.Uint64
 	readErrors, writeErrors               atomic.Uint64
 	sets, refused, blocked, deleted       atomic.Uint64
+	rejected                              atomic.Uint64
 	evicted, kept, userBytes, deviceBytes atomic.Uint64
 }
 
@@ -16,6 +17,7 @@ type Stats struct {
 	Items       int64 // items in the index now, some of them expired or damaged
 	IndexBytes  int64 // memory of the index in bytes
 	IndexMax    int64 // its bound: the file full of the smallest items
+	AdmitBytes  int64 // memory of RejectFirst in bytes
 	BufferBytes int64 // bound of the write buffers' memory in bytes; fixed
 	FileBytes   int64 // size of the file in bytes; fixed
 	MaxItem     int   // largest record in bytes: 24, the key and the value
@@ -31,6 +33,7 @@ type Stats struct {
 	ReadErrors uint64 // misses and evictions: failed reads; only grows
 
 	Sets        uint64 // items written to a buffer, Kept ones not counted; only grows
+	Rejected    uint64 // sets not done because of Admission or WriteBudget; only grows
 	Refused     uint64 // sets dropped or failed because sets outran the disk; only grows
 	Blocked     uint64 // sets that waited for the disk; only grows
 	Deleted     uint64 // items deleted; only grows
@@ -61,6 +64,7 @@ func (c *Cache) Stats() Stats {
 		ReadErrors: c.readErrors.Load(),
 
 		Sets:        c.sets.Load(),
+		Rejected:    c.rejected.Load(),
 		Refused:     c.refused.Load(),
 		Blocked:     c.blocked.Load(),
 		Deleted:     c.deleted.Load(),
@@ -69,6 +73,9 @@ func (c *Cache) Stats() Stats {
 		WriteErrors: c.writeErrors.Load(),
 		UserBytes:   c.userBytes.Load(),
 		DeviceBytes: c.deviceBytes.Load(),
+	}
+	if c.door != nil {
+		s.AdmitBytes = c.door.memory()
 	}
 	for i := range c.shards {
 		sh := &c.shards[i]
