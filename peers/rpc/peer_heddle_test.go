@@ -3,6 +3,7 @@ package rpc_test
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"testing"
 
 	"github.com/heddle-go/heddle/motan"
@@ -10,13 +11,20 @@ import (
 )
 
 // startHeddle runs motan with everything on that a service has on: a deadline
-// that travels, metadata and tracing.
+// that travels, metadata, tracing and, on both sides, an interceptor.
 func startHeddle(t testing.TB) func([]byte) ([]byte, error) {
 	w, err := watchman.New("bench", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := motan.NewServer(&motan.ServerOptions{Watchman: w})
+	var calls atomic.Int64
+	count := func(next motan.Invoker) motan.Invoker {
+		return func(ctx context.Context, x *motan.Exchange) error {
+			calls.Add(1)
+			return next(ctx, x)
+		}
+	}
+	srv, err := motan.NewServer(&motan.ServerOptions{Watchman: w, Interceptors: []motan.Interceptor{count}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,14 +33,15 @@ func startHeddle(t testing.TB) func([]byte) ([]byte, error) {
 	go srv.Serve(ln)
 	t.Cleanup(func() { srv.Close() })
 	c, err := motan.NewClient("bench.Echo", motan.Static(ln.Addr().String()), &motan.ClientOptions{
-		Application: "bench", Connections: connections, Timeout: deadline, Watchman: w,
+		Application: "bench", Connections: connections, Timeout: deadline, Watchman: w, Interceptors: []motan.Interceptor{count},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	ctx := motan.WithMetadata(context.Background(), "tenant", "bench")
 	return func(payload []byte) ([]byte, error) {
-		got, err := motan.Call[[]byte](context.Background(), c, "echo", &payload)
+		got, err := motan.Call[[]byte](ctx, c, "echo", &payload)
 		if err != nil {
 			return nil, err
 		}
