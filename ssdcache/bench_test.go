@@ -69,11 +69,18 @@ func benchCache(b *testing.B, items int, opts *ssdcache.Options) *ssdcache.Cache
 	return c
 }
 
-// BenchmarkGet reads 1 KB values at random, from the page cache.
+// BenchmarkGet reads 1 KB values at random, from the page cache and around it.
 func BenchmarkGet(b *testing.B) {
-	c := benchCache(b, benchItems, nil)
+	for _, direct := range []bool{false, true} {
+		b.Run(map[bool]string{false: "page-cache", true: "direct"}[direct], func(b *testing.B) {
+			benchmarkGet(b, benchCache(b, benchItems, &ssdcache.Options{Direct: direct}), direct)
+		})
+	}
+}
+
+func benchmarkGet(b *testing.B, c *ssdcache.Cache, direct bool) {
 	k, dst, missing := make([]byte, 16), make([]byte, 0, 2000), 0
-	for i := range benchItems { // once each
+	for i := 0; i < benchItems && !direct; i++ { // once each, to have it there
 		benchKey(k, i)
 		if _, err := c.Get(dst, k); err != nil {
 			missing++ // two keys with the same place in the index
@@ -118,6 +125,8 @@ func BenchmarkSet(b *testing.B) {
 		share float64 // of the sets that read an item too
 	}{
 		{"fill", 0, ssdcache.Options{}, 0},
+		{"fill,direct", 0, ssdcache.Options{Direct: true}, 0},
+		{"churn,direct", 1_000_000, ssdcache.Options{Direct: true}, 0},
 		{"churn", 1_000_000, ssdcache.Options{}, 0},
 		{"churn,kept", 1_000_000, ssdcache.Options{Keep: 0.25}, 0.5},
 	} {

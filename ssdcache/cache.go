@@ -29,6 +29,7 @@ type Cache struct {
 	opts     Options
 	path     string
 	file     blockFile
+	direct   *direct // nil unless Options.Direct
 	size     int64
 	lock     *disk.Lock
 	geometry geometry
@@ -89,11 +90,14 @@ func Open(path string, size int64, opts *Options) (*Cache, error) {
 		names:   map[string]bool{},
 		sealed:  make(chan *buffer, o.Buffers), turned: make(chan struct{}),
 		idle: make(chan struct{}), done: make(chan struct{}),
-		permits: make(chan struct{}, readers),
 		readOp:  o.Watchman.Operation(watchman.Internal, "ssdcache.read"),
 		writeOp: o.Watchman.Operation(watchman.Internal, "ssdcache.write"),
 	}
 	c.geometry.segments = int((size - c.offset(0)) / int64(o.SegmentSize))
+	c.permits = make(chan struct{}, readers)
+	if o.Direct {
+		c.permits = make(chan struct{}, directReaders)
+	}
 	if o.Admission == RejectFirst {
 		c.door = &doorkeeper{size: int64(c.geometry.segments) * int64(o.SegmentSize)}
 	}
@@ -107,6 +111,7 @@ func Open(path string, size int64, opts *Options) (*Cache, error) {
 		if c.file != nil {
 			_ = c.file.Close()
 		}
+		_ = c.closeDirect()
 		_ = c.lock.Unlock()
 		return nil, fmt.Errorf("ssdcache: open %s: %w", path, err)
 	}
@@ -122,6 +127,11 @@ func (c *Cache) start() error {
 	if c.opts.wrap != nil {
 		c.file = c.opts.wrap(f)
 	}
+	if c.opts.Direct {
+		if err := c.openDirect(); err != nil {
+			return err
+		}
+	}
 	if err := c.adopt(f, c.size); err != nil {
 		return err
 	}
@@ -129,7 +139,7 @@ func (c *Cache) start() error {
 		c.found += int64(c.shards[i].count)
 	}
 	for i := range c.opts.Buffers {
-		b := &buffer{no: i, data: make([]byte, c.geometry.segmentSize)}
+		b := &buffer{no: i, data: disk.Aligned(c.geometry.segmentSize)}
 		b.journal.turn.L = &b.journal.mu
 		c.prepare(b)
 		c.ready = append(c.ready, b)
@@ -259,21 +269,6 @@ func (c *Cache) fromFile(dst, key []byte, at slot, stamp uint64) ([]byte, int64,
 		dst = dst[:len(dst)+copy(rec, value)]
 	}
 	return dst, expires, v, nil
-}
-
-// pread fills rec from the file.
-func (c *Cache) pread(rec []byte, off int64) error {
-	c.permits <- struct{}{}
-	var err error
-	if c.readOp == nil {
-		_, err = c.file.ReadAt(rec, off)
-	} else {
-		begin := time.Now()
-		_, err = c.file.ReadAt(rec, off)
-		c.readOp.Observe(noContext, time.Since(begin), err)
-	}
-	<-c.permits
-	return err
 }
 
 // Set stores value under key until ttl is over or its turn of eviction comes;

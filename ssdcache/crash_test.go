@@ -133,7 +133,7 @@ const crashKeys = 300
 // operation to standard output before and after.
 func init() {
 	tasks["crash"] = func(path string) {
-		c, err := ssdcache.Open(path, 24*testSegment, &ssdcache.Options{SegmentSize: testSegment, Logger: quiet()})
+		c, err := ssdcache.Open(path, 24*testSegment, &ssdcache.Options{SegmentSize: testSegment, Logger: quiet(), Direct: os.Getenv("SSDCACHE_TEST_DIRECT") != ""})
 		if err != nil {
 			fmt.Println("error", err)
 			return
@@ -169,7 +169,7 @@ func init() {
 func TestKill(t *testing.T) {
 	r := rng(t)
 	path := temp(t)
-	rounds := killRounds
+	rounds, canDirect := killRounds, direct(t)
 	if testing.Short() {
 		rounds = min(rounds, 10)
 	}
@@ -178,6 +178,9 @@ func TestKill(t *testing.T) {
 	for round := range rounds {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "SSDCACHE_TEST_TASK=crash", "SSDCACHE_TEST_PATH="+path, fmt.Sprint("SSDCACHE_TEST_VERSION=", version1))
+		if canDirect && round%4 < 2 {
+			cmd.Env = append(cmd.Env, "SSDCACHE_TEST_DIRECT=1")
+		}
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

@@ -90,18 +90,6 @@ func (c *Cache) writeSegment(b *buffer) error {
 	return c.pwrite(b.data[footer:], c.offset(b.seg)+int64(footer))
 }
 
-func (c *Cache) pwrite(data []byte, off int64) error {
-	for len(data) > 0 {
-		n, err := c.file.WriteAt(data[:min(len(data), writeSize)], off)
-		c.deviceBytes.Add(uint64(n))
-		if err != nil {
-			return err
-		}
-		data, off = data[n:], off+int64(n)
-	}
-	return nil
-}
-
 // detach sends the readers of a buffer to the file, which has records of the
 // use stamp.
 func (c *Cache) detach(b *buffer, stamp uint64) {
@@ -331,5 +319,5 @@ func (c *Cache) stop() error {
 	if err == nil && c.opts.Restart != Cold {
 		err = c.saveIndex()
 	}
-	return errors.Join(err, c.file.Close(), c.lock.Unlock())
+	return errors.Join(err, c.closeDirect(), c.file.Close(), c.lock.Unlock())
 }

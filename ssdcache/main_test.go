@@ -50,6 +50,16 @@ func open(t testing.TB, path string, size int64, opts *ssdcache.Options) *ssdcac
 	return c
 }
 
+// direct reports whether the file system of temporary files takes O_DIRECT.
+func direct(t testing.TB) bool {
+	c, err := ssdcache.Open(temp(t), 1<<20, &ssdcache.Options{Direct: true, Logger: quiet()})
+	if err != nil {
+		t.Logf("without Options.Direct here: %v", err)
+		return false
+	}
+	return c.Close() == nil
+}
+
 func temp(t testing.TB) string { return filepath.Join(t.TempDir(), "cache") }
 
 func key(n int) []byte { return fmt.Appendf(nil, "key-%d", n) }

@@ -40,10 +40,11 @@ func (m *model) check(t testing.TB, n int, got []byte, err error) (hit bool) {
 // Whatever happens, a key has its last value or none.
 func TestModel(t *testing.T) {
 	r := rng(t)
+	canDirect := direct(t)
 	for range 6 {
 		path := temp(t)
 		buffers, keep := 2+r.IntN(3), float64(r.IntN(4)-1)/4
-		opts := &ssdcache.Options{SegmentSize: testSegment << r.IntN(2), Buffers: buffers, Keep: keep, Logger: quiet(), Restart: ssdcache.Restart(r.IntN(2))}
+		opts := &ssdcache.Options{SegmentSize: testSegment << r.IntN(2), Buffers: buffers, Keep: keep, Logger: quiet(), Restart: ssdcache.Restart(r.IntN(2)), Direct: canDirect && r.IntN(2) == 0}
 		size := int64(opts.SegmentSize * (buffers + 4 + r.IntN(12)))
 		t.Logf("size %d, %+v", size, opts)
 		c := open(t, path, size, opts)

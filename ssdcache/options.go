@@ -76,6 +76,12 @@ type Options struct {
 	// as Rejected. 0 means no bound.
 	WriteBudget int64
 
+	// Direct reads and writes around the page cache (O_DIRECT; Linux, and not on
+	// every file system: then Open fails). Use it when the file is much larger
+	// than the memory, or when others need the memory. A Get then always waits for
+	// the disk.
+	Direct bool
+
 	// Restart says what Open finds in the file and what is done for the next one
 	// to find. The default is Warm.
 	Restart Restart

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/heddle-go/heddle/internal/disk"
 )
 
 // recover rebuilds the index from the segments' footers after a crash of the
@@ -48,7 +50,7 @@ func (c *Cache) recover() error {
 	b := &buffer{}
 	for _, l := range slices.Backward(lost) {
 		if b.data == nil {
-			b.data = make([]byte, c.geometry.segmentSize)
+			b.data = disk.Aligned(c.geometry.segmentSize)
 		}
 		c.assign(b, l.stamp)
 		for _, h := range l.notes {
