@@ -28,6 +28,7 @@ type writer struct {
 
 	// The one that writes has these to itself.
 	out    []byte
+	whole  []byte // the buffer that out is the rest of
 	direct direct
 
 	wake chan struct{} // capacity 1: the goroutine is to look
@@ -158,21 +159,26 @@ func (w *writer) takeLocked() []byte {
 	return out
 }
 
+// keepLocked keeps the buffer that has been written for the next round.
+func (w *writer) keepLocked() {
+	if cap(w.whole) <= maxSpare && w.spare == nil {
+		w.spare = w.whole[:0]
+	}
+	w.out, w.whole = nil, nil
+}
+
 // lead writes once without waiting, and gives to the goroutine what that leaves.
 func (w *writer) lead() {
 	w.mu.Lock()
 	if w.direct.possible() {
 		w.out = w.takeLocked()
 		w.mu.Unlock()
-		whole := w.out
+		w.whole = w.out
 		// An error, be it that the socket is full, comes again to the goroutine.
 		w.out = w.out[w.direct.attempt(w.out):]
 		w.mu.Lock()
 		if len(w.out) == 0 {
-			w.out = nil
-			if cap(whole) <= maxSpare {
-				w.spare = whole[:0]
-			}
+			w.keepLocked()
 			if len(w.buf) == 0 && !w.ended {
 				w.writing = false
 				w.mu.Unlock()
@@ -217,11 +223,11 @@ func (w *writer) run() {
 		runtime.Gosched() // those who are about to send get to do so
 		for {
 			w.mu.Lock()
-			if len(w.out) == 0 {
+			if len(w.out) == 0 && len(w.buf) > 0 {
 				w.out = w.takeLocked()
+				w.whole = w.out
 			}
 			if len(w.out) == 0 {
-				w.out = nil
 				w.writing, w.handed = false, false
 				if w.ended {
 					w.endLocked(ErrClosed)
@@ -240,10 +246,7 @@ func (w *writer) run() {
 				return
 			}
 			w.mu.Lock()
-			if cap(w.out) <= maxSpare && w.spare == nil {
-				w.spare = w.out[:0]
-			}
-			w.out = nil
+			w.keepLocked()
 			w.mu.Unlock()
 		}
 	}
@@ -262,7 +265,7 @@ func (w *writer) write() error {
 
 func (w *writer) endLocked(err error) {
 	w.err = err
-	w.buf, w.spare, w.out = nil, nil, nil
+	w.buf, w.spare, w.out, w.whole = nil, nil, nil, nil
 	if w.room != nil {
 		close(w.room)
 		w.room = nil
