@@ -166,9 +166,7 @@ func (p *policyState) turnBack(now time.Time, win Counts, reason string) action 
 	p.badRuns, p.goodRuns = 0, 0
 	s := p.target()
 	def := p.defaultOf(s)
-	a := p.act(now, win, s.Name(), 1-def, def, reason)
-	a.change.Revert = true
-	return a
+	return p.act(now, win, s.Name(), 1-def, def, reason).revert()
 }
 
 // dial lowers and raises the dial.
@@ -212,8 +210,10 @@ func (p *policyState) dial(now time.Time, win Counts, bad, good bool) []action {
 func (p *policyState) move(now time.Time, win Counts, to float64, reason string) action {
 	def, _, _ := p.Dial.Bounds()
 	a := p.act(now, win, p.Dial.Name(), p.value, to, reason)
-	a.change.Revert = to == def
 	p.value, p.renewed = to, now
+	if to == def {
+		a = a.revert()
+	}
 	return a
 }
 
@@ -232,6 +232,12 @@ func (p *policyState) act(now time.Time, win Counts, setting string, before, aft
 			Burn: p.objective.windows.sum(now, time.Hour).BadRatio() / allowed,
 		},
 	}
+}
+
+// revert makes a change one that gives the setting back.
+func (a action) revert() action {
+	a.change.Revert, a.change.For, a.d.TTL = true, 0, 0
+	return a
 }
 
 // decided notes that a decision was written; refused says that the setting is

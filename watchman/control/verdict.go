@@ -73,7 +73,7 @@ func (o *Objective) verdict(ws *windows, now time.Time) Verdict {
 		if long.AtLeast()/allowed >= p.rate && short.AtLeast()/allowed >= p.rate {
 			v.State = p.state
 			v.Reason = fmt.Sprintf("%d of %d calls bad in %v and %d of %d in %v: burn rates %.1f and %.1f, %s from %.1f",
-				long.Bad, long.Calls, p.long, short.Bad, short.Calls, p.short, long.Rate, short.Rate, p.state, p.rate)
+				long.Bad, long.Calls, words(p.long), short.Bad, short.Calls, words(p.short), long.Rate, short.Rate, p.state, p.rate)
 			return v
 		}
 	}
@@ -84,4 +84,18 @@ func (o *Objective) verdict(ws *windows, now time.Time) Verdict {
 		v.Reason = fmt.Sprintf("%d calls in five minutes, want %d", v.Burns[0].Calls, o.MinCalls)
 	}
 	return v
+}
+
+// words is a window's length for people.
+func words(d time.Duration) string {
+	switch {
+	case d == time.Hour:
+		return "an hour"
+	case d == 72*time.Hour:
+		return "three days"
+	case d > time.Hour:
+		return fmt.Sprintf("%.0f hours", d.Hours())
+	default:
+		return fmt.Sprintf("%.0f minutes", d.Minutes())
+	}
 }

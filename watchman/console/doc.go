@@ -1,0 +1,38 @@
+// Package console is a window on a Watchman: an http.Handler with pages for
+// people, embedded and self-contained, that works offline and without
+// JavaScript.
+//
+//	c, err := console.New(w, &console.Options{Loop: loop})
+//	...
+//	defer c.Close()
+//	http.Handle("/console/", http.StripPrefix("/console", c))
+//
+// # Pages
+//
+//	overview     objectives and their budgets, operations with rates, errors and percentiles
+//	topology     who calls whom, with the figures on the edges
+//	operation    rates, errors and percentiles of half an hour, and a heat map of durations
+//	traces       kept traces by operation, reason, duration and text; each as a waterfall with
+//	             phases, links and its critical path, as JSON or Zipkin JSON to download
+//	errors       kinds of errors with counts, first and last seen, release, traces
+//	decisions    what the control loop did or would have done, why, and what became of it
+//	switches     switches and dials, and who changed them; changing takes a reason and the name
+//	sampling     ratios in force and the budget; keeping a recent trace
+//	runtime      goroutines, memory, profiles, the flight recorder
+//	self         what watchman itself holds, drops and costs
+//
+// # Safety
+//
+// Without Options.Auth it answers only clients on the loopback interface that
+// address it as a loopback host, so that neither the network nor a web page
+// that rebinds a name gets in. Changes are POSTs that need a token from the
+// form and pass net/http.CrossOriginProtection, a reason, and the name typed
+// again. The content security policy allows the console's own files only; all
+// names are escaped.
+//
+// # Cost
+//
+// One goroutine looks at the figures every Options.Interval and keeps half an
+// hour of the 256 busiest operations: 23 KB each. Pages are made when they are
+// asked for.
+package console
