@@ -314,6 +314,18 @@ func TestDeletedObjectsKeepTheirContents(t *testing.T) {
 	wantContent(t, lib, &got.Contents[0], "x")
 }
 
+// Files have no URLs.
+func TestNoURLs(t *testing.T) {
+	_, lib, pictures := newFiles(t, nil)
+	obj := create(t, pictures, upload(t, pictures, "x", "x"))
+	_, err := lib.ContentURL(ctx, &obj.Contents[0], time.Minute)
+	fails(t, "ContentURL", err, objstore.ErrNoPresign)
+	_, err = pictures.InviteUpload(ctx, time.Minute)
+	fails(t, "InviteUpload", err, objstore.ErrNoPresign)
+	_, err = pictures.AcceptUpload(ctx, &objstore.ClientUpload{Key: "1042/aa/bb"}, "x", nil)
+	fails(t, "AcceptUpload", err, objstore.ErrUpload)
+}
+
 func TestContentReader(t *testing.T) {
 	_, lib, pictures := newFiles(t, nil)
 	data := noise(200_000)
