@@ -154,20 +154,15 @@ func load(ctx context.Context, c *config, client *motan.Client, where string, st
 	if _, err := motan.Call[string](ctx, client, "hello", &arg); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.duration)
-	defer cancel()
 	took := make([][]time.Duration, c.callers)
 	errs := make([]error, c.callers)
 	var wg sync.WaitGroup
 	cpu, began := processorTime(), time.Now()
 	for i := range c.callers {
 		wg.Go(func() {
-			for ctx.Err() == nil {
-				t := time.Now()
+			for t := time.Now(); t.Sub(began) < c.duration; t = time.Now() {
 				if _, err := motan.Call[string](ctx, client, "hello", &arg); err != nil {
-					if ctx.Err() == nil {
-						errs[i] = err
-					}
+					errs[i] = err
 					return
 				}
 				took[i] = append(took[i], time.Since(t))
