@@ -21,11 +21,17 @@ import (
 //	n name       → id 4            the queues
 //	c id         → progress        what has been acknowledged
 //	m id seq 8   → record          the messages
+//	d id ms 8 seq 8 →              messages that wait for their time
+//	i id ms 8 seq 8 → key          keys of the messages put last
 //	f            → format 1
+//
+// The id of a subscriber is followed by the number of its first message, 8.
 const (
 	prefixName   = 'n'
 	prefixCursor = 'c'
 	prefixRecord = 'm'
+	prefixDelay  = 'd'
+	prefixSeen   = 'i'
 	prefixFormat = 'f'
 
 	storeFormat = 1
@@ -42,8 +48,13 @@ type Broker struct {
 	lastID uint32
 	closed bool
 
-	inbox     *inbox
-	record    []byte        // the committer's, for encoding
+	inbox *inbox
+
+	// The committer's own: what the group under way has to do with.
+	touched []*Queue
+	logs    []*messageLog
+	record  []byte // for encoding
+
 	committed chan struct{} // closed when the committer has ended
 	stop      chan struct{} // closed by Close: sweeper and syncer end
 	ended     chan struct{} // closed when Close is done
@@ -143,31 +154,68 @@ func (b *Broker) load(dir string, popts *pebble.Options) error {
 		return err
 	}
 	defer it.Close()
+	ids := make(map[uint32]string)
 	for ok := it.First(); ok; ok = it.Next() {
 		name, v := string(it.Key()[1:]), it.Value()
-		if len(v) != 4 {
-			return fmt.Errorf("queue %q: id of %d bytes", name, len(v))
-		}
-		q := newQueue(b, name, binary.BigEndian.Uint32(v))
-		q.named = true
-		for _, other := range b.queues {
-			if other.id == q.id {
-				return fmt.Errorf("queues %q and %q have the same id %d", other.name, name, q.id)
-			}
-		}
-		if err := CheckName(name); err != nil {
-			return err
-		}
-		if err := q.load(); err != nil {
+		q, err := b.loadQueue(name, v)
+		if err != nil {
 			return fmt.Errorf("queue %q: %w", name, err)
 		}
+		if other, ok := ids[q.id]; ok {
+			return fmt.Errorf("queues %q and %q have the same id %d", other, name, q.id)
+		}
+		ids[q.id] = name
 		b.queues[name] = q
 		b.lastID = max(b.lastID, q.id)
 	}
-	return it.Error()
+	if err := it.Error(); err != nil {
+		return err
+	}
+	for name, q := range b.queues {
+		if q.parent == nil {
+			if err := q.log.load(b.db); err != nil {
+				return fmt.Errorf("queue %q: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// loadQueue makes a queue of its entry in the store. Queues come before their
+// subscribers.
+func (b *Broker) loadQueue(name string, v []byte) (*Queue, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	var parent *Queue
+	start := uint64(1)
+	owner, _, isSub := strings.Cut(name, "+")
+	switch {
+	case isSub && len(v) == 12:
+		if parent = b.queues[owner]; parent == nil {
+			return nil, errors.New("its queue is missing")
+		}
+		if start = binary.BigEndian.Uint64(v[4:]); start == 0 || start > maxSeq {
+			return nil, fmt.Errorf("first message %d", start)
+		}
+	case isSub || len(v) != 4:
+		return nil, fmt.Errorf("entry of %d bytes", len(v))
+	}
+	q := newQueue(b, name, binary.BigEndian.Uint32(v), parent)
+	q.named, q.start = true, start
+	if parent != nil {
+		q.log.readers = append(q.log.readers, q)
+	}
+	return q, q.load()
 }
 
 // Queue returns the queue of that name, making it durably the first time.
+//
+// The name queue+subscriber is a subscriber of a queue: it gets every message
+// that is put into the queue from its making on, reads and acknowledges them at
+// its own pace, and keeps them until it has. The queue's own readers are not
+// affected. A subscriber that nobody reads holds on to all messages, unless it
+// has a limit, until it is dropped.
 func (b *Broker) Queue(name string) (*Queue, error) {
 	if q := b.lookup(name); q != nil {
 		return q, nil
@@ -175,17 +223,27 @@ func (b *Broker) Queue(name string) (*Queue, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
-	q, made, err := b.queue(name)
+	var parent *Queue
+	if owner, _, isSub := strings.Cut(name, "+"); isSub {
+		var err error
+		if parent, err = b.Queue(owner); err != nil {
+			return nil, err
+		}
+	}
+	q, made, err := b.queue(name, parent)
 	if err != nil || !made {
 		return q, err
 	}
 	// Whoever finds it meanwhile may be faster: the first op that the committer
 	// sees for a queue takes the name along.
-	return q, b.commit(takeOp(q))
+	if err := b.commit(takeOp(q)); err != nil {
+		return nil, err
+	}
+	return q, nil
 }
 
 // queue returns the queue of that name, in memory only if it has to be made.
-func (b *Broker) queue(name string) (q *Queue, made bool, err error) {
+func (b *Broker) queue(name string, parent *Queue) (q *Queue, made bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -194,6 +252,9 @@ func (b *Broker) queue(name string) (q *Queue, made bool, err error) {
 	if q := b.queues[name]; q != nil {
 		return q, false, nil
 	}
+	if parent != nil && b.queues[parent.name] != parent {
+		return nil, false, ErrDropped
+	}
 	if len(b.queues) >= b.opt.MaxQueues {
 		return nil, false, fmt.Errorf("%w: limit %d", ErrTooMany, b.opt.MaxQueues)
 	}
@@ -201,7 +262,7 @@ func (b *Broker) queue(name string) (q *Queue, made bool, err error) {
 		return nil, false, err
 	}
 	b.lastID++
-	q = newQueue(b, name, b.lastID)
+	q = newQueue(b, name, b.lastID, parent)
 	b.queues[name] = q
 	return q, true, nil
 }
@@ -225,37 +286,28 @@ func (b *Broker) Queues() []string {
 	return names
 }
 
-// Drop removes a queue with all its messages, durably. Dropping an unknown
-// queue does nothing and returns false.
+// Drop removes a queue with all its messages and subscribers, or one
+// subscriber, durably. Dropping an unknown queue does nothing and returns false.
 func (b *Broker) Drop(name string) (bool, error) {
 	b.mu.Lock()
 	q := b.queues[name]
-	delete(b.queues, name)
+	var gone []*Queue
+	for _, r := range b.queues {
+		if q != nil && (r == q || r.parent == q) {
+			delete(b.queues, r.name)
+			gone = append(gone, r)
+		}
+	}
 	b.mu.Unlock()
 	if q == nil {
 		return false, nil
 	}
-	q.markDropped()
+	for _, r := range gone {
+		r.end(ErrDropped)
+	}
 	o := takeOp(q)
 	o.drop = true
 	return true, b.commit(o)
-}
-
-// MaxName is the longest name of a queue, in bytes.
-const MaxName = 200
-
-// CheckName reports whether name can be a queue's: 1 to 200 bytes, none of them
-// a control byte, a space, a slash, a plus sign or a tilde.
-func CheckName(name string) error {
-	if len(name) == 0 || len(name) > MaxName {
-		return fmt.Errorf("%w: %d bytes, want 1 to %d", ErrName, len(name), MaxName)
-	}
-	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c == 0x7f || c == '/' || c == '+' || c == '~' {
-			return fmt.Errorf("%w: %q has %q in it", ErrName, name, c)
-		}
-	}
-	return nil
 }
 
 // Close ends the broker: writes under way are finished, waiting readers get
@@ -276,7 +328,7 @@ func (b *Broker) Close() error {
 	close(b.stop)
 	b.mu.Unlock()
 	for _, q := range queues {
-		q.markClosed()
+		q.end(ErrClosed)
 	}
 	b.wg.Wait()
 	b.inbox.close()
@@ -334,20 +386,27 @@ func (b *Broker) fail(cause error) error {
 	return b.err()
 }
 
-// sweep ends leases that have run out.
+// sweep ends leases that have run out and hands over what was delayed.
 func (b *Broker) sweep() {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	var due []*Queue
 	for {
 		select {
 		case <-b.stop:
 			return
 		case now := <-tick.C:
 			b.mu.RLock()
+			due = due[:0]
 			for _, q := range b.queues {
-				q.expire(now)
+				if q.due.Load() <= now.UnixNano() {
+					due = append(due, q)
+				}
 			}
 			b.mu.RUnlock()
+			for _, q := range due {
+				q.expire(now)
+			}
 		}
 	}
 }
@@ -377,19 +436,6 @@ type Stats struct {
 	Groups uint64       // batches committed since Open; with Sync Always as many fsyncs; only grows
 	Bytes  uint64       // bytes of messages written since Open; only grows
 }
-
-// QueueStats are the counters of one queue. Put and Done come from the store
-// and survive every restart.
-type QueueStats struct {
-	Name      string
-	Put       uint64        // messages ever put; only grows
-	Done      uint64        // messages acknowledged, taken or dropped; only grows
-	Leased    int           // messages handed out and not acknowledged yet
-	OldestAge time.Duration // how long the next message to hand out has waited; 0 if there is none or it is not in memory
-}
-
-// Backlog is how many messages are in the queue, leased ones included.
-func (s QueueStats) Backlog() uint64 { return s.Put - s.Done }
 
 // Stats returns a snapshot of each queue; together they are not atomic.
 func (b *Broker) Stats() Stats {

@@ -1,8 +1,12 @@
 package mcq
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,10 +16,14 @@ import (
 // op is something to commit for one queue: messages, acknowledgements, or its
 // end. It is pooled; whoever is told of its completion gives it back.
 type op struct {
-	q    *Queue
-	msgs []Message
-	acks []interval
-	drop bool
+	q     *Queue
+	msgs  []Message
+	from  *Queue // whose messages acks are; nil means q
+	acks  []interval
+	bytes int     // of the bodies in acks
+	count *int    // gets how many of acks were new
+	ripe  []later // no longer delayed
+	drop  bool
 
 	// finish is told, on the committer's goroutine, when the op is durable or
 	// has failed. It must not block.
@@ -47,7 +55,8 @@ func takeOp(q *Queue) *op {
 }
 
 func (o *op) release() {
-	o.q, o.msgs, o.acks, o.drop = nil, nil, o.acks[:0], false
+	o.q, o.msgs, o.from, o.acks, o.bytes = nil, nil, nil, o.acks[:0], 0
+	o.count, o.ripe, o.drop = nil, nil, false
 	o.finish, o.err, o.done = nil, nil, false
 	o.session, o.one[0] = nil, Message{}
 	ops.Put(o)
@@ -80,13 +89,17 @@ func (o *op) wake() {
 // submit hands o to the committer; o.finish will be called unless it fails.
 func (b *Broker) submit(o *op) error { return b.inbox.put(o) }
 
+// submitAside hands o to the committer without waiting for it.
+func (b *Broker) submitAside(o *op) {
+	o.finish = (*op).release
+	if b.submit(o) != nil {
+		o.release()
+	}
+}
+
 const (
 	groupOps   = 4096
 	groupBytes = 16 << 20
-
-	// trimEvery consumed messages are removed from the store by one range
-	// deletion; the ranges are disjoint.
-	trimEvery = 4096
 )
 
 // commitLoop is the one writer: it takes what has gathered, commits it as one
@@ -94,10 +107,7 @@ const (
 // gathers.
 func (b *Broker) commitLoop() {
 	defer close(b.committed)
-	var (
-		spare   []*op
-		touched []*Queue
-	)
+	var spare []*op
 	for {
 		ops := b.inbox.take(spare[:0])
 		if len(ops) == 0 {
@@ -109,7 +119,7 @@ func (b *Broker) commitLoop() {
 				size += rest[n].size()
 				n++
 			}
-			touched = b.commitGroup(rest[:n], touched[:0])
+			b.commitGroup(rest[:n])
 			rest = rest[n:]
 		}
 		clear(ops) // they are pooled
@@ -126,18 +136,25 @@ func (o *op) size() int {
 }
 
 // commitGroup writes group as one batch and completes its ops in order.
-func (b *Broker) commitGroup(group []*op, touched []*Queue) []*Queue {
+func (b *Broker) commitGroup(group []*op) {
 	err := b.err()
 	if err == nil {
-		if touched, err = b.writeGroup(group, touched); err != nil {
+		if err = b.writeGroup(group); err != nil {
 			err = b.fail(err)
 		}
 	}
 	if err == nil {
 		b.groups.Add(1)
 		// Visible only now: a consumer must not see what a crash could take back.
-		for _, q := range touched {
-			q.publish()
+		for _, l := range b.logs {
+			for _, q := range l.readers {
+				q.publish()
+			}
+		}
+		for _, q := range b.touched {
+			if q.doneCount.Store(q.acked.done() - (q.start - 1)); q.gone {
+				q.doneCount.Store(q.put.Load())
+			}
 		}
 	}
 	for _, o := range group {
@@ -146,76 +163,224 @@ func (b *Broker) commitGroup(group []*op, touched []*Queue) []*Queue {
 		}
 		o.finish(o)
 	}
-	for _, q := range touched {
-		q.fresh = q.fresh[:0]
+	for _, q := range b.touched {
 		q.touched = false
 	}
-	return touched
+	for _, l := range b.logs {
+		clear(l.fresh)
+		l.fresh, l.touched = l.fresh[:0], false
+	}
+	b.touched, b.logs = b.touched[:0], b.logs[:0]
 }
 
-func (b *Broker) writeGroup(group []*op, touched []*Queue) ([]*Queue, error) {
+// touch has the committer look after q at the end of the group.
+func (b *Broker) touch(q *Queue) {
+	if !q.touched {
+		q.touched = true
+		b.touched = append(b.touched, q)
+	}
+}
+
+func (b *Broker) writeGroup(group []*op) error {
 	size := 0
 	for _, o := range group {
 		size += o.size()
 	}
 	batch := b.db.NewBatchWithSize(size + 1024)
 	defer batch.Close()
-	now := time.Now()
-	ms := now.UnixMilli()
-	at := time.UnixMilli(ms)
-	rec := b.record
+	ms := time.Now().UnixMilli()
 	for _, o := range group {
-		q := o.q
-		if !q.touched {
-			q.touched = true
-			touched = append(touched, q)
-		}
-		if q.gone {
-			o.err = ErrDropped
-			continue
-		}
-		if !q.named {
-			q.named = true
-			if err := batch.Set(nameKey(q.name), binary.BigEndian.AppendUint32(nil, q.id), nil); err != nil {
-				return touched, err
-			}
-		}
-		if o.drop {
-			if err := q.writeDrop(batch); err != nil {
-				return touched, err
-			}
-			continue
-		}
-		for i := range o.msgs {
-			m := &o.msgs[i]
-			m.ID, m.Enqueued, m.Attempts = q.next, at, 0
-			q.next++
-			rec = appendRecord(rec[:0], m, ms)
-			b.record = rec
-			d := batch.SetDeferred(recordKeyLen, len(rec))
-			appendRecordKey(d.Key[:0], q.id, m.ID)
-			copy(d.Value, rec)
-			if err := d.Finish(); err != nil {
-				return touched, err
-			}
-			b.written.Add(uint64(len(rec)))
-			q.fresh = append(q.fresh, *m)
-		}
-		for _, v := range o.acks {
-			q.acked.add(v.from, v.to)
-			q.ackedChanged = true
+		if err := b.writeOp(batch, o, ms); err != nil {
+			return err
 		}
 	}
-	for _, q := range touched {
-		if err := q.writeProgress(batch); err != nil {
-			return touched, err
+	for i := 0; i < len(b.touched); i++ {
+		q := b.touched[i]
+		if q.gone {
+			continue
+		}
+		if err := errors.Join(q.writeProgress(batch), q.log.trim(batch)); err != nil {
+			return err
 		}
 	}
 	sync := pebble.NoSync
 	if b.opt.Sync == Always {
 		sync = pebble.Sync
 	}
-	return touched, guard(func() error { return batch.Commit(sync) })
+	return guard(func() error { return batch.Commit(sync) })
+}
+
+// writeOp puts o into the batch. An error is about the store; what is wrong
+// with o is in o.err.
+func (b *Broker) writeOp(batch *pebble.Batch, o *op, ms int64) error {
+	q := o.q
+	b.touch(q)
+	if q.gone || q.log.gone {
+		o.err = ErrDropped
+		return nil
+	}
+	if o.drop {
+		return q.writeDrop(batch)
+	}
+	if err := q.register(batch); err != nil {
+		return err
+	}
+	if len(o.msgs) > 0 {
+		if q.parent != nil {
+			o.err = fmt.Errorf("%w: %s is a subscriber: put to %s", ErrName, q.name, q.parent.name)
+			return nil
+		}
+		if o.err = q.log.makeRoom(o.msgs); o.err != nil {
+			return nil
+		}
+		if err := q.log.write(b, batch, o.msgs, ms); err != nil {
+			return err
+		}
+	}
+	if len(o.acks) > 0 {
+		from := cmp.Or(o.from, q)
+		b.touch(from)
+		before := from.acked.done()
+		for _, v := range o.acks {
+			from.acked.add(v.from, v.to)
+		}
+		if o.count != nil {
+			*o.count = int(from.acked.done() - before)
+		}
+		from.ackedChanged = true
+		from.log.untrimmed += o.bytes
+	}
+	for _, l := range o.ripe {
+		if err := batch.Delete(indexKey(prefixDelay, q.log.id, l.ms, l.seq), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// register puts the queue's name into the batch, the first time.
+func (q *Queue) register(batch *pebble.Batch) error {
+	if q.named {
+		return nil
+	}
+	q.named = true
+	v := binary.BigEndian.AppendUint32(nil, q.id)
+	if q.parent != nil {
+		if err := q.parent.register(batch); err != nil {
+			return err
+		}
+		q.subscribe()
+		v = binary.BigEndian.AppendUint64(v, q.start)
+	}
+	return batch.Set(nameKey(q.name), v, nil)
+}
+
+// subscribe makes the queue a reader of its log from here on.
+func (q *Queue) subscribe() {
+	next := q.log.next
+	q.start, q.acked, q.ackedChanged = next, progress{cursor: next}, true
+	q.log.readers = append(q.log.readers, q)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.head, q.tail, q.recent.base = next, next, next
+}
+
+// write puts messages into the batch and numbers them.
+func (l *messageLog) write(b *Broker, batch *pebble.Batch, msgs []Message, ms int64) error {
+	if !l.touched {
+		l.touched = true
+		b.logs = append(b.logs, l)
+	}
+	root := l.readers[0]
+	forNobody := root.opt.FanOut && len(l.readers) == 1
+	at := time.UnixMilli(ms)
+	rec := b.record
+	for i := range msgs {
+		m := &msgs[i]
+		m.Enqueued, m.Attempts = at, 0
+		window := root.opt.DedupeWindow.Milliseconds()
+		if m.Key != "" && window > 0 {
+			if m.ID = l.seen.find(m.Key, ms, window); m.ID != 0 {
+				root.duplicates.Add(1)
+				continue
+			}
+			if err := l.seen.add(batch, l.id, ms, l.next, m.Key); err != nil {
+				return err
+			}
+		}
+		m.ID = l.next
+		l.next++
+		if forNobody {
+			continue
+		}
+		rec = appendRecord(rec[:0], m, ms)
+		b.record = rec
+		d := batch.SetDeferred(recordKeyLen, len(rec))
+		appendRecordKey(d.Key[:0], l.id, m.ID)
+		copy(d.Value, rec)
+		if err := d.Finish(); err != nil {
+			return err
+		}
+		if m.Delay > 0 {
+			if err := batch.Set(indexKey(prefixDelay, l.id, dueMs(m), m.ID), nil, nil); err != nil {
+				return err
+			}
+		}
+		b.written.Add(uint64(len(rec)))
+		l.fresh = append(l.fresh, *m)
+		for _, q := range l.readers {
+			q.freshBytes += int64(len(m.Body))
+		}
+	}
+	if root.opt.FanOut {
+		root.acked.add(root.acked.cursor, l.next)
+		root.dropTo, root.freshBytes, root.ackedChanged = l.next, 0, true
+		b.touch(root)
+	}
+	return nil
+}
+
+// writeProgress puts the queue's new progress into the batch.
+func (q *Queue) writeProgress(batch *pebble.Batch) error {
+	if !q.ackedChanged {
+		return nil
+	}
+	q.ackedChanged = false
+	q.scratch = q.acked.append(q.scratch[:0])
+	return batch.Set(cursorKey(q.id), q.scratch, nil)
+}
+
+// writeDrop puts the removal of the whole queue, with its subscribers, or of
+// one subscriber into the batch.
+func (q *Queue) writeDrop(batch *pebble.Batch) error {
+	l := q.log
+	if q.parent != nil {
+		l.readers = slices.DeleteFunc(l.readers, func(r *Queue) bool { return r == q })
+		return q.writeForgotten(batch)
+	}
+	l.gone = true
+	errs := []error{
+		batch.DeleteRange(recordKey(l.id, l.trimmed), binary.BigEndian.AppendUint32([]byte{prefixRecord}, l.id+1), nil),
+	}
+	for _, index := range []byte{prefixDelay, prefixSeen} {
+		bounds := indexBounds(index, l.id)
+		errs = append(errs, batch.DeleteRange(bounds.LowerBound, bounds.UpperBound, nil))
+	}
+	for _, r := range l.readers {
+		errs = append(errs, r.writeForgotten(batch))
+	}
+	return errors.Join(errs...)
+}
+
+func (q *Queue) writeForgotten(batch *pebble.Batch) error {
+	q.gone = true
+	// The name may belong to a new queue by now, which may have been written.
+	if q.b.lookup(q.name) == nil {
+		if err := batch.Delete(nameKey(q.name), nil); err != nil {
+			return err
+		}
+	}
+	return batch.Delete(cursorKey(q.id), nil)
 }
 
 // guard calls write, which writes to the store. Pebble reports that its log
@@ -234,39 +399,4 @@ func guard(write func() error) (err error) {
 		}
 	}()
 	return write()
-}
-
-// writeProgress puts the queue's new progress into the batch and, now and then,
-// the removal of what has been consumed.
-func (q *Queue) writeProgress(batch *pebble.Batch) error {
-	if !q.ackedChanged || q.gone {
-		return nil
-	}
-	q.ackedChanged = false
-	q.scratch = q.acked.append(q.scratch[:0])
-	if err := batch.Set(cursorKey(q.id), q.scratch, nil); err != nil {
-		return err
-	}
-	if q.acked.cursor-q.trimmed < trimEvery {
-		return nil
-	}
-	from, to := recordKey(q.id, q.trimmed), recordKey(q.id, q.acked.cursor)
-	q.trimmed = q.acked.cursor
-	return batch.DeleteRange(from, to, nil)
-}
-
-// writeDrop puts the removal of the whole queue into the batch.
-func (q *Queue) writeDrop(batch *pebble.Batch) error {
-	q.gone = true
-	// The name may belong to a new queue by now, which may have been written.
-	if cur := q.b.lookup(q.name); cur == nil {
-		if err := batch.Delete(nameKey(q.name), nil); err != nil {
-			return err
-		}
-	}
-	if err := batch.Delete(cursorKey(q.id), nil); err != nil {
-		return err
-	}
-	end := binary.BigEndian.AppendUint32([]byte{prefixRecord}, q.id+1)
-	return batch.DeleteRange(recordKey(q.id, q.trimmed), end, nil)
 }

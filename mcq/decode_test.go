@@ -15,7 +15,8 @@ import (
 var traced = watchman.SpanContext{TraceID: watchman.TraceID{1, 2, 3}, SpanID: watchman.SpanID{4}, Flags: watchman.FlagSampled, Baggage: "k=v"}
 
 func FuzzRecord(f *testing.F) {
-	for _, m := range []Message{{}, {Body: []byte("body"), Flags: 1<<32 - 1}, {Body: []byte{0}, Trace: traced}} {
+	for _, m := range []Message{{}, {Body: []byte("body"), Flags: 1<<32 - 1}, {Body: []byte{0}, Trace: traced},
+		{Body: []byte("x"), Delay: time.Second, TTL: time.Hour, Key: "key", Dead: &Dead{Queue: "q", ID: 7, Attempts: 3, Reason: "why"}}} {
 		f.Add(appendRecord(nil, &m, 1_700_000_000_000))
 	}
 	f.Add([]byte{recordFormat, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f})
@@ -29,7 +30,8 @@ func FuzzRecord(f *testing.F) {
 		if err := parseRecord(appendRecord(nil, &m, m.Enqueued.UnixMilli()), &again); err != nil {
 			t.Fatalf("written again: %v", err)
 		}
-		if !bytes.Equal(m.Body, again.Body) || m.Flags != again.Flags || !m.Enqueued.Equal(again.Enqueued) || m.Trace != again.Trace {
+		if !bytes.Equal(m.Body, again.Body) || m.Flags != again.Flags || !m.Enqueued.Equal(again.Enqueued) || m.Trace != again.Trace ||
+			m.Delay != again.Delay || m.TTL != again.TTL || m.Key != again.Key || (m.Dead == nil) != (again.Dead == nil) || m.Dead != nil && *m.Dead != *again.Dead {
 			t.Fatalf("%+v became %+v", m, again)
 		}
 	})
@@ -136,5 +138,10 @@ func FuzzStoreKeys(f *testing.F) {
 	f.Add(recordKey(1, 3)[:9], []byte{})
 	f.Add(append(recordKey(1, 3), 0), []byte{})
 	f.Add([]byte("f"), []byte{9})
+	f.Add([]byte("nq+s"), []byte{0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2})
+	f.Add([]byte("nz+s"), []byte{0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2})
+	f.Add(indexKey(prefixDelay, 1, 5, 1), []byte{})
+	f.Add(indexKey(prefixDelay, 1, 5, 1)[:20], []byte{})
+	f.Add(indexKey(prefixSeen, 1, 5, 1), []byte("key"))
 	f.Fuzz(fuzzStoreKeys)
 }

@@ -18,15 +18,28 @@
 //	order          messages come in the order of Put; what is given back, or whose lease
 //	               ran out, comes before what was never handed out
 //	delivery       Take: at most once. Lease: at least once. Attempts counts since Open
+//	limits         Put fails with ErrFull, or the oldest go, before QueueOptions' limits are broken
+//	duplicates     a Message.Key is stored once in QueueOptions.DedupeWindow, across restarts
 //	crash          every acknowledged Put is there, every acknowledged Ack stays, leases end
 //	memory         per queue Options.Memory bytes of messages waiting, one read-ahead chunk of
-//	               1 MiB, and about 100 bytes for each message that is leased
-//	disk           consumed messages are removed in runs of 4096
+//	               1 MiB, and about 100 bytes for each message that is leased or delayed and
+//	               for each key that is remembered
+//	disk           consumed messages are removed in runs of 4096, or of 4 MiB
 //	disk failure   a failed write or fsync of the log makes everything return ErrFailed until
 //	               the store is opened again; if the list of tables cannot be written, which
 //	               happens in the background, the process ends
 //	damage         Open or the reader says which file; only in the last 64 KiB of the log of a
 //	               store that was not closed does damage look like an unfinished write
+//
+// # What a queue can do
+//
+// [QueueOptions], given to Open, limit a queue's length, bytes and age, and how
+// often a message is handed out before it goes to the dead letters. A [Message]
+// may wait for its time (Delay), be worth nothing after some (TTL), and have a
+// Key that keeps it from being stored twice. The queue q+s is the subscriber s of
+// queue q: it gets all messages too and reads them at its own pace; they are
+// stored once. [Queue.Peek], [Queue.Purge], [Queue.Pause] and [Queue.Reject] are
+// for operators; [QueueStats] has the backlog and its age.
 //
 // # Protocol
 //
@@ -56,7 +69,8 @@
 //
 // # Reading order
 //
-// message.go, queue.go, window.go, lease.go, intervals.go; broker.go, inbox.go,
-// commit.go; keyoptions.go, server.go, session.go, commands.go; client.go,
+// message.go, policy.go, queue.go, window.go, lease.go, delay.go, deadletter.go,
+// admin.go; broker.go, inbox.go, commit.go, log.go, room.go, intervals.go;
+// backend.go, keyoptions.go, server.go, session.go, commands.go; client.go,
 // clientconn.go, remote.go; consume.go.
 package mcq

@@ -19,6 +19,9 @@ var (
 	// ErrTooLarge is wrapped when a message is larger than Options.MaxMessage.
 	ErrTooLarge = errors.New("mcq: message too large")
 
+	// ErrMessage is wrapped when a field of a message is out of range.
+	ErrMessage = errors.New("mcq: bad message")
+
 	// ErrName is wrapped when a name cannot be a queue's.
 	ErrName = errors.New("mcq: bad queue name")
 

@@ -1,6 +1,9 @@
 package mcq
 
-import "github.com/cockroachdb/pebble/v2/vfs"
+import (
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
 
 // WithFS returns a copy of o whose store lies in fs.
 func WithFS(o *Options, fs vfs.FS) *Options {
@@ -21,3 +24,21 @@ func ExpiriesHeld(q *Queue) int {
 
 // AsBackend is b as a Backend.
 func AsBackend(b *Broker) Backend { return localBackend{b} }
+
+// RecordsHeld is how many messages are in the store.
+func RecordsHeld(b *Broker) int { return countKeys(b, prefixRecord) }
+
+// KeysHeld is how many keys of messages are in the store.
+func KeysHeld(b *Broker) int { return countKeys(b, prefixSeen) }
+
+func countKeys(b *Broker, prefix byte) (n int) {
+	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
+	if err != nil {
+		panic(err)
+	}
+	defer it.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		n++
+	}
+	return n
+}

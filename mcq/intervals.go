@@ -55,6 +55,14 @@ func (p *progress) has(seq uint64) bool {
 	return i < len(p.beyond) && p.beyond[i].from <= seq
 }
 
+// end is the number behind the last one that has been acknowledged.
+func (p *progress) end() uint64 {
+	if n := len(p.beyond); n > 0 {
+		return p.beyond[n-1].to
+	}
+	return p.cursor
+}
+
 // done is how many messages have been acknowledged in all.
 func (p *progress) done() uint64 {
 	n := p.cursor - 1

@@ -40,8 +40,9 @@ const leaseBytes = 16 << 20
 
 // lease is a message that is, or was, handed out.
 type lease struct {
-	until    int64 // Unix nanoseconds
+	until    int64 // Unix nanoseconds; the end of time while it is buried
 	attempts int
+	size     int // of the body
 }
 
 // expiry is a run of leases that may end together.
@@ -108,7 +109,7 @@ func (q *Queue) handOut(limit int, hold time.Duration, mayWait, waited bool) (ms
 		}
 		q.skipAcknowledgedLocked()
 		behind := mayWait && !waited && (len(q.waiters) > 0 || q.turns > 0)
-		if behind || q.again.len() == 0 && q.head == q.tail {
+		if behind || !q.availableLocked() {
 			defer q.mu.Unlock()
 			if !mayWait {
 				return nil, nil, nil
@@ -122,15 +123,21 @@ func (q *Queue) handOut(limit int, hold time.Duration, mayWait, waited bool) (ms
 			q.wakeLocked()
 			return nil, turn, nil
 		}
+		var stale *op // what has expired
 		if q.again.len() > 0 {
-			msgs, err = q.handOutAgainLocked(limit, hold)
+			msgs, stale, err = q.handOutAgainLocked(limit, hold)
 		} else {
-			msgs = q.handOutNewLocked(limit, hold)
+			before := q.head
+			msgs, stale = q.handOutNewLocked(limit, hold)
+			stuck := q.head == before
 			q.wakeLocked()
 			q.mu.Unlock()
-			if len(msgs) == 0 {
+			if stuck {
 				err = q.fill()
 			}
+		}
+		if stale != nil {
+			q.b.submitAside(stale)
 		}
 		if err != nil || len(msgs) > 0 {
 			return msgs, nil, err
@@ -138,17 +145,76 @@ func (q *Queue) handOut(limit int, hold time.Duration, mayWait, waited bool) (ms
 	}
 }
 
-// handOutNewLocked hands out messages that never were and are in memory.
-func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message) {
-	until := q.until(hold)
-	first := q.head
-	for size := 0; len(msgs) < limit && q.head < q.tail && size < leaseBytes; q.head++ {
-		m := q.recent.at(q.head)
-		if m == nil {
-			m = q.ahead.at(q.head)
+// availableLocked reports whether there may be something to hand out.
+func (q *Queue) availableLocked() bool {
+	return !q.paused && (q.again.len() > 0 || q.head < q.tail)
+}
+
+// inMemoryLocked returns a message that was never handed out, nil if it has to
+// be read from the store.
+func (q *Queue) inMemoryLocked(seq uint64) *Message {
+	if m := q.recent.at(seq); m != nil {
+		return m
+	}
+	return q.ahead.at(seq)
+}
+
+// skipLocked reports whether m is not handed out in its turn: it waits for its
+// time, or came before its turn when that had come.
+func (q *Queue) skipLocked(m *Message) bool {
+	if m.Delay == 0 {
+		return false
+	}
+	if _, ok := q.delayed[m.ID]; ok {
+		return true
+	}
+	_, ok := q.jumped[m.ID]
+	return ok
+}
+
+// passLocked passes the message at the head if it is skipped.
+func (q *Queue) passLocked(m *Message) bool {
+	if !q.skipLocked(m) {
+		return false
+	}
+	delete(q.jumped, m.ID)
+	q.head++
+	return true
+}
+
+// handOutNewLocked hands out messages that never were and are in memory. What
+// has expired is taken out, for the caller to submit.
+func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message, stale *op) {
+	now := time.Now()
+	until := untilOf(now, hold)
+	runs := q.head // the leases from here on have no expiry yet
+	endRun := func() {
+		if hold > 0 && runs < q.head {
+			q.expireLaterLocked(until, interval{runs, q.head})
 		}
+	}
+	for size := 0; len(msgs) < limit && q.head < q.tail && size < leaseBytes; {
+		m := q.inMemoryLocked(q.head)
 		if m == nil {
 			break
+		}
+		if m.Delay > 0 && q.skipLocked(m) {
+			endRun()
+			q.passLocked(m)
+			runs = q.head
+			continue
+		}
+		if (m.TTL > 0 || q.opt.MaxAge > 0) && q.expired(m, now) {
+			endRun()
+			if stale == nil {
+				stale = takeOp(q)
+			}
+			stale.ack(m.ID, len(m.Body))
+			q.size -= int64(len(m.Body))
+			q.expiredN++
+			q.head++
+			runs = q.head
+			continue
 		}
 		if msgs == nil {
 			msgs = make([]Message, 0, min(limit, int(q.tail-q.head), 1024))
@@ -157,25 +223,19 @@ func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message)
 		msgs[len(msgs)-1].Attempts = 1
 		size += len(m.Body)
 		if hold > 0 {
-			q.leases[q.head] = lease{until, 1}
+			q.leases[q.head] = lease{until, 1, len(m.Body)}
+		} else {
+			q.size -= int64(len(m.Body))
 		}
+		q.head++
 	}
-	if len(msgs) > 0 {
-		q.recent.dropBelow(q.head)
-		q.ahead.dropBelow(q.head)
-		if hold > 0 {
-			q.expireLaterLocked(until, interval{first, q.head})
-		}
-	}
-	return msgs
+	endRun()
+	q.recent.dropBelow(q.head)
+	q.ahead.dropBelow(q.head)
+	return msgs, stale
 }
 
-func (q *Queue) until(hold time.Duration) int64 {
-	if hold == 0 {
-		return math.MaxInt64
-	}
-	return time.Now().Add(hold).UnixNano()
-}
+func untilOf(now time.Time, hold time.Duration) int64 { return now.Add(hold).UnixNano() }
 
 // expireLaterLocked has the sweeper look at ids at that time.
 func (q *Queue) expireLaterLocked(until int64, ids interval) {
@@ -185,6 +245,9 @@ func (q *Queue) expireLaterLocked(until int64, ids interval) {
 	if q.expiring > 4096+2*uint64(len(q.leases)) {
 		q.expiries.list, q.expiring = q.expiries.list[:0], 0
 		for id, l := range q.leases {
+			if l.until == math.MaxInt64 {
+				continue
+			}
 			q.expiries.push(expiry{l.until, interval{id, id + 1}})
 			q.expiring++
 		}
@@ -194,10 +257,14 @@ func (q *Queue) expireLaterLocked(until int64, ids interval) {
 
 // dueLocked is when the sweeper has something to do.
 func (q *Queue) dueLocked() int64 {
-	if q.expiries.len() == 0 {
-		return math.MaxInt64
+	due := int64(math.MaxInt64)
+	if q.expiries.len() > 0 {
+		due = q.expiries.top().until
 	}
-	return q.expiries.top().until
+	if q.laters.len() > 0 {
+		due = min(due, q.laters.top().ms*int64(time.Millisecond))
+	}
+	return due
 }
 
 const (
@@ -216,7 +283,7 @@ func (q *Queue) fill() error {
 	if there || from >= to {
 		return nil
 	}
-	it, err := q.b.db.NewIter(&pebble.IterOptions{LowerBound: recordKey(q.id, from), UpperBound: recordKey(q.id, to)})
+	it, err := q.b.db.NewIter(&pebble.IterOptions{LowerBound: recordKey(q.log.id, from), UpperBound: recordKey(q.log.id, to)})
 	if err != nil {
 		return fmt.Errorf("mcq: read %s: %w", q.name, err)
 	}
@@ -277,16 +344,20 @@ func (q *Queue) skipAcknowledgedLocked() {
 }
 
 // handOutAgainLocked hands out messages that came back, reading them from the
-// store. It is called with mu held and releases it.
-func (q *Queue) handOutAgainLocked(limit int, hold time.Duration) ([]Message, error) {
-	until := q.until(hold)
+// store. It is called with mu held and releases it. What has expired is taken
+// out, for the caller to submit.
+func (q *Queue) handOutAgainLocked(limit int, hold time.Duration) (kept []Message, stale *op, err error) {
+	now := time.Now()
+	// Until they are read they must not go to anybody else.
 	msgs := make([]Message, 0, min(limit, q.again.len(), 1024))
 	for q.again.len() > 0 && len(msgs) < limit {
 		id := q.again.pop()
-		attempts := q.returned[id] + 1
+		l := q.returned[id]
+		l.attempts++
+		msgs = append(msgs, Message{ID: id, Attempts: l.attempts})
+		l.until = untilOf(now, max(hold, time.Minute))
 		delete(q.returned, id)
-		msgs = append(msgs, Message{ID: id, Attempts: attempts})
-		q.leases[id] = lease{until, attempts}
+		q.leases[id] = l
 		q.skipAcknowledgedLocked()
 	}
 	q.wakeLocked()
@@ -296,41 +367,54 @@ func (q *Queue) handOutAgainLocked(limit int, hold time.Duration) ([]Message, er
 
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	// What was not read goes back as if it had not been handed out.
-	for _, m := range msgs[n:] {
-		if _, ok := q.leases[m.ID]; ok {
-			q.giveBackLocked(m.ID, m.Attempts-1)
-		}
-	}
 	defer q.wakeLocked()
-	kept := msgs[:0]
-	for _, m := range msgs[:n] {
+	// What was not read goes back as if it had not been handed out.
+	back := func(id uint64, l lease) {
+		delete(q.leases, id)
+		l.attempts--
+		q.returned[id] = l
+		q.again.push(id)
+	}
+	for i := range msgs {
+		m := &msgs[i]
 		l, ok := q.leases[m.ID]
 		switch {
 		case !ok: // acknowledged meanwhile by whoever had it before
+		case i >= n:
+			back(m.ID, l)
 		case m.Enqueued.IsZero():
 			err = fmt.Errorf("mcq: read %s, message %d: its record is missing", q.name, m.ID)
-			q.giveBackLocked(m.ID, m.Attempts-1)
+			back(m.ID, l)
+		case q.expired(m, now):
+			if stale == nil {
+				stale = takeOp(q)
+			}
+			l.size = len(m.Body)
+			q.unleaseLocked(m.ID, l, stale)
+			q.expiredN++
 		default:
-			kept = append(kept, m)
+			kept = append(kept, *m)
 			if hold == 0 {
 				delete(q.leases, m.ID)
-			} else {
-				q.expireLaterLocked(l.until, interval{m.ID, m.ID + 1})
+				q.size -= int64(len(m.Body))
+				continue
 			}
+			l.until, l.size = untilOf(now, hold), len(m.Body)
+			q.leases[m.ID] = l
+			q.expireLaterLocked(l.until, interval{m.ID, m.ID + 1})
 		}
 	}
-	if err != nil && len(kept) == 0 {
-		return nil, err
+	if len(kept) > 0 {
+		err = nil // it will be said when nothing else is there
 	}
-	return kept, nil
+	return kept, stale, err
 }
 
 // readAgain reads the messages of msgs, whose ids ascend, until it has enough
 // bytes, and returns how many it looked at. One without a record stays empty.
 func (q *Queue) readAgain(msgs []Message) (n int, err error) {
 	it, err := q.b.db.NewIter(&pebble.IterOptions{
-		LowerBound: recordKey(q.id, msgs[0].ID), UpperBound: recordKey(q.id, msgs[len(msgs)-1].ID+1),
+		LowerBound: recordKey(q.log.id, msgs[0].ID), UpperBound: recordKey(q.log.id, msgs[len(msgs)-1].ID+1),
 	})
 	if err != nil {
 		return 0, fmt.Errorf("mcq: read %s: %w", q.name, err)
@@ -339,7 +423,7 @@ func (q *Queue) readAgain(msgs []Message) (n int, err error) {
 	ok := it.First()
 	for size := 0; n < len(msgs) && size < leaseBytes; n++ {
 		m := &msgs[n]
-		key := recordKey(q.id, m.ID)
+		key := recordKey(q.log.id, m.ID)
 		if ok && bytes.Compare(it.Key(), key) < 0 {
 			if ok = it.Next(); ok && bytes.Compare(it.Key(), key) < 0 {
 				ok = it.SeekGE(key)
@@ -382,7 +466,7 @@ func (q *Queue) remove(ctx context.Context, limit int, wait time.Duration) ([]Me
 	}
 	o := takeOp(q)
 	for i := range msgs {
-		o.ack(msgs[i].ID)
+		o.ack(msgs[i].ID, len(msgs[i].Body))
 	}
 	if err := q.b.commit(o); err != nil {
 		return nil, err
@@ -391,7 +475,8 @@ func (q *Queue) remove(ctx context.Context, limit int, wait time.Duration) ([]Me
 }
 
 // ack adds a message to those that o acknowledges; ids should ascend.
-func (o *op) ack(id uint64) {
+func (o *op) ack(id uint64, size int) {
+	o.bytes += size
 	if n := len(o.acks); n > 0 && o.acks[n-1].to == id {
 		o.acks[n-1].to++
 	} else {
@@ -432,46 +517,70 @@ func (q *Queue) claim(o *op, ids []uint64) (missing int, err error) {
 		return 0, q.closed
 	}
 	for _, id := range ids {
-		_, leased := q.leases[id]
-		_, returned := q.returned[id]
-		if !leased && !returned {
+		l, ok := q.leases[id]
+		if !ok {
+			l, ok = q.returned[id]
+		}
+		if !ok || l.attempts == 0 { // 0: its time has come, but nobody has had it
 			missing++
 			continue
 		}
-		delete(q.leases, id)
-		delete(q.returned, id) // and from again when it gets to the front
-		o.ack(id)
+		q.unleaseLocked(id, l, o)
 	}
 	return missing, nil
 }
 
+// unleaseLocked takes a message out of the queue, as an acknowledgement of o.
+func (q *Queue) unleaseLocked(id uint64, l lease, o *op) {
+	delete(q.leases, id)
+	delete(q.returned, id) // and from again when it gets to the front
+	q.size -= int64(l.size)
+	o.ack(id, l.size)
+}
+
 // Nack gives leased messages back at once: they are the next to be handed out,
-// in the order of their ids. An id that is not leased gives ErrNotLeased.
+// in the order of their ids. One that was handed out QueueOptions.MaxAttempts
+// times goes to the dead letters instead. An id that is not leased gives
+// ErrNotLeased.
 func (q *Queue) Nack(_ context.Context, ids ...uint64) error {
 	missing := 0
+	var dying []uint64
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	if q.closed != nil {
+		defer q.mu.Unlock()
 		return q.closed
 	}
 	for _, id := range ids {
-		if l, ok := q.leases[id]; ok {
-			q.giveBackLocked(id, l.attempts)
-		} else {
+		l, ok := q.leases[id]
+		switch {
+		case !ok || l.until == math.MaxInt64:
 			missing++
+		case q.giveBackLocked(id, l):
+			dying = append(dying, id)
 		}
 	}
 	q.wakeLocked()
+	q.mu.Unlock()
+	if err := q.bury(dying, "the last lease was given back"); err != nil {
+		return err
+	}
 	if missing > 0 {
 		return fmt.Errorf("%w: %d of %d given back to %s", ErrNotLeased, missing, len(ids), q.name)
 	}
 	return nil
 }
 
-func (q *Queue) giveBackLocked(id uint64, attempts int) {
+// giveBackLocked ends a lease. It reports whether the message has had its last
+// and is to be buried; until then it is held.
+func (q *Queue) giveBackLocked(id uint64, l lease) (dying bool) {
+	if most := q.opt.MaxAttempts; most > 0 && l.attempts >= most {
+		q.holdLocked(id, l)
+		return true
+	}
 	delete(q.leases, id)
-	q.returned[id] = attempts
+	q.returned[id] = l
 	q.again.push(id)
+	return false
 }
 
 // Extend makes the lease of a message last d from now; 0 means 30 s, at most 12 h.
@@ -486,7 +595,7 @@ func (q *Queue) Extend(_ context.Context, id uint64, d time.Duration) error {
 		return q.closed
 	}
 	l, ok := q.leases[id]
-	if !ok {
+	if !ok || l.until == math.MaxInt64 {
 		return fmt.Errorf("%w: message %d of %s", ErrNotLeased, id, q.name)
 	}
 	l.until = time.Now().Add(o.Duration).UnixNano()
@@ -495,31 +604,10 @@ func (q *Queue) Extend(_ context.Context, id uint64, d time.Duration) error {
 	return nil
 }
 
-// expire gives back what was leased for too long.
-func (q *Queue) expire(now time.Time) {
-	ns := now.UnixNano()
-	if q.due.Load() > ns {
-		return
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for q.expiries.len() > 0 && q.expiries.top().until <= ns {
-		e := q.expiries.pop()
-		q.expiring -= e.ids.to - e.ids.from
-		for id := e.ids.from; id < e.ids.to; id++ {
-			if l, ok := q.leases[id]; ok && l.until <= ns {
-				q.giveBackLocked(id, l.attempts)
-			}
-		}
-	}
-	q.due.Store(q.dueLocked())
-	q.wakeLocked()
-}
-
 // wakeLocked gives the first waiter its turn if there is something to see. Who
 // has had its turn wakes the next.
 func (q *Queue) wakeLocked() {
-	if len(q.waiters) > 0 && q.turns == 0 && (q.again.len() > 0 || q.head < q.tail) {
+	if len(q.waiters) > 0 && q.turns == 0 && q.availableLocked() {
 		close(q.waiters[0])
 		q.waiters = slices.Delete(q.waiters, 0, 1)
 		q.turns++

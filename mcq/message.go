@@ -2,14 +2,15 @@ package mcq
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/heddle-go/heddle/watchman"
 )
 
-// Message is one message. ID, Enqueued and Attempts are set by the queue and
-// ignored by Put.
+// Message is one message. ID, Enqueued, Attempts and Dead are set by the queue
+// and ignored by Put.
 type Message struct {
 	ID       uint64    // within its queue; grows by one with each message, from 1
 	Body     []byte    // the caller's; Put does not keep it
@@ -17,31 +18,121 @@ type Message struct {
 	Enqueued time.Time // when the queue took it, to the millisecond
 	Attempts int       // how often it has been handed out, this time included; counted since the store was opened
 
+	// Delay is how long after Enqueued the message is handed out at the
+	// earliest; then it comes before those that were never handed out. It is
+	// rounded up to milliseconds; 0 means at once. A message that waits takes
+	// about 100 bytes of memory.
+	Delay time.Duration
+
+	// TTL is how long after Enqueued the message is worth handing out; then it
+	// is dropped. It is rounded up to milliseconds; 0 means for ever.
+	TTL time.Duration
+
+	// Key, if not empty, tells a message from others: one that is put again
+	// within QueueOptions.DedupeWindow is stored once. At most 250 bytes.
+	Key string
+
+	// Dead says where a message in a dead-letter queue comes from, and why; nil
+	// in others. It must not be changed.
+	Dead *Dead
+
 	// Trace is the span the message was put in. Put fills it in from ctx where
 	// the caller left it empty.
 	Trace watchman.SpanContext
 }
 
-// record is a message as it lies in the store:
+// Dead is why a message is in a dead-letter queue.
+type Dead struct {
+	Queue    string // where it was
+	ID       uint64 // there
+	Attempts int    // how often it was handed out there
+	Reason   string // in words
+}
+
+// A record is a message as it lies in the store:
 //
 //	format 1 | uvarint enqueued ms | uvarint flags | uvarint n, trace n | body
-const recordFormat = 1
+//	format 2 | uvarint enqueued ms | uvarint flags | uvarint n, trace n | extras | body
+//
+// Extras are a byte of bits and, for each bit in this order:
+//
+//	1 delay    uvarint ms
+//	2 ttl      uvarint ms
+//	4 key      uvarint n, key n
+//	8 dead     uvarint n, queue n | uvarint id | uvarint attempts | uvarint n, reason n
+const (
+	recordFormat      = 1
+	recordFormatExtra = 2
+
+	extraDelay = 1
+	extraTTL   = 2
+	extraKey   = 4
+	extraDead  = 8
+)
 
 // appendRecord appends m's record.
 func appendRecord(b []byte, m *Message, enqueuedMs int64) []byte {
-	b = append(b, recordFormat)
+	extras := m.extras()
+	format := byte(recordFormat)
+	if extras != 0 {
+		format = recordFormatExtra
+	}
+	b = append(b, format)
 	b = binary.AppendUvarint(b, uint64(max(enqueuedMs, 0)))
 	b = binary.AppendUvarint(b, uint64(m.Flags))
 	b = appendTrace(b, m.Trace)
+	if extras != 0 {
+		b = appendExtras(b, m, extras)
+	}
 	return append(b, m.Body...)
+}
+
+func (m *Message) extras() (bits byte) {
+	if m.Delay > 0 {
+		bits |= extraDelay
+	}
+	if m.TTL > 0 {
+		bits |= extraTTL
+	}
+	if m.Key != "" {
+		bits |= extraKey
+	}
+	if m.Dead != nil {
+		bits |= extraDead
+	}
+	return bits
+}
+
+// inMs is d in milliseconds, rounded up.
+func inMs(d time.Duration) uint64 { return uint64((d + time.Millisecond - 1) / time.Millisecond) }
+
+func appendExtras(b []byte, m *Message, bits byte) []byte {
+	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	b = append(b, bits)
+	if bits&extraDelay != 0 {
+		b = binary.AppendUvarint(b, inMs(m.Delay))
+	}
+	if bits&extraTTL != 0 {
+		b = binary.AppendUvarint(b, inMs(m.TTL))
+	}
+	if bits&extraKey != 0 {
+		text(m.Key)
+	}
+	if bits&extraDead != 0 {
+		text(m.Dead.Queue)
+		b = binary.AppendUvarint(b, m.Dead.ID)
+		b = binary.AppendUvarint(b, uint64(m.Dead.Attempts))
+		text(m.Dead.Reason)
+	}
+	return b
 }
 
 // parseRecord reads a record into m, copying the body.
 func parseRecord(b []byte, m *Message) error {
-	if len(b) == 0 || b[0] != recordFormat {
+	if len(b) == 0 || b[0] != recordFormat && b[0] != recordFormatExtra {
 		return fmt.Errorf("mcq: record: unknown format")
 	}
-	rest := b[1:]
+	format, rest := b[0], b[1:]
 	ms, n := binary.Uvarint(rest)
 	if n <= 0 || ms > 1<<62 {
 		return fmt.Errorf("mcq: record: bad time")
@@ -55,9 +146,57 @@ func parseRecord(b []byte, m *Message) error {
 	if err != nil {
 		return fmt.Errorf("mcq: record: %w", err)
 	}
+	if format == recordFormatExtra {
+		if rest, err = parseExtras(rest, m); err != nil {
+			return err
+		}
+	}
 	m.Enqueued, m.Flags, m.Trace = time.UnixMilli(int64(ms)), uint32(flags), trace
 	m.Body = append(make([]byte, 0, len(rest)), rest...)
 	return nil
+}
+
+var errExtras = errors.New("mcq: record: bad extras")
+
+func parseExtras(b []byte, m *Message) (rest []byte, err error) {
+	number := func(most uint64) uint64 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 || v > most {
+			b, err = nil, errExtras
+			return 0
+		}
+		b = b[n:]
+		return v
+	}
+	text := func() string {
+		n := number(uint64(len(b)))
+		if n > uint64(len(b)) {
+			b, err = nil, errExtras
+			return ""
+		}
+		s := string(b[:n])
+		b = b[n:]
+		return s
+	}
+	if len(b) == 0 || b[0] == 0 || b[0] > extraDelay|extraTTL|extraKey|extraDead {
+		return nil, errExtras
+	}
+	bits := b[0]
+	b = b[1:]
+	const mostMs = uint64(maxDelay / time.Millisecond)
+	if bits&extraDelay != 0 {
+		m.Delay = time.Duration(number(mostMs)) * time.Millisecond
+	}
+	if bits&extraTTL != 0 {
+		m.TTL = time.Duration(number(mostMs)) * time.Millisecond
+	}
+	if bits&extraKey != 0 {
+		m.Key = text()
+	}
+	if bits&extraDead != 0 {
+		m.Dead = &Dead{Queue: text(), ID: number(maxSeq), Attempts: int(number(1 << 31)), Reason: text()}
+	}
+	return b, err
 }
 
 // appendTrace appends the span context with its length, 0 for none.

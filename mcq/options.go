@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -35,6 +37,11 @@ type Options struct {
 	// put and being handed out, in bytes; older ones are read from disk.
 	// 0 means 16 MiB.
 	Memory int
+
+	// Queue is how queues behave, but for those that Queues names. A subscriber
+	// has the options of its own name, queue+subscriber, or else Queue.
+	Queue  QueueOptions
+	Queues map[string]QueueOptions
 
 	Watchman *watchman.Watchman // nil: nothing is watched
 	Logger   *slog.Logger       // nil means slog.Default(); hears when the disk fails
@@ -82,5 +89,14 @@ func (o *Options) filled() (Options, error) {
 	if out.Memory < 0 {
 		bad("Memory %d: negative", out.Memory)
 	}
+	errs = append(errs, out.Queue.check("all"))
+	for _, name := range slices.Sorted(maps.Keys(out.Queues)) {
+		if err := CheckName(name); err != nil {
+			bad("Queues: %w", err)
+		}
+		o := out.Queues[name]
+		errs = append(errs, o.check(name))
+	}
+	out.Queues = maps.Clone(out.Queues)
 	return out, errors.Join(errs...)
 }

@@ -2,11 +2,11 @@ package mcq
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,29 +16,32 @@ import (
 	"github.com/heddle-go/heddle/watchman"
 )
 
-// Queue is one durable first-in-first-out queue of a Broker. It is safe for
-// concurrent use.
+// Queue is one durable first-in-first-out queue of a Broker, or a subscriber of
+// one. It is safe for concurrent use.
 type Queue struct {
-	b    *Broker
-	name string
-	id   uint32
+	b      *Broker
+	name   string
+	id     uint32
+	opt    QueueOptions
+	parent *Queue // of a subscriber
 
 	putOp, takeOp, setOp *watchman.Operation
 
-	// The committer's own.
-	next         uint64 // number of the next message
+	// The committer's own, but for log.id.
+	log          *messageLog
+	start        uint64 // the first message that is the queue's; a subscriber joins late
 	acked        progress
 	ackedChanged bool
-	trimmed      uint64    // records below have been removed
-	fresh        []Message // put by the group under way
 	scratch      []byte
 	touched      bool
-	named        bool // the name is in the store
-	gone         bool
+	named        bool   // the name is in the store
+	gone         bool   // dropped
+	dropTo       uint64 // messages below are gone though not visible yet, to make room
+	freshBytes   int64  // of those of the group that are not
 
 	consumed progress // what had been acknowledged when the store was opened
 
-	put, doneCount atomic.Uint64 // for Stats
+	put, doneCount, duplicates, discarded atomic.Uint64 // for Stats
 
 	fillMu sync.Mutex // one reader of the store at a time; before mu
 
@@ -49,31 +52,46 @@ type Queue struct {
 	tail     uint64           // numbers below are committed
 	recent   window           // the newest messages, up to tail
 	ahead    window           // messages read from the store, from head on
+	size     int64            // bytes of bodies not acknowledged; all since Open, and the backlog if there is MaxBytes
 	leases   map[uint64]lease // handed out, not acknowledged
 	expiries minHeap[expiry]  // when to look at which leases
 	expiring uint64           // ids in expiries
-	returned map[uint64]int   // came back: how often they have been handed out
+	returned map[uint64]lease // came back, or their time came
 	again    minHeap[uint64]  // returned, and what was acknowledged since
-	waiters  []chan struct{}  // closed when it is their turn
-	turns    int              // waiters whose turn it is, 0 or 1
+	delayed  map[uint64]struct{}
+	laters   minHeap[later]      // delayed, and what was purged since
+	jumped   map[uint64]struct{} // from head on, but came first when their time came
+	waiters  []chan struct{}     // closed when it is their turn
+	turns    int                 // waiters whose turn it is, 0 or 1
+	paused   bool
+	expiredN uint64 // for Stats
+	buried   uint64
 	closed   error
 }
 
-func newQueue(b *Broker, name string, id uint32) *Queue {
+func newQueue(b *Broker, name string, id uint32, parent *Queue) *Queue {
 	q := &Queue{
-		b: b, name: name, id: id, next: 1, acked: progress{cursor: 1}, consumed: progress{cursor: 1}, trimmed: 1, head: 1, tail: 1,
-		recent: window{base: 1}, leases: make(map[uint64]lease), returned: make(map[uint64]int),
+		b: b, name: name, id: id, opt: b.opt.of(name), parent: parent,
+		start: 1, acked: progress{cursor: 1}, consumed: progress{cursor: 1}, head: 1, tail: 1, recent: window{base: 1},
+		leases: make(map[uint64]lease), returned: make(map[uint64]lease),
+		delayed: make(map[uint64]struct{}), jumped: make(map[uint64]struct{}),
 		expiries: minHeap[expiry]{less: func(a, b expiry) bool { return a.until < b.until }},
 		again:    minHeap[uint64]{less: func(a, b uint64) bool { return a < b }},
+		laters:   minHeap[later]{less: func(a, b later) bool { return a.ms < b.ms || a.ms == b.ms && a.seq < b.seq }},
 		putOp:    b.opt.Watchman.Operation(watchman.Producer, "mcq put "+name),
 		takeOp:   b.opt.Watchman.Operation(watchman.Internal, "mcq take "+name),
 		setOp:    b.opt.Watchman.Operation(watchman.Server, "mcq set "+name),
 	}
 	q.due.Store(math.MaxInt64)
+	if parent != nil {
+		q.log = parent.log
+	} else {
+		q.log = &messageLog{id: id, next: 1, trimmed: 1, readers: []*Queue{q}}
+	}
 	return q
 }
 
-// load finds out where the queue stands.
+// load reads what the queue has acknowledged.
 func (q *Queue) load() error {
 	v, closer, err := q.b.db.Get(cursorKey(q.id))
 	switch {
@@ -86,58 +104,47 @@ func (q *Queue) load() error {
 	case !errors.Is(err, pebble.ErrNotFound):
 		return err
 	}
-	it, err := q.b.db.NewIter(&pebble.IterOptions{LowerBound: recordKey(q.id, 0), UpperBound: recordKey(q.id, 1<<64-1)})
-	if err != nil {
-		return err
+	if q.acked.cursor < q.start {
+		q.acked.add(q.acked.cursor, q.start)
 	}
-	q.next = q.acked.cursor
-	if n := len(q.acked.beyond); n > 0 {
-		q.next = q.acked.beyond[n-1].to
-	}
-	defer it.Close()
-	if it.Last() {
-		last, err := seqOf(it.Key())
-		if err != nil {
-			return err
-		}
-		q.next = max(q.next, last+1)
-	}
-	q.trimmed = q.acked.cursor
-	if it.First() {
-		first, err := seqOf(it.Key())
-		if err != nil {
-			return err
-		}
-		q.trimmed = min(q.trimmed, first) // removed with the next trim
-	}
-	q.head, q.tail, q.recent.base = q.acked.cursor, q.next, q.next
+	return nil
+}
+
+// begin prepares the queue for use once it is known where its log ends; it is
+// an iterator of the log's records.
+func (q *Queue) begin(it *pebble.Iterator) error {
+	q.head, q.tail, q.recent.base = q.acked.cursor, q.log.next, q.log.next
 	q.consumed = progress{cursor: q.acked.cursor, beyond: slices.Clone(q.acked.beyond)}
-	q.put.Store(q.next - 1)
-	q.doneCount.Store(q.acked.done())
+	q.put.Store(q.log.next - q.start)
+	q.doneCount.Store(q.acked.done() - (q.start - 1))
+	if q.opt.MaxBytes == 0 {
+		return nil
+	}
+	var m Message
+	for ok := it.SeekGE(recordKey(q.log.id, q.head)); ok; ok = it.Next() {
+		seq, err := seqOf(it.Key())
+		if err != nil {
+			return err
+		}
+		if q.acked.has(seq) {
+			continue
+		}
+		if err := parseRecord(it.Value(), &m); err != nil {
+			return fmt.Errorf("message %d: %w", seq, err)
+		}
+		q.size += int64(len(m.Body))
+	}
 	return it.Error()
 }
 
-// maxSeq is a number that no queue reaches.
-const maxSeq = 1 << 62
-
-// seqOf is the number in the key of a record.
-func seqOf(key []byte) (uint64, error) {
-	if len(key) != recordKeyLen {
-		return 0, fmt.Errorf("key %x of a record has %d bytes", key, len(key))
-	}
-	seq := binary.BigEndian.Uint64(key[recordKeyLen-8:])
-	if seq == 0 || seq > maxSeq {
-		return 0, fmt.Errorf("message number %d", seq)
-	}
-	return seq, nil
-}
-
-// Name is the queue's name.
+// Name is the queue's name; a subscriber's is queue+subscriber.
 func (q *Queue) Name() string { return q.name }
 
 // Put adds messages at the end, in their order and without others between
 // them, and returns when they are durable as Options.Sync says. It sets their
-// ID and Enqueued. Either all are stored or none.
+// ID and Enqueued. Either all are stored or none: ErrFull if the queue, or one of
+// its subscribers, may not hold so many, ErrTooLarge if one is too large. A
+// message whose Key was there before gets the ID that it had then.
 //
 // ctx only carries the trace: a write that has begun is waited for.
 func (q *Queue) Put(ctx context.Context, msgs ...Message) (err error) {
@@ -160,6 +167,7 @@ func (q *Queue) Put(ctx context.Context, msgs ...Message) (err error) {
 	o.msgs = slices.Clone(msgs)
 	for i := range o.msgs {
 		o.msgs[i].Body = slices.Clone(o.msgs[i].Body)
+		o.msgs[i].Dead = nil
 	}
 	stored := o.msgs
 	if err = q.b.commit(o); err == nil {
@@ -172,8 +180,8 @@ func (q *Queue) Put(ctx context.Context, msgs ...Message) (err error) {
 
 func (q *Queue) check(msgs []Message) error {
 	for i := range msgs {
-		if n := len(msgs[i].Body); n > q.b.opt.MaxMessage {
-			return fmt.Errorf("%w: put to %s: message %d has %d bytes, limit %d", ErrTooLarge, q.name, i, n, q.b.opt.MaxMessage)
+		if err := checkMessage(&msgs[i], q.b.opt.MaxMessage); err != nil {
+			return fmt.Errorf("%w: put to %s, message %d", err, q.name, i)
 		}
 	}
 	q.mu.Lock()
@@ -181,44 +189,80 @@ func (q *Queue) check(msgs []Message) error {
 	return q.closed
 }
 
-// publish makes the group's messages visible; the committer calls it.
+// checkMessage reports what keeps m from being put.
+func checkMessage(m *Message, most int) error {
+	switch {
+	case len(m.Body) > most:
+		return fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, len(m.Body), most)
+	case len(m.Key) > maxKeyBytes:
+		return fmt.Errorf("%w: Key of %d bytes, limit %d", ErrMessage, len(m.Key), maxKeyBytes)
+	case m.Delay < 0 || m.Delay > maxDelay || m.TTL < 0 || m.TTL > maxDelay:
+		return fmt.Errorf("%w: Delay %v, TTL %v: want 0 to ten years", ErrMessage, m.Delay, m.TTL)
+	}
+	return nil
+}
+
+// publish makes the messages of the log's group visible; the committer calls it.
 func (q *Queue) publish() {
-	q.doneCount.Store(q.acked.done())
-	if q.gone {
-		q.doneCount.Store(q.put.Load())
-	}
-	if len(q.fresh) == 0 {
-		return
-	}
-	q.put.Store(q.next - 1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.tail = q.next
-	for i := range q.fresh {
-		q.recent.push(q.fresh[i])
+	for i := range q.log.fresh {
+		m := &q.log.fresh[i]
+		if m.ID < q.start {
+			continue // before it subscribed
+		}
+		q.recent.push(*m)
+		if m.Delay > 0 && m.ID >= q.dropTo {
+			q.postponeLocked(later{dueMs(m), m.ID, len(m.Body)})
+		}
 	}
+	q.tail = q.log.next
+	q.size += q.freshBytes
+	if q.dropTo > q.head { // then all before was handed out
+		q.head = q.dropTo
+		q.recent.dropBelow(q.head)
+	}
+	q.freshBytes = 0
 	q.recent.shrink(q.b.opt.Memory)
+	q.put.Store(q.tail - q.start)
 	q.wakeLocked()
 }
 
-// Stats returns the queue's counters.
+// QueueStats are the counters of one queue. Put and Done come from the store
+// and survive every restart; the other counters begin with Open.
+type QueueStats struct {
+	Name       string
+	Put        uint64        // messages ever put; only grows
+	Done       uint64        // messages acknowledged, taken or dropped; only grows
+	Leased     int           // messages handed out and not acknowledged yet
+	Delayed    int           // messages that wait for their time
+	Bytes      int64         // bodies in the queue; without MaxBytes only of what was put since Open
+	OldestAge  time.Duration // how long the next message to hand out has waited; 0 if there is none
+	Expired    uint64        // messages dropped for their TTL or MaxAge; only grows
+	Discarded  uint64        // messages dropped to make room; only grows
+	Buried     uint64        // messages moved to the dead letters, or dropped for want of them; only grows
+	Duplicates uint64        // messages put again within the window, and not stored; only grows
+	Paused     bool
+}
+
+// Backlog is how many messages are in the queue, leased and delayed ones included.
+func (s QueueStats) Backlog() uint64 { return s.Put - s.Done }
+
+// Stats returns the queue's counters. It may read the next messages from the
+// store to learn their age.
 func (q *Queue) Stats() QueueStats {
 	s := QueueStats{Name: q.name}
 	s.Done = q.doneCount.Load()
 	s.Put = max(q.put.Load(), s.Done)
+	s.Duplicates, s.Discarded = q.duplicates.Load(), q.discarded.Load()
+	if next, err := q.Peek(context.Background(), 1); err == nil && len(next) > 0 {
+		s.OldestAge = max(time.Since(next[0].Enqueued), 0)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s.Leased = len(q.leases)
-	if m := q.recent.at(q.head); m != nil {
-		s.OldestAge = time.Since(m.Enqueued)
-	} else if m := q.ahead.at(q.head); m != nil {
-		s.OldestAge = time.Since(m.Enqueued)
-	}
+	s.Leased, s.Delayed, s.Bytes, s.Expired, s.Buried, s.Paused = len(q.leases), len(q.delayed), max(q.size, 0), q.expiredN, q.buried, q.paused
 	return s
 }
-
-func (q *Queue) markDropped() { q.end(ErrDropped) }
-func (q *Queue) markClosed()  { q.end(ErrClosed) }
 
 // end makes every further use fail and wakes those who wait.
 func (q *Queue) end(err error) {
@@ -232,4 +276,28 @@ func (q *Queue) end(err error) {
 		close(w)
 	}
 	q.waiters = nil
+}
+
+// MaxName is the longest name of a queue, in bytes.
+const MaxName = 200
+
+// CheckName reports whether name can be a queue's: 1 to 200 bytes, none of them
+// a control byte, a space, a slash, a plus sign or a tilde. One plus sign may
+// stand between a queue's name and a subscriber's.
+func CheckName(name string) error {
+	if len(name) == 0 || len(name) > MaxName {
+		return fmt.Errorf("%w: %d bytes, want 1 to %d", ErrName, len(name), MaxName)
+	}
+	queue, sub, isSub := strings.Cut(name, "+")
+	if isSub && (queue == "" || sub == "") {
+		return fmt.Errorf("%w: %q: want queue+subscriber", ErrName, name)
+	}
+	for _, part := range []string{queue, sub} {
+		for i := range len(part) {
+			if c := part[i]; c <= ' ' || c == 0x7f || c == '/' || c == '+' || c == '~' {
+				return fmt.Errorf("%w: %q has %q in it", ErrName, name, c)
+			}
+		}
+	}
+	return nil
 }

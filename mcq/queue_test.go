@@ -119,7 +119,7 @@ func TestBatchStaysTogether(t *testing.T) {
 func TestTooLargeStoresNothing(t *testing.T) {
 	q := queue(t, memBroker(t, &mcq.Options{MaxMessage: 10}), "q")
 	err := q.Put(t.Context(), mcq.Message{Body: make([]byte, 10)}, mcq.Message{Body: make([]byte, 11)})
-	if !errors.Is(err, mcq.ErrTooLarge) || !strings.Contains(err.Error(), "message 1 has 11 bytes") {
+	if !errors.Is(err, mcq.ErrTooLarge) || !strings.Contains(err.Error(), "11 bytes, limit 10: put to q, message 1") {
 		t.Fatalf("put: %v", err)
 	}
 	if s := q.Stats(); s.Put != 0 {
@@ -132,7 +132,7 @@ func TestTooLargeStoresNothing(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	b := memBroker(t, &mcq.Options{MaxQueues: 2})
-	for _, name := range []string{"", strings.Repeat("n", 201), "a b", "a/b", "a+b", "a~", "a\x00", "a\n", "\x7f"} {
+	for _, name := range []string{"", strings.Repeat("n", 201), "a b", "a/b", "+b", "a+", "a+b+c", "a~", "a\x00", "a\n", "\x7f"} {
 		if _, err := b.Queue(name); !errors.Is(err, mcq.ErrName) {
 			t.Errorf("%q: %v", name, err)
 		}
