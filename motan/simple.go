@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"sync"
+	"unsafe"
 )
 
 // The tags of the simple serialization.
@@ -34,8 +36,11 @@ const maxDepth = 64
 // as it is; "-" leaves a field out) to values; a decoder ignores names it does
 // not know, and a field that does not come keeps its zero value. Supported are
 // bool, all integers, floats, string, []byte, slices, maps, structs, pointers
-// to these, and any. What a type needs is worked out once; encoding then
-// reflects on maps, []T and any only.
+// to these, time.Time, which is text in RFC 3339, and any. What a type needs is
+// worked out once; encoding then reflects on maps, []T and any only.
+//
+// Encoding the plain kinds, by value or by pointer, allocates nothing, and
+// decoding them nothing but what the value itself takes.
 type Simple struct{}
 
 // ID returns 6.
@@ -43,20 +48,23 @@ func (Simple) ID() byte { return idSimple }
 
 // Append appends v, following pointers.
 func (s Simple) Append(dst []byte, v any) ([]byte, error) {
-	if v == nil {
+	switch v := v.(type) {
+	case nil:
 		return append(dst, tagNull), nil
-	}
-	if args, ok := v.(*Args); ok && args != nil {
-		v = *args
-	}
-	if args, ok := v.(Args); ok {
-		for i, a := range args {
-			var err error
-			if dst, err = s.Append(dst, a); err != nil {
-				return dst, fmt.Errorf("argument %d: %w", i+1, err)
-			}
+	case string:
+		return appendSized(append(dst, tagString), v), nil
+	case []byte:
+		return appendBytes(dst, v), nil
+	case int64:
+		return binary.AppendUvarint(append(dst, tagInt64), uint64(v)<<1^uint64(v>>63)), nil
+	case map[string]string:
+		return appendStringMap(dst, v)
+	case *Args:
+		if v != nil {
+			return s.appendArgs(dst, *v)
 		}
-		return dst, nil
+	case Args:
+		return s.appendArgs(dst, v)
 	}
 	rv := reflect.ValueOf(v)
 	if rv.Kind() == reflect.Pointer {
@@ -78,9 +86,62 @@ func (s Simple) Append(dst []byte, v any) ([]byte, error) {
 	return c.enc(dst, p.UnsafePointer(), 0)
 }
 
+func (s Simple) appendArgs(dst []byte, args Args) ([]byte, error) {
+	for i, a := range args {
+		var err error
+		if dst, err = s.Append(dst, a); err != nil {
+			return dst, fmt.Errorf("argument %d: %w", i+1, err)
+		}
+	}
+	return dst, nil
+}
+
 // Decode reads one value into what v points to. An empty body leaves it as it is.
 func (Simple) Decode(b []byte, v any) error {
-	r := reader{b: b, all: len(b)}
+	if len(b) > 0 {
+		r := reader{b: b, all: len(b)}
+		switch v := v.(type) {
+		case *string:
+			if v != nil {
+				return r.rest(decString(&r, unsafe.Pointer(v), 0))
+			}
+		case *[]byte:
+			if v != nil {
+				return r.rest(decBytes(&r, unsafe.Pointer(v), 0))
+			}
+		case *int64:
+			if v != nil {
+				return r.rest(decInt64(&r, unsafe.Pointer(v), 0))
+			}
+		case *map[string]string:
+			if v != nil {
+				return r.rest(decStringMap(&r, unsafe.Pointer(v), 0))
+			}
+		}
+	}
+	r := readers.Get().(*simpleReader)
+	r.b, r.all, r.used = b, len(b), 0
+	err := r.top(v)
+	r.b = nil
+	readers.Put(r)
+	return err
+}
+
+// readers are for the types whose codec is called through a pointer, which would
+// make a new reader escape each time.
+var readers = sync.Pool{New: func() any {
+	r := &simpleReader{}
+	r.spent = &r.used
+	return r
+}}
+
+type simpleReader struct {
+	reader
+	used allowance
+}
+
+// top reads what Decode is given.
+func (r *reader) top(v any) error {
 	switch args := v.(type) {
 	case Args:
 		for i, a := range args {
@@ -101,10 +162,15 @@ func (Simple) Decode(b []byte, v any) error {
 			return err
 		}
 	}
-	if len(r.b) != 0 {
-		return r.bad("%d bytes after the value", len(r.b))
+	return r.rest(nil)
+}
+
+// rest passes an error on, or complains if there is more.
+func (r *reader) rest(err error) error {
+	if err == nil && len(r.b) != 0 {
+		err = r.bad("%d bytes after the value", len(r.b))
 	}
-	return nil
+	return err
 }
 
 // decode reads a value, or several if v is Positional. A single value may be
@@ -127,7 +193,17 @@ func (r *reader) decode(v any, must bool) error {
 // reader walks over an encoded value.
 type reader struct {
 	b   []byte
-	all int // length of the whole body, for the position in errors
+	all int // b's length when it was whole, for the position in errors
+
+	spent *allowance
+}
+
+// take charges for values that are about to be made.
+func (r *reader) take(n int, size uintptr) error {
+	if !r.spent.take(n, size) {
+		return r.bad("too many values")
+	}
+	return nil
 }
 
 func (r *reader) bad(format string, args ...any) error {
@@ -165,10 +241,19 @@ func (r *reader) sized() ([]byte, error) {
 	return r.fixed(int(n))
 }
 
-// within returns a reader of a container's content.
-func (r *reader) within() (reader, error) {
+// enter goes into a container: r is at its content, and rest is what follows.
+func (r *reader) enter() (rest []byte, err error) {
 	b, err := r.sized()
-	return reader{b: b, all: r.all - len(r.b)}, err
+	rest = r.b
+	r.b = b
+	r.all -= len(rest)
+	return rest, err
+}
+
+// leave goes on behind a container.
+func (r *reader) leave(rest []byte) {
+	r.b = rest
+	r.all += len(rest)
 }
 
 // varint reads 64 bits, least significant group first. Java sign-extends a
@@ -268,7 +353,7 @@ func (r *reader) value(depth int) (any, error) {
 		return string(b), err
 	case tagBytes:
 		b, err := r.sized()
-		return append([]byte{}, b...), err
+		return own(b), err
 	case tagBool:
 		b, err := r.fixed(1)
 		return err == nil && b[0] == 1, err
@@ -289,52 +374,68 @@ func (r *reader) value(depth int) (any, error) {
 	case tagFloat64:
 		return r.float(tag)
 	case tagStringMap:
-		in, err := r.within()
+		rest, err := r.enter()
 		m := map[string]string{}
-		for err == nil && len(in.b) > 0 {
+		for err == nil && len(r.b) > 0 {
 			var k, v []byte
-			if k, err = in.sized(); err == nil {
-				if v, err = in.sized(); err == nil {
+			if err = r.take(1, 80); err != nil {
+				break
+			}
+			if k, err = r.sized(); err == nil {
+				if v, err = r.sized(); err == nil {
 					m[string(k)] = string(v)
 				}
 			}
 		}
+		r.leave(rest)
 		return m, err
 	case tagStringArray:
-		in, err := r.within()
+		rest, err := r.enter()
 		list := []string{}
-		for err == nil && len(in.b) > 0 {
+		for err == nil && len(r.b) > 0 {
 			var s []byte
-			if s, err = in.sized(); err == nil {
+			if err = r.take(1, 32); err != nil {
+				break
+			}
+			if s, err = r.sized(); err == nil {
 				list = append(list, string(s))
 			}
 		}
+		r.leave(rest)
 		return list, err
 	case tagMap:
-		in, err := r.within()
+		rest, err := r.enter()
 		m := map[any]any{}
-		for err == nil && len(in.b) > 0 {
+		for err == nil && len(r.b) > 0 {
 			var k, v any
-			if k, err = in.value(depth + 1); err != nil {
+			if err = r.take(1, 96); err != nil {
+				break
+			}
+			if k, err = r.value(depth + 1); err != nil {
 				break
 			}
 			if k != nil && !reflect.TypeOf(k).Comparable() {
-				return nil, in.bad("map key of type %T", k)
+				return nil, r.bad("map key of type %T", k)
 			}
-			if v, err = in.value(depth + 1); err == nil {
+			if v, err = r.value(depth + 1); err == nil {
 				m[k] = v
 			}
 		}
+		r.leave(rest)
 		return m, err
 	case tagArray:
-		in, err := r.within()
+		rest, err := r.enter()
 		list := []any{}
-		for err == nil && len(in.b) > 0 {
+		for err == nil && len(r.b) > 0 {
 			var v any
-			if v, err = in.value(depth + 1); err == nil {
+			if err = r.take(1, 32); err != nil {
+				break
+			}
+			if v, err = r.value(depth + 1); err == nil {
 				list = append(list, v)
 			}
 		}
+		r.leave(rest)
 		return list, err
 	}
 	return nil, r.bad("unknown tag %d", tag)

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 	"unsafe"
 )
 
@@ -72,10 +73,18 @@ func compile(t reflect.Type, busy map[reflect.Type]*codec) (*codec, error) {
 			err = compileSlice(c, t, busy)
 		}
 	case reflect.Map:
+		if t == stringMapType {
+			c.enc, c.dec = encStringMap, decStringMap
+			break
+		}
 		err = compileMap(c, t, busy)
 	case reflect.Pointer:
 		err = compilePointer(c, t, busy)
 	case reflect.Struct:
+		if t == timeType {
+			c.enc, c.dec = encTime, decTime
+			break
+		}
 		err = compileStruct(c, t, busy)
 	case reflect.Interface:
 		if t.NumMethod() > 0 {
@@ -139,8 +148,18 @@ func decString(r *reader, p unsafe.Pointer, _ int) error {
 }
 
 func encBytes(b []byte, p unsafe.Pointer, _ int) ([]byte, error) {
-	v := *(*[]byte)(p)
-	return append(binary.BigEndian.AppendUint32(append(b, tagBytes), uint32(len(v))), v...), nil
+	return appendBytes(b, *(*[]byte)(p)), nil
+}
+
+func appendBytes(b, v []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(append(b, tagBytes), uint32(len(v))), v...)
+}
+
+// own copies v, with no room to spare and never to nil.
+func own(v []byte) []byte {
+	c := make([]byte, len(v))
+	copy(c, v)
+	return c
 }
 
 func decBytes(r *reader, p unsafe.Pointer, _ int) error {
@@ -153,7 +172,7 @@ func decBytes(r *reader, p unsafe.Pointer, _ int) error {
 	}
 	v, err := r.sized()
 	if err == nil {
-		*(*[]byte)(p) = append([]byte{}, v...)
+		*(*[]byte)(p) = own(v)
 	}
 	return err
 }
@@ -168,6 +187,102 @@ func decFloat(r *reader, set func(float64)) error {
 		set(f)
 	}
 	return err
+}
+
+func decInt64(r *reader, p unsafe.Pointer, _ int) error {
+	tag, err := r.tag()
+	if err != nil || tag == tagNull {
+		return err
+	}
+	v, err := r.integer(tag)
+	if err == nil {
+		*(*int64)(p) = v
+	}
+	return err
+}
+
+func appendStringMap(b []byte, m map[string]string) ([]byte, error) {
+	b = open(b, tagStringMap)
+	start := len(b)
+	for k, v := range m {
+		b = appendSized(appendSized(b, k), v)
+	}
+	return finish(b, start)
+}
+
+func encStringMap(b []byte, p unsafe.Pointer, _ int) ([]byte, error) {
+	return appendStringMap(b, *(*map[string]string)(p))
+}
+
+// decStringMap reads a map of strings without a reflection on each. Java writes an
+// empty one with the tag of other maps, which may hold strings too.
+func decStringMap(r *reader, p unsafe.Pointer, _ int) error {
+	tag, err := r.tag()
+	if err != nil || tag == tagNull {
+		return err
+	}
+	if tag != tagMap && tag != tagStringMap {
+		return r.bad("tag %d, want a map", tag)
+	}
+	rest, err := r.enter()
+	if err != nil {
+		return err
+	}
+	m := map[string]string{}
+	for len(r.b) > 0 {
+		var k, v string
+		for _, to := range [...]*string{&k, &v} {
+			if tag == tagMap {
+				if err := decString(r, unsafe.Pointer(to), 0); err != nil {
+					return err
+				}
+				continue
+			}
+			s, err := r.sized()
+			if err != nil {
+				return err
+			}
+			*to = string(s)
+		}
+		m[k] = v
+	}
+	r.leave(rest)
+	*(*map[string]string)(p) = m
+	return nil
+}
+
+// encTime and decTime have a time as text, which any language reads. A decoder
+// takes milliseconds since 1970 too.
+func encTime(b []byte, p unsafe.Pointer, _ int) ([]byte, error) {
+	b = open(b, tagString)
+	start := len(b)
+	b, err := (*time.Time)(p).AppendText(b)
+	if err != nil {
+		return b, fmt.Errorf("%w: simple: %w", ErrSerialization, err)
+	}
+	return finish(b, start)
+}
+
+func decTime(r *reader, p unsafe.Pointer, _ int) error {
+	tag, err := r.tag()
+	if err != nil || tag == tagNull {
+		return err
+	}
+	if tag != tagString {
+		ms, err := r.integer(tag)
+		if err == nil {
+			*(*time.Time)(p) = time.UnixMilli(ms).UTC()
+		}
+		return err
+	}
+	text, err := r.sized()
+	if err != nil {
+		return err
+	}
+	if err := (*time.Time)(p).UnmarshalText(text); err != nil {
+		return r.bad("text that is no time")
+	}
+	return nil
 }
 
 // compileInt gives uint8 the byte tag, int16 and int32 theirs, and everything
@@ -297,18 +412,18 @@ func compileSlice(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error 
 		if tag != tagArray && tag != tagStringArray {
 			return r.bad("tag %d, want an array", tag)
 		}
-		in, err := r.within()
+		rest, err := r.enter()
 		if err != nil {
 			return err
 		}
 		list := reflect.NewAt(t, p).Elem()
 		list.Set(reflect.MakeSlice(t, 0, 0))
-		for len(in.b) > 0 {
+		for len(r.b) > 0 {
 			if tag == tagStringArray {
 				if !stringsOnly {
-					return in.bad("array of strings, want %s", t)
+					return r.bad("array of strings, want %s", t)
 				}
-				s, err := in.sized()
+				s, err := r.sized()
 				if err != nil {
 					return err
 				}
@@ -316,14 +431,18 @@ func compileSlice(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error 
 				continue
 			}
 			n := list.Len()
+			if err := r.take(1, 2*size); err != nil {
+				return err
+			}
 			list.Grow(1)
 			list.SetLen(n + 1)
 			slot := list.Index(n)
 			slot.SetZero()
-			if err := e.dec(&in, slot.Addr().UnsafePointer(), depth+1); err != nil {
+			if err := e.dec(r, slot.Addr().UnsafePointer(), depth+1); err != nil {
 				return err
 			}
 		}
+		r.leave(rest)
 		return nil
 	}
 	return nil
@@ -339,6 +458,7 @@ func compileMap(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error {
 		return err
 	}
 	stringsOnly := t.Key().Kind() == reflect.String && t.Elem().Kind() == reflect.String
+	room := 2*(t.Key().Size()+t.Elem().Size()) + 16 // of an entry
 	c.enc = func(b []byte, p unsafe.Pointer, depth int) ([]byte, error) {
 		if err := tooDeep(depth); err != nil {
 			return b, err
@@ -379,26 +499,30 @@ func compileMap(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error {
 		if tag != tagMap && tag != tagStringMap {
 			return r.bad("tag %d, want a map", tag)
 		}
-		in, err := r.within()
+		rest, err := r.enter()
 		if err != nil {
 			return err
 		}
 		m := reflect.MakeMap(t)
-		for len(in.b) > 0 {
+		for len(r.b) > 0 {
+			if err := r.take(1, room); err != nil {
+				return err
+			}
 			key, val := reflect.New(t.Key()), reflect.New(t.Elem())
 			if tag == tagStringMap {
-				err = in.stringPair(key.Elem(), val.Elem())
-			} else if err = k.dec(&in, key.UnsafePointer(), depth+1); err == nil {
-				err = v.dec(&in, val.UnsafePointer(), depth+1)
+				err = r.stringPair(key.Elem(), val.Elem())
+			} else if err = k.dec(r, key.UnsafePointer(), depth+1); err == nil {
+				err = v.dec(r, val.UnsafePointer(), depth+1)
 			}
 			if err != nil {
 				return err
 			}
 			if !key.Elem().Comparable() {
-				return in.bad("map key that cannot be compared")
+				return r.bad("map key that cannot be compared")
 			}
 			m.SetMapIndex(key.Elem(), val.Elem())
 		}
+		r.leave(rest)
 		reflect.NewAt(t, p).Elem().Set(m)
 		return nil
 	}
@@ -447,6 +571,9 @@ func compilePointer(c *codec, t reflect.Type, busy map[reflect.Type]*codec) erro
 			r.b = r.b[1:]
 			*(*unsafe.Pointer)(p) = nil
 			return nil
+		}
+		if err := r.take(1, t.Elem().Size()); err != nil {
+			return err
 		}
 		v := reflect.New(t.Elem())
 		if err := e.dec(r, v.UnsafePointer(), depth+1); err != nil {
@@ -518,22 +645,22 @@ func compileStruct(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error
 		if tag != tagMap && tag != tagStringMap {
 			return r.bad("tag %d, want a map for %s", tag, t)
 		}
-		in, err := r.within()
+		rest, err := r.enter()
 		if err != nil {
 			return err
 		}
 		next := 0
-		for len(in.b) > 0 {
+		for len(r.b) > 0 {
 			if tag == tagMap {
-				kt, err := in.tag()
+				kt, err := r.tag()
 				if err != nil {
 					return err
 				}
 				if kt != tagString {
-					return in.bad("tag %d, want a field name of %s", kt, t)
+					return r.bad("tag %d, want a field name of %s", kt, t)
 				}
 			}
-			name, err := in.sized()
+			name, err := r.sized()
 			if err != nil {
 				return err
 			}
@@ -545,15 +672,13 @@ func compileStruct(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error
 					i = -1
 				}
 			}
-			vr := &in
-			var plain reader
+			vr := r
 			if tag == tagStringMap { // the value has no tag of its own
-				v, err := in.sized()
+				v, err := r.sized()
 				if err != nil {
 					return err
 				}
-				plain = reader{b: appendSized([]byte{tagString}, string(v)), all: in.all}
-				vr = &plain
+				vr = &reader{b: appendSized([]byte{tagString}, string(v)), all: r.all, spent: r.spent}
 			}
 			if i < 0 {
 				vt, err := vr.tag()
@@ -571,6 +696,7 @@ func compileStruct(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error
 				return fmt.Errorf("field %s: %w", f.name, err)
 			}
 		}
+		r.leave(rest)
 		return nil
 	}
 	return nil
