@@ -92,7 +92,8 @@ func TestCrashAtAnyWrite(t *testing.T) {
 				copy(file[w.off:], w.data)
 			}
 			if torn := rec.writes[k]; r.IntN(2) == 0 {
-				copy(file[torn.off:], torn.data[:r.IntN(len(torn.data)+1)])
+				const sector = 512 // a disk writes it whole
+				copy(file[torn.off:], torn.data[:r.IntN(len(torn.data)/sector+1)*sector])
 			}
 			if err := os.WriteFile(image, file, 0o600); err != nil {
 				t.Fatal(err)
