@@ -35,7 +35,8 @@ type core struct {
 	groups []*API
 	steps  []interceptor // in the order of registration
 	points map[string]*point
-	kept   *replies // of interfaces with a stale step
+	limits map[string]*limiter // by cost class
+	kept   *replies            // of interfaces with a stale step
 
 	none  *operation // requests for which there is no interface
 	stats counters
@@ -48,6 +49,7 @@ type operation struct {
 	site     string // where it was registered
 	watch    *watchman.Operation
 	points   []*point
+	limiter  *limiter
 	xml      bool // the route's .xml twin
 	style    ErrorStyle
 	auth     Authenticator
@@ -63,6 +65,8 @@ type operation struct {
 	reply    *model
 	trimmed  *model
 	picks    *selections
+	accepts  bool // the Accept header decides the format
+	streams  bool // the reply writes itself
 	static   *staticReply
 	bind     func(r *http.Request, params httprouter.Params, maxBody int64) (any, error)
 	call     func(ctx context.Context, req any) (any, error)
@@ -76,7 +80,7 @@ func New(opts *Options) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &API{core: &core{opt: o, cells: newCells(), points: map[string]*point{}, kept: newReplies(o.KeepReplies)}}
+	a := &API{core: &core{opt: o, cells: newCells(), points: map[string]*point{}, limits: map[string]*limiter{}, kept: newReplies(o.KeepReplies)}}
 	a.degradable = []*point{a.point(Everything)}
 	a.style, a.auth, a.middleware = WeiboErrors, o.Authenticator, o.Middleware
 	if o.Errors != 0 {
@@ -120,12 +124,18 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	}
 	op.trimmed = op.reply.trimmed(map[*model]*model{})
 	op.picks = &selections{}
+	op.accepts = !strings.HasSuffix(rt.path, ".json")
+	op.streams = reflect.TypeFor[*Resp]().Implements(reflect.TypeFor[replier]())
+	if op.streams && (p.steps.has[Stale] || p.selects != "" || p.etag) {
+		panic("webv4: Handle: " + rt.path + ": the reply writes itself: no stale, select or etag")
+	}
 	if p.steps.name != "" {
 		op.points = append([]*point{a.point(p.steps.name)}, a.degradable...)
 		for l := Trim; l <= Off; l++ {
 			op.degraded[l] = []string{l.String() + ";" + p.steps.name}
 		}
 	}
+	op.limiter = a.limiter(p.cost)
 	op.limit(a)
 	if err := a.attach(op, p.with); err != nil {
 		panic("webv4: Handle: " + rt.path + ": " + err.Error())
@@ -170,7 +180,7 @@ func SetStatic[Req, Resp any](a *API, resp *Resp) {
 	a.each(reflect.TypeFor[Req](), "static", func(op *operation) bool {
 		m, _ := modelOf(reflect.TypeFor[Resp]())
 		var err error
-		if op.static, err = newStatic(m, unsafe.Pointer(resp), op.xml); err != nil {
+		if op.static, err = newStatic(m, unsafe.Pointer(resp)); err != nil {
 			panic("webv4: SetStatic: " + err.Error())
 		}
 		return op.plan.steps.has[Static] && !op.plan.steps.fall
@@ -262,29 +272,36 @@ func (a *API) Shutdown(ctx context.Context) error {
 }
 
 type counters struct {
-	requests, errors, gone, panics, degraded, limited, unauthorized atomic.Uint64
+	requests, errors, gone, panics, degraded, shed, limited, unauthorized atomic.Uint64
 }
 
-// Stats are an API's counters; all but Callers only grow.
+// Stats are an API's counters; all but Callers and Limiters only grow.
 type Stats struct {
 	Requests     uint64 // requests answered
 	Errors       uint64 // of which with status 400 or above
 	Gone         uint64 // of which nobody waited for the answer of
 	Panics       uint64 // handlers that panicked
 	Degraded     uint64 // requests answered by a switch: refused or by a fallback
+	Shed         uint64 // requests refused by overload protection
 	Limited      uint64 // requests refused by a quota
 	Callers      uint64 // callers whose quotas are remembered now; goes up and down
 	Unauthorized uint64 // requests refused by the authenticator
 	LogDropped   uint64 // access log lines lost because the writer was too slow
 	LogFailed    uint64 // writes of the access log that failed
+
+	Limiters []LimiterStats // of overload protection, by cost class
 }
 
 // Stats returns a snapshot.
 func (a *API) Stats() Stats {
 	s := Stats{
 		Requests: a.stats.requests.Load(), Errors: a.stats.errors.Load(), Gone: a.stats.gone.Load(), Panics: a.stats.panics.Load(),
-		Degraded: a.stats.degraded.Load(), Limited: a.stats.limited.Load(), Unauthorized: a.stats.unauthorized.Load(),
+		Degraded: a.stats.degraded.Load(), Shed: a.stats.shed.Load(), Limited: a.stats.limited.Load(), Unauthorized: a.stats.unauthorized.Load(),
 	}
+	for cost, l := range a.limits {
+		s.Limiters = append(s.Limiters, l.stats(cost))
+	}
+	slices.SortFunc(s.Limiters, func(a, b LimiterStats) int { return strings.Compare(a.Cost, b.Cost) })
 	s.Callers = uint64(a.cells.callers())
 	if a.log != nil {
 		s.LogDropped, s.LogFailed = a.log.dropped.Load(), a.log.failed.Load()

@@ -179,6 +179,13 @@ func BenchmarkWebRefusal(b *testing.B) {
 	b.Run("no-such-path", func(b *testing.B) { benchRequest(b, a, newRequest("GET", "/nothing", ""), 404) })
 }
 
+// BenchmarkWebLimiter is what overload protection adds to a call.
+func BenchmarkWebLimiter(b *testing.B) {
+	a := newAPI(b, &webv4.Options{Overload: &webv4.Overload{}})
+	webv4.Handle(a, func(context.Context, *getUser) (*user, error) { return nil, nil })
+	benchRequest(b, a, newRequest("GET", "/users/7.json", ""), 200)
+}
+
 // tweets is a reply of about 22 KB.
 func tweets() *timeline {
 	t := &timeline{NextCursor: 5}

@@ -2,6 +2,7 @@ package webv4
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ type call struct {
 
 	began     time.Time
 	id        string // "" without Options.RequestIDs
+	r         *http.Request
 	params    httprouter.Params
 	principal Principal
 	authed    bool
@@ -147,6 +149,39 @@ func RequestID(ctx context.Context) string {
 		return c.id
 	}
 	return ""
+}
+
+// Request returns the request that ctx belongs to, for what the tags do not
+// reach; nil outside a call. Its body has been read if the interface takes
+// parameters from it.
+func Request(ctx context.Context) *http.Request {
+	if c := callFrom(ctx); c != nil {
+		return c.r
+	}
+	return nil
+}
+
+// SetStatus sets the status of a successful reply, such as 201 or 202, for the
+// handler of the call that ctx belongs to. It panics if status is no success.
+func SetStatus(ctx context.Context, status int) {
+	if status < 200 || status > 299 {
+		panic(fmt.Sprintf("webv4: SetStatus %d: want a success; errors are returned", status))
+	}
+	if c := callFrom(ctx); c != nil {
+		c.out.status = status
+	}
+}
+
+// CheckMatch compares the request's If-Match header with the current entity tag
+// of what a handler is about to change (such as `"5"`, quotes included). It
+// returns the error to return, of status 412, if the client has seen another
+// version, and nil if the header is not there.
+func CheckMatch(ctx context.Context, etag string) error {
+	c := callFrom(ctx)
+	if c == nil || len(c.r.Header["If-Match"]) == 0 || matches(c.r.Header["If-Match"], etag, false) {
+		return nil
+	}
+	return &Error{Status: http.StatusPreconditionFailed, Code: CodeIllegal, Message: "precondition failed: it has changed"}
 }
 
 // Header returns the header of the reply to the call that ctx belongs to, for

@@ -37,13 +37,13 @@ func (o *reply) error(path string, e *Error) {
 	b := (*buf)[:0]
 	contentType := jsonType
 	switch {
-	case o.style == ProblemErrors && o.xml:
+	case o.style == ProblemErrors && o.format == asXML:
 		contentType = problemXMLType
 		b = appendProblemXML(b, path, e)
 	case o.style == ProblemErrors:
 		contentType = problemType
 		b = appendProblem(b, path, e)
-	case o.xml:
+	case o.format == asXML:
 		contentType = xmlType
 		b = append(b, xmlHeader...)
 		b = append(b, "<error>"...)

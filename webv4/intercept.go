@@ -111,7 +111,7 @@ func (a *API) wrap(op *operation) http.Handler {
 		if c == nil {
 			panic("webv4: middleware lost the request's context")
 		}
-		c.out.w = w
+		c.out.w, c.r = w, r
 		c.err, c.abort = a.respond(r.Context(), c, op, r)
 	})
 	for _, m := range slices.Backward(a.middleware) {
@@ -122,7 +122,7 @@ func (a *API) wrap(op *operation) http.Handler {
 
 // through serves a call by way of its middleware.
 func (a *API) through(c *call, op *operation, r *http.Request) (err error, abort bool) {
-	front := &reply{w: c.out.w, xml: c.out.xml, head: c.out.head, style: c.out.style}
+	front := &reply{w: c.out.w, format: c.out.format, head: c.out.head, style: c.out.style}
 	defer func() {
 		if p := recover(); p != nil {
 			err = a.recovered(op, p)

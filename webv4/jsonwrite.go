@@ -85,10 +85,10 @@ func (m *model) appendStruct(b []byte, at unsafe.Pointer, depth int) ([]byte, er
 	first := true
 	for i := range m.fields {
 		f := &m.fields[i]
-		p := unsafe.Add(at, f.offset)
-		if f.omit != never && (f.omit == ifEmpty && f.model.isEmpty(p) || f.omit == ifZero && f.model.isZero(p)) {
+		if f.omit != never && f.omitted(at) {
 			continue
 		}
+		p := unsafe.Add(at, f.offset)
 		if !first {
 			b = append(b, ',')
 		}

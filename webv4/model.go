@@ -359,6 +359,17 @@ func (m *model) field(name string, after int) int {
 	return -1
 }
 
+// omitted reports whether the field of the struct at an address is left out.
+func (f *modelField) omitted(at unsafe.Pointer) bool {
+	switch f.omit {
+	case ifEmpty:
+		return f.model.isEmpty(unsafe.Add(at, f.offset))
+	case ifZero:
+		return f.model.isZero(unsafe.Add(at, f.offset))
+	}
+	return false
+}
+
 // isEmpty is what omitempty means by empty.
 func (m *model) isEmpty(at unsafe.Pointer) bool {
 	switch m.kind {

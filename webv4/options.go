@@ -32,9 +32,18 @@ type Options struct {
 	// interfaces with a stale step. 0 means 16 MiB.
 	KeepReplies int
 
+	// Overload refuses calls that would only make all of them late. nil: none
+	// are, whatever the load.
+	Overload *Overload
+
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	// The default believes nobody.
 	TrustedProxies []netip.Prefix
+
+	// CompressFrom is the size in bytes from which replies are compressed with
+	// gzip for clients that take it. 0 means never. Do not compress replies that
+	// hold a secret beside what a client can choose (the BREACH attack).
+	CompressFrom int
 
 	// RequestIDs gives every request an id: the header X-Request-Id of the reply,
 	// RequestID for handlers, id in the access log. One that a trusted proxy
@@ -80,11 +89,19 @@ func (o *Options) filled() (Options, error) {
 	if out.KeepReplies < 0 {
 		errs = append(errs, fmt.Errorf("webv4: Options.KeepReplies %d: negative", out.KeepReplies))
 	}
+	if out.CompressFrom < 0 {
+		errs = append(errs, fmt.Errorf("webv4: Options.CompressFrom %d: negative", out.CompressFrom))
+	}
 	if out.Timeout < 0 {
 		errs = append(errs, fmt.Errorf("webv4: Options.Timeout %v: negative", out.Timeout))
 	}
 	if out.Errors < 0 || out.Errors > ProblemErrors {
 		errs = append(errs, fmt.Errorf("webv4: Options.Errors %d: no such style", out.Errors))
+	}
+	if out.Overload != nil {
+		filled, err := out.Overload.filled()
+		out.Overload = &filled
+		errs = append(errs, err)
 	}
 	if out.Quotas != "" {
 		if _, err := parseQuotas(out.Quotas); err != nil {

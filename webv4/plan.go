@@ -37,6 +37,8 @@ type plan struct {
 	noQuota bool
 	steps   steps
 	class   Class
+	cost    string // the limiter's name
+	etag    bool
 	selects string // the query parameter that selects fields, "" for none
 	timeout time.Duration
 
@@ -155,6 +157,8 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 	default:
 		bad("class %q: want critical, normal or low", c)
 	}
+	p.cost = tag.Get("cost")
+	p.etag = boolTag(tag, "etag", bad)
 	p.selects = tag.Get("select")
 	if d := tag.Get("timeout"); d != "" {
 		var err error

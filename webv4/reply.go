@@ -24,7 +24,7 @@ var (
 // reply writes one answer and remembers what it was.
 type reply struct {
 	w        http.ResponseWriter
-	xml      bool
+	format   format
 	head     bool
 	style    ErrorStyle
 	begun    bool
@@ -33,9 +33,12 @@ type reply struct {
 	bytes    int
 	code     int // the error's
 
-	keep   func(contentType []string, body []byte) // nil: the reply need not be kept
-	leaf   *leaf                                   // what the router found
-	length [1]string                               // the Content-Length header
+	tagged  *http.Request // not nil: the reply has an ETag
+	zip     bool          // the client takes gzip
+	zipFrom int
+	keep    func(contentType []string, body []byte) // nil: the reply need not be kept
+	leaf    *leaf                                   // what the router found
+	length  [1]string                               // the Content-Length header
 }
 
 // Header, Write and WriteHeader serve mounted handlers.
@@ -74,75 +77,63 @@ func (o *reply) result(promised, m *model, v any) error {
 	return o.value(m, at)
 }
 
-// value writes a successful reply: the variable that m is the model of, at an
-// address; nil has an empty object as its body.
+// encode appends the variable that m is the model of, at an address; nil is an
+// empty object.
+func (f format) encode(b []byte, m *model, at unsafe.Pointer) ([]byte, error) {
+	switch {
+	case f == asMsgpack && at == nil:
+		return append(b, 0x80), nil
+	case f == asMsgpack:
+		return m.appendMsgpack(b, at, 0)
+	case f == asXML && at == nil:
+		return append(b, xmlHeader+"<result></result>\n"...), nil
+	case f == asXML:
+		b, err := m.appendXML(append(b, xmlHeader...), m.rootName("result"), at, 0)
+		return append(b, '\n'), err
+	case at == nil:
+		return append(b, "{}\n"...), nil
+	}
+	b, err := m.appendJSON(b, at, 0)
+	return append(b, '\n'), err
+}
+
+// value writes a successful reply.
 func (o *reply) value(m *model, at unsafe.Pointer) error {
 	buf := buffers.Get().(*[]byte)
 	defer putBuffer(buf)
-	b := (*buf)[:0]
-	contentType := jsonType
-	var err error
-	switch {
-	case o.xml:
-		contentType = xmlType
-		b = append(b, xmlHeader...)
-		if at == nil {
-			b = append(b, "<result></result>"...)
-		} else {
-			b, err = m.appendXML(b, m.rootName("result"), at, 0)
-		}
-	case at == nil:
-		b = append(b, "{}"...)
-	default:
-		b, err = m.appendJSON(b, at, 0)
-	}
+	b, err := o.format.encode((*buf)[:0], m, at)
 	*buf = b
 	if err != nil {
 		return Wrap(CodeSystem, err)
 	}
-	b = append(b, '\n')
-	*buf = b
-	o.send(http.StatusOK, contentType, b)
-	if o.keep != nil {
-		o.keep(contentType, b)
-	}
+	o.body(formatTypes[o.format], b)
 	return nil
 }
 
-// staticReply is a reply made beforehand.
-type staticReply struct {
-	contentType []string
-	body        []byte
-}
-
-func newStatic(m *model, at unsafe.Pointer, xml bool) (*staticReply, error) {
-	w := recorder{header: http.Header{}}
-	o := reply{w: &w, xml: xml}
-	err := o.value(m, at)
-	return &staticReply{w.header["Content-Type"], w.body}, err
-}
-
-func (s *staticReply) send(o *reply) { o.send(http.StatusOK, s.contentType, s.body) }
-
-// recorder is a http.ResponseWriter that keeps what is written.
-type recorder struct {
-	header http.Header
-	status int
-	body   []byte
-}
-
-func (r *recorder) Header() http.Header { return r.header }
-
-func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 {
-		r.status = status
+// body writes a successful reply's body.
+func (o *reply) body(contentType []string, b []byte) {
+	status := http.StatusOK
+	if o.status != 0 {
+		status = o.status
 	}
-}
-
-func (r *recorder) Write(p []byte) (int, error) {
-	r.WriteHeader(http.StatusOK)
-	r.body = append(r.body, p...)
-	return len(p), nil
+	if status == http.StatusNoContent {
+		o.WriteHeader(status)
+		return
+	}
+	if o.keep != nil && status == http.StatusOK {
+		o.keep(contentType, b)
+	}
+	if o.tagged != nil && status == http.StatusOK && o.notModified(o.tagged, b) {
+		return
+	}
+	if o.zip && len(b) >= o.zipFrom {
+		buf := buffers.Get().(*[]byte)
+		defer putBuffer(buf)
+		*buf = zipped((*buf)[:0], b)
+		o.w.Header()["Content-Encoding"] = gzipEncoding
+		b = *buf
+	}
+	o.send(status, contentType, b)
 }
 
 // putBuffer gives a buffer back, unless it has grown large.
@@ -165,3 +156,21 @@ func (o *reply) send(status int, contentType []string, body []byte) {
 		_, _ = o.Write(body)
 	}
 }
+
+// staticReply is a reply made beforehand.
+type staticReply struct {
+	bodies [len(formatTypes)][]byte // by format
+}
+
+func newStatic(m *model, at unsafe.Pointer) (*staticReply, error) {
+	var s staticReply
+	for f := range s.bodies {
+		var err error
+		if s.bodies[f], err = format(f).encode(nil, m, at); err != nil {
+			return nil, err
+		}
+	}
+	return &s, nil
+}
+
+func (s *staticReply) send(o *reply) { o.body(formatTypes[o.format], s.bodies[o.format]) }

@@ -19,7 +19,7 @@ import (
 )
 
 // ServeHTTP answers one request. In this order: find the interface; look at its
-// switch; ask who calls; count against the quotas; bind the parameters; call
+// degrade point and at the load; ask who calls; count against the quotas; bind the parameters; call
 // the handler; write the reply; log.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{began: time.Now(), ip: a.clientIP(r)}
@@ -29,7 +29,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if op == nil {
 		op = a.none
 	}
-	c.params, out.xml, out.style = params, op.xml, op.style
+	c.r, c.params, out.style = r, params, op.style
+	if op.xml {
+		out.format = asXML
+	} else if op.accepts {
+		out.format = negotiate(r.Header["Accept"])
+	}
 	ctx, span := op.watch.StartRemote(r.Context(), watchman.FromHeader(r.Header))
 	c.Context = ctx
 	if sc := span.SpanContext(); sc.Sampled() {
@@ -97,6 +102,21 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 			return refusal(CodeUnavailable)
 		}
 	}
+	if p.timeout > 0 {
+		c.deadline = c.began.Add(p.timeout)
+	} else if !op.streams {
+		c.deadline = c.began.Add(a.opt.Timeout)
+	}
+	a.prepare(c, op, r)
+	if l := op.limiter; l != nil {
+		began, ok := l.enter(ctx, p.class)
+		if !ok {
+			a.stats.shed.Add(1)
+			c.out.w.Header()["Retry-After"] = retryNow
+			return refusal(CodeBusy)
+		}
+		defer func() { l.leave(began, int64(time.Since(overloadEpoch))) }()
+	}
 	if p.auth {
 		if err := a.authenticate(c, op, r); err != nil {
 			return err
@@ -124,11 +144,6 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 		}
 		invoke = op.fallback
 	}
-	timeout := p.timeout
-	if timeout == 0 {
-		timeout = a.opt.Timeout
-	}
-	c.deadline = c.began.Add(timeout)
 	var seen *Call
 	if len(op.filters)+len(op.around) > 0 {
 		seen = &Call{op: op, r: r}
@@ -161,7 +176,31 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 			a.kept.put(replyKey(c, r), contentType, body, c.began, p.steps.stale)
 		}
 	}
+	if w, ok := result.(replier); ok {
+		return w.reply(ctx, c, r)
+	}
 	return c.out.result(op.reply, m, result)
+}
+
+// prepare notes what the reply's form depends on.
+func (a *API) prepare(c *call, op *operation, r *http.Request) {
+	out := &c.out
+	zips := a.opt.CompressFrom > 0 && !op.streams
+	if op.accepts || zips {
+		out.w.Header()["Vary"] = vary[op.accepts][zips]
+	}
+	if zips {
+		out.zip, out.zipFrom = acceptsGzip(r.Header["Accept-Encoding"]), a.opt.CompressFrom
+	}
+	if op.plan.etag && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		out.tagged = r
+	}
+}
+
+// vary is the Vary header: by whether the format is negotiated, and the encoding.
+var vary = map[bool]map[bool][]string{
+	true:  {true: {"Accept, Accept-Encoding"}, false: {"Accept"}},
+	false: {true: {"Accept-Encoding"}},
 }
 
 // view is the model to write the reply by: all of it, what is left of it when
@@ -183,8 +222,11 @@ func (op *operation) view(step Level, r *http.Request) (*model, error) {
 	return m, nil
 }
 
-// retrySoon is the Retry-After of what is switched off.
-var retrySoon = []string{"10"}
+// The Retry-After of what is switched off, and of what is too much now.
+var (
+	retrySoon = []string{"10"}
+	retryNow  = []string{"1"}
+)
 
 // recovered isolates a handler's panic.
 func (a *API) recovered(op *operation, p any) error {

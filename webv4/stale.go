@@ -76,11 +76,11 @@ func (k *replies) removeLocked(e *list.Element) {
 
 // replyKey tells replies apart: by all of the URL and by who asks.
 func replyKey(c *call, r *http.Request) string {
-	return r.Method + " " + r.URL.Path + "?" + r.URL.RawQuery + "\x00" + c.principal.ID + "\x00" + c.principal.App
+	return string('0'+rune(c.out.format)) + r.Method + " " + r.URL.Path + "?" + r.URL.RawQuery + "\x00" + c.principal.ID + "\x00" + c.principal.App
 }
 
 // send writes a kept reply.
 func (r *keptReply) send(o *reply, now time.Time) {
 	o.w.Header()["Age"] = []string{strconv.Itoa(int(now.Sub(r.at) / time.Second))}
-	o.send(http.StatusOK, r.contentType, r.body)
+	o.body(r.contentType, r.body)
 }

@@ -80,7 +80,7 @@ func (m *model) appendElement(b []byte, name, item string, at unsafe.Pointer, de
 		for i := range m.fields {
 			f := &m.fields[i]
 			p := unsafe.Add(at, f.offset)
-			if f.goName == "XMLName" || f.omit != never && (f.omit == ifEmpty && f.model.isEmpty(p) || f.omit == ifZero && f.model.isZero(p)) {
+			if f.goName == "XMLName" || f.omitted(at) {
 				continue
 			}
 			if b, err = f.model.appendElement(b, f.element, f.item, p, depth); err != nil {
