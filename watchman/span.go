@@ -60,7 +60,27 @@ func (s *Span) Value(key any) any {
 	if _, ok := key.(spanKey); ok {
 		return s
 	}
+	if f := s.op.w.bridge.Load(); f != nil {
+		if v := (*f)(s, key); v != nil {
+			return v
+		}
+	}
 	return s.Context.Value(key)
+}
+
+// SetBridge lets another tracer find our spans in a context: f is asked, with
+// the span, for every key that is looked up in a context that belongs to one,
+// and returns nil for keys that are not its own. It must be fast. nil ends it.
+// Sub-package otelbridge uses it.
+func (w *Watchman) SetBridge(f func(s *Span, key any) any) {
+	if w == nil {
+		return
+	}
+	if f == nil {
+		w.bridge.Store(nil)
+		return
+	}
+	w.bridge.Store(&f)
 }
 
 // FromContext returns the span that ctx belongs to, nil if there is none.

@@ -25,6 +25,7 @@ type Watchman struct {
 	store      store
 	ring       *ring // nil: none
 	errors     errorGroups
+	bridge     atomic.Pointer[func(s *Span, key any) any]
 	switches   switches
 	begun      atomic.Uint64
 	dropped    atomic.Uint64
