@@ -4,4 +4,7 @@
 //
 //	mvn -q -B -f java/pom.xml compile dependency:build-classpath -Dmdep.outputFile=target/classpath
 //	HEDDLE_TEST_MOTAN_JAVA=$PWD/java/target/classpath go test ./java
+//
+// With HEDDLE_TEST_ZOOKEEPER, the host:port of a ZooKeeper server, they find each
+// other there too.
 package java

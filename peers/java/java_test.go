@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/heddle-go/heddle/motan"
+	"github.com/heddle-go/heddle/motan/zkregistry"
 )
 
 const echoPath = "com.example.EchoService"
@@ -62,8 +64,11 @@ var serializers = []struct {
 	ser  motan.Serializer
 }{{"hessian2", motan.Hessian2{}}, {"simple", motan.Simple{}}, {"breeze", motan.Breeze{}}}
 
-func TestJavaCallsHeddle(t *testing.T) {
-	j := startJVM(t)
+const group = "demo-rpc"
+
+// startHeddle offers the service and returns the server and its address.
+func startHeddle(t *testing.T) (*motan.Server, string) {
+	t.Helper()
 	srv, err := motan.NewServer(&motan.ServerOptions{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -75,9 +80,14 @@ func TestJavaCallsHeddle(t *testing.T) {
 	}
 	go srv.Serve(ln)
 	t.Cleanup(func() { srv.Close() })
+	return srv, ln.Addr().String()
+}
+
+// call makes the Java peer call the service with every serialization.
+func (j *jvm) call(t *testing.T, group, addr string) {
 	for _, s := range serializers {
 		t.Run(s.name, func(t *testing.T) {
-			answer := j.do(t, "call %s %s", s.name, ln.Addr())
+			answer := j.do(t, "call %s %s %s", group, s.name, addr)
 			if bad := j.failed(answer); bad != "" {
 				t.Error(bad)
 			}
@@ -92,12 +102,12 @@ func TestJavaCallsHeddle(t *testing.T) {
 	}
 }
 
-func TestHeddleCallsJava(t *testing.T) {
-	addr := startJVM(t).serve(t)
+// callWith calls the Java service with every serialization.
+func callWith(t *testing.T, group string, reg motan.Registry) {
 	for _, s := range serializers {
 		t.Run(s.name, func(t *testing.T) {
-			c, err := motan.NewClient(echoPath, motan.Static(addr), &motan.ClientOptions{
-				Group: "demo-rpc", Application: "heddle", Serializer: s.ser, Timeout: 30 * time.Second,
+			c, err := motan.NewClient(echoPath, reg, &motan.ClientOptions{
+				Group: group, Application: "heddle", Serializer: s.ser, Timeout: 30 * time.Second,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -113,6 +123,63 @@ func TestHeddleCallsJava(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestJavaCallsHeddle(t *testing.T) {
+	j := startJVM(t)
+	_, addr := startHeddle(t)
+	j.call(t, group, addr)
+}
+
+func TestHeddleCallsJava(t *testing.T) {
+	addr := startJVM(t).serve(t, group, "")
+	callWith(t, group, motan.Static(addr))
+}
+
+// Both sides find each other through one ZooKeeper.
+func TestThroughZooKeeper(t *testing.T) {
+	zookeeper := os.Getenv("HEDDLE_TEST_ZOOKEEPER")
+	if zookeeper == "" {
+		t.Skip("HEDDLE_TEST_ZOOKEEPER is not set: start a ZooKeeper server (Debian package zookeeper) and give its host:port")
+	}
+	j := startJVM(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	reg, err := zkregistry.Open(ctx, []string{zookeeper}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { reg.Close() })
+	unique := fmt.Sprintf("java-%d", time.Now().UnixNano())
+	t.Run("Java finds Heddle", func(t *testing.T) {
+		srv, addr := startHeddle(t)
+		if err := srv.Announce(ctx, reg, unique+"-go", "1.0", motan.Endpoint{Addr: addr}); err != nil {
+			t.Fatal(err)
+		}
+		j.call(t, unique+"-go", "zookeeper://"+zookeeper)
+	})
+	t.Run("Heddle finds Java", func(t *testing.T) {
+		addr := j.serve(t, unique+"-java", zookeeper)
+		found := make(chan string, 16)
+		err := reg.Watch(ctx, echoPath, unique+"-java", "1.0", func(list []motan.Endpoint) {
+			for _, e := range list {
+				found <- e.Addr
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		select { // Java announces itself in its own time
+		case at := <-found:
+			// Motan Java does not announce loopback addresses if the machine has another.
+			if _, port, _ := net.SplitHostPort(at); !strings.HasSuffix(addr, ":"+port) {
+				t.Errorf("the registry has %s, want the port of %s", at, addr)
+			}
+		case <-ctx.Done():
+			t.Fatal("the Java service did not appear in a minute")
+		}
+		callWith(t, unique+"-java", reg)
+	})
 }
 
 // same makes a call and compares the answer.

@@ -119,8 +119,9 @@ func (j *jvm) failed(answer []string) string {
 	return bad.String()
 }
 
-// serve makes the peer offer the service on a free port and returns its address.
-func (j *jvm) serve(t *testing.T) string {
+// serve makes the peer offer the service on a free port, and announce it if a
+// ZooKeeper is given. It returns the address.
+func (j *jvm) serve(t *testing.T, group, zookeeper string) string {
 	t.Helper()
 	var why string
 	for range 5 { // the port may be taken in the meantime
@@ -130,7 +131,7 @@ func (j *jvm) serve(t *testing.T) string {
 		}
 		port := ln.Addr().(*net.TCPAddr).Port
 		ln.Close()
-		if why = j.failed(j.do(t, "serve %d", port)); why == "" {
+		if why = j.failed(j.do(t, "serve %s %d %s", group, port, zookeeper)); why == "" {
 			return fmt.Sprintf("127.0.0.1:%d", port)
 		}
 	}

@@ -24,13 +24,11 @@ import java.util.Objects;
  * Does what its standard input says, a command a line, and answers each with lines of which the last is "done".
  *
  * <pre>
- * serve PORT [ZOOKEEPER]          offers EchoService
- * call SERIALIZATION ADDR|zookeeper://ADDR   calls EchoService; a line "bad ..." for each wrong answer
+ * serve GROUP PORT [ZOOKEEPER]           offers EchoService, and announces it in ZooKeeper
+ * call GROUP SERIALIZATION ADDR|zookeeper://ADDR   calls EchoService; a line "bad ..." for each wrong answer
  * </pre>
  */
 public class Peer {
-    private static final String GROUP = "demo-rpc";
-    private static int wrong;
     private static int calls;
 
     public static void main(String[] args) throws Exception {
@@ -39,9 +37,9 @@ public class Peer {
             String[] word = line.trim().split(" ");
             try {
                 if (word[0].equals("serve")) {
-                    serve(Integer.parseInt(word[1]), word.length > 2 ? word[2] : null);
+                    serve(word[1], Integer.parseInt(word[2]), word.length > 3 ? word[3] : null);
                 } else if (word[0].equals("call")) {
-                    call(word[1], word[2]);
+                    call(word[1], word[2], word[3]);
                 } else {
                     say("bad command " + line);
                 }
@@ -64,6 +62,7 @@ public class Peer {
         r.setRegProtocol(zookeeper == null ? "local" : "zookeeper");
         if (zookeeper != null) {
             r.setAddress(zookeeper);
+            r.setConnectTimeout(20000);
         }
         return r;
     }
@@ -78,11 +77,11 @@ public class Peer {
         return p;
     }
 
-    private static void serve(int port, String zookeeper) {
+    private static void serve(String group, int port, String zookeeper) {
         ServiceConfig<EchoService> s = new ServiceConfig<EchoService>();
         s.setInterface(EchoService.class);
         s.setRef(new EchoServiceImpl());
-        s.setGroup(GROUP);
+        s.setGroup(group);
         s.setVersion("1.0");
         s.setHost("127.0.0.1");
         s.setRegistry(registry(zookeeper));
@@ -100,11 +99,11 @@ public class Peer {
         }
     }
 
-    private static void call(String serialization, String addr) {
+    private static void call(String group, String serialization, String addr) {
         calls = 0;
         RefererConfig<EchoService> r = new RefererConfig<EchoService>();
         r.setInterface(EchoService.class);
-        r.setGroup(GROUP);
+        r.setGroup(group);
         r.setVersion("1.0");
         r.setApplication("java-client");
         r.setModule("peer");
