@@ -101,8 +101,11 @@ func testTaken(t *testing.T, c objstore.Content) {
 	if _, err := c.Put(context.Background(), "t/taken", strings.NewReader("second")); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("Put to a key that is taken: %v", err)
 	}
+	if _, err := c.Put(context.Background(), "t/taken", bytes.NewReader(noise(12<<20))); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("Put of a large content to a key that is taken: %v", err)
+	}
 	if got, err := read(c, "t/taken", 0, -1); err != nil || string(got) != "first" {
-		t.Errorf("then there is %q, %v", got, err)
+		t.Errorf("then there are %d bytes, %v", len(got), err)
 	}
 }
 

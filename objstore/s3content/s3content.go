@@ -109,8 +109,9 @@ func (b *Bucket) failed(op, key string, err error) error {
 
 // Put implements objstore.Content. A content of up to PartSize is one request,
 // larger ones are a multipart upload, of which nothing is readable until its end.
-// Nothing is put under a key that is taken: the server is told so, and, because
-// not every server listens, asked before.
+// A small content under a key that is taken is refused by the server, by
+// If-None-Match; before a large one it is asked. A server that does not know the
+// first writes over it, but the library uses no key twice.
 func (b *Bucket) Put(ctx context.Context, key string, r io.Reader) (int64, error) {
 	name, err := b.name(key)
 	if err != nil {
@@ -122,9 +123,6 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.Reader) (int64, error
 	if rerr != nil && rerr != io.EOF {
 		return 0, fmt.Errorf("s3content: put %s: %w", key, rerr)
 	}
-	if err := b.mustBeFree(ctx, name); err != nil {
-		return 0, b.failed("put", key, err)
-	}
 	opts := minio.PutObjectOptions{PartSize: uint64(b.opts.PartSize)}
 	opts.SetMatchETagExcept("*")
 	var info minio.UploadInfo
@@ -132,6 +130,10 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.Reader) (int64, error
 	if rerr == io.EOF {
 		info, err = b.core.Client.PutObject(ctx, b.bucket, name, bytes.NewReader((*part)[:n]), size, opts)
 	} else {
+		// The client does not say If-None-Match where a multipart upload ends.
+		if err := b.mustBeFree(ctx, name); err != nil {
+			return 0, b.failed("put", key, err)
+		}
 		// The client reads the first part again from memory and then goes on.
 		in := &counter{r: io.MultiReader(bytes.NewReader((*part)[:n]), r)}
 		info, err = b.core.Client.PutObject(ctx, b.bucket, name, in, -1, opts)
