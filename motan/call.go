@@ -156,7 +156,7 @@ func (c *Client) run(ctx context.Context, o *outgoingCall) error {
 			}
 			return err
 		}
-		if c.opt.HA == Backup && o.m.idempotent && !o.oneWay {
+		if c.opt.HA == Backup && o.m.idempotent && !o.oneWay && len(e.conns) > 0 {
 			e, err = c.tryTwo(ctx, p, e, tried, o)
 		} else {
 			err = c.try(ctx, e, o, c.tryUntil(o, len(tried)))

@@ -188,7 +188,7 @@ func (c *Client) update(list []Endpoint) {
 		}
 		e := old[l.Addr]
 		if e == nil {
-			e = newEndpoint(c, l.Addr, before == nil)
+			e = newEndpoint(c, l, before == nil)
 		}
 		e.weight.Store(int64(weightOf(l)))
 		delete(old, l.Addr)

@@ -187,6 +187,12 @@ func (c *callContext) appendReply(b []byte) []byte {
 	return append(append(b, '\n'), c.reply...)
 }
 
+// cut ends the context while the handler runs: the server closes.
+func (c *callContext) cut() {
+	c.Done()
+	c.end()
+}
+
 // end is called when the handler has returned.
 func (c *callContext) end() {
 	c.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -215,10 +214,7 @@ func (j *job) serve(inline bool) (kept bool) {
 		err = j.answer(resp)
 	}
 	if err != nil {
-		var e *Error
-		if !errors.As(err, &e) && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			err = &Error{Code: CodeTimeout, Type: Service, Message: err.Error(), cause: err}
-		}
+		err = serverError(ctx, err)
 		j.out = appendException(j.out[:0], j.header, encodeError(err))
 		s.stats.errors.Add(1)
 	}

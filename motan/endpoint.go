@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,8 @@ type endpoint struct {
 	weight atomic.Int64
 	client *Client
 	conns  []slot
+	server *Server      // of this process; nil for others
+	web    *http.Client // for an address that is a URL; nil for others
 	next   atomic.Uint32
 	since  time.Time // when it came to a running client; zero: it was there from the start
 
@@ -54,13 +57,25 @@ type slot struct {
 	conn atomic.Pointer[clientConn]
 }
 
-func newEndpoint(c *Client, addr string, first bool) *endpoint {
-	e := &endpoint{addr: addr, client: c, conns: make([]slot, c.opt.Connections), tried: make(chan struct{})}
+func newEndpoint(c *Client, l Endpoint, first bool) *endpoint {
+	e := &endpoint{addr: l.Addr, server: l.server, client: c, tried: make(chan struct{})}
 	if !first {
 		e.since = time.Now()
 	}
 	e.breaker.now, e.breaker.began = time.Now, time.Now()
 	e.ctx, e.cancel = context.WithCancel(context.Background())
+	switch {
+	case isURL(l.Addr):
+		e.web = &http.Client{Transport: &http.Transport{
+			TLSClientConfig: c.opt.TLS, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
+			DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		}}
+	case l.server == nil:
+		e.conns = make([]slot, c.opt.Connections)
+	}
+	if len(e.conns) == 0 { // nothing to wait for
+		e.triedOnce.Do(func() { close(e.tried) })
+	}
 	for i := range e.conns {
 		e.wg.Go(func() { e.keep(&e.conns[i]) })
 	}
@@ -180,6 +195,9 @@ func (e *endpoint) conn() *clientConn {
 func (e *endpoint) usable() bool { return e.up() && e.breaker.ready() }
 
 func (e *endpoint) up() bool {
+	if len(e.conns) == 0 {
+		return true
+	}
 	for i := range e.conns {
 		if c := e.conns[i].conn.Load(); c != nil && !c.leaving.Load() {
 			return true
@@ -249,4 +267,7 @@ func (e *endpoint) close() {
 	e.cancel()
 	e.wg.Wait()
 	e.triedOnce.Do(func() { close(e.tried) })
+	if e.web != nil {
+		e.web.CloseIdleConnections()
+	}
 }

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 )
 
 // Endpoint is one node that offers a service.
 type Endpoint struct {
-	Addr   string // host:port, or unix:PATH for a socket of this machine
+	Addr   string // host:port, unix:PATH for a socket of this machine, or http://host:port (https too) for an HTTPHandler
 	Weight int    // share of the calls relative to the others; 0 and less mean 10, at most 500
+
+	server *Server // of InProcess
 }
 
 func weightOf(e Endpoint) int {
@@ -22,10 +25,20 @@ func weightOf(e Endpoint) int {
 	return min(e.Weight, 500)
 }
 
+func isURL(addr string) bool {
+	return strings.HasPrefix(addr, "http://") || strings.HasPrefix(addr, "https://")
+}
+
 func checkAddr(addr string) error {
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		if strings.TrimPrefix(path, "//") == "" {
 			return fmt.Errorf("motan: endpoint %q: no path", addr)
+		}
+		return nil
+	}
+	if isURL(addr) {
+		if u, err := url.Parse(addr); err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf("motan: endpoint %q: want http://host:port", addr)
 		}
 		return nil
 	}

@@ -24,12 +24,36 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b 
 
 // try makes one try at one endpoint.
 func (c *Client) try(ctx context.Context, e *endpoint, o *outgoingCall, until time.Time) error {
+	if len(e.conns) == 0 {
+		return c.tryOther(ctx, e, o, until)
+	}
 	var t try
 	if err := c.start(ctx, &t, e, o, until); err != nil || o.oneWay {
 		return err
 	}
 	<-t.k.done
 	return c.finish(&t, o)
+}
+
+// tryOther makes a try at an endpoint without connections of its own.
+func (c *Client) tryOther(ctx context.Context, e *endpoint, o *outgoingCall, until time.Time) (err error) {
+	probe, ok := e.breaker.allow()
+	if !ok {
+		return &Error{Code: CodeNoEndpoint, Message: e.addr + ": " + errResting.Error(), cause: errResting}
+	}
+	e.calls.Add(1)
+	e.inFlight.Add(1)
+	if o.x != nil {
+		o.x.Peer = e.addr
+	}
+	if e.server != nil {
+		err = c.tryLocal(ctx, e, o, until)
+	} else {
+		err = c.tryHTTP(ctx, e, o, until)
+	}
+	e.inFlight.Add(-1)
+	e.done(probe, err)
+	return err
 }
 
 // start sends a request. Without an error, t.k.done tells when the answer is
@@ -206,7 +230,7 @@ func (c *Client) tryTwo(ctx context.Context, p *picker, e *endpoint, tried []*en
 	case <-timer.C:
 	}
 	other := p.pick(ctx, append(tried[:len(tried):len(tried)], e))
-	if other == nil || !c.takeBackup() {
+	if other == nil || len(other.conns) == 0 || !c.takeBackup() {
 		<-first.k.done
 		return e, c.finish(&first, o)
 	}

@@ -1,0 +1,228 @@
+package motan
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/heddle-go/heddle/watchman"
+)
+
+// Over HTTP a call is POST /SERVICE/METHOD with the argument as the body: JSON, a
+// list for several arguments, or one protobuf message. The answer is of the same
+// kind; an error is the JSON of M_e with a status that fits.
+const (
+	typeJSON     = "application/json"
+	typeProtobuf = "application/x-protobuf"
+
+	// headerTimeout is the time left for the call, in milliseconds.
+	headerTimeout = "Motan-Timeout"
+	// headerMeta begins the names of headers that are metadata.
+	headerMeta = "Motan-Meta-"
+	// httpMeta bounds how many of them a handler gets to see.
+	httpMeta = 64
+)
+
+// HTTPHandler answers POST /{service}/{method} with what the server offers, beside
+// or without Serve. The body is the argument in JSON, a list if there are several,
+// or a protobuf message if Content-Type is application/x-protobuf; the answer is
+// of the same kind. An error is answered as {"errcode":…,"errmsg":…,"errtype":…},
+// with status 400 for business errors, 401, 404, 503 for rejected calls, 504, or
+// 500. The header Motan-Timeout is the caller's time in milliseconds, Motan-Meta-*
+// are metadata, Authorization: Bearer is the token, and traceparent continues a
+// trace. The limits of ServerOptions hold. Handlers that run when the server is
+// shut down are waited for.
+func (s *Server) HTTPHandler() http.Handler { return http.HandlerFunc(s.serveHTTP) }
+
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	service, method, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	if r.Method != http.MethodPost || !ok {
+		w.Header().Set("Allow", http.MethodPost)
+		writeHTTPError(w, http.StatusMethodNotAllowed, &Error{Code: CodeInternal, Type: Service, Message: "want POST /service/method"})
+		return
+	}
+	var ser Serializer = JSON{}
+	kind := typeJSON
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && (t == typeProtobuf || t == "application/protobuf") {
+		ser, kind = GRPCPb{}, typeProtobuf
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.opt.MaxFrame)))
+	if err != nil {
+		status := http.StatusBadRequest
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			status = http.StatusRequestEntityTooLarge
+		}
+		writeHTTPError(w, status, &Error{Code: CodeInternal, Type: Service, Message: "body: " + err.Error()})
+		return
+	}
+	parent := watchman.FromHeader(r.Header)
+	l := &localCall{
+		meta: callMeta{service: []byte(service), method: []byte(method)}, parent: &parent, bytes: len(body),
+		in: Incoming{Peer: r.RemoteAddr, Metadata: fromHeader(r.Header)},
+		argument: func(want any) (any, error) {
+			if raw, ok := want.(*Raw); ok {
+				*raw = Raw{ser.ID(), body}
+				return want, nil
+			}
+			if args, ok := want.(Args); ok && len(args) == 0 && len(body) == 0 {
+				return want, nil
+			}
+			return want, ser.Decode(body, want)
+		},
+	}
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		l.meta.token = []byte(token)
+	}
+	if ms, err := strconv.ParseUint(r.Header.Get(headerTimeout), 10, 31); err == nil && ms > 0 {
+		l.deadline = time.Now().Add(time.Duration(ms) * time.Millisecond)
+	}
+	resp, err := s.answer(r.Context(), l)
+	var out []byte
+	switch raw, isRaw := resp.(*Raw); {
+	case err != nil:
+	case isRaw:
+		out = raw.Body
+	case resp == nil && kind == typeJSON:
+		out = []byte("null")
+	case resp != nil:
+		if out, err = ser.Append(nil, resp); err != nil {
+			err = &Error{Code: CodeInternal, Type: Service, Message: "answer: " + err.Error()}
+		}
+	}
+	if err != nil {
+		writeHTTPError(w, httpStatus(err), err)
+		return
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(out)))
+	w.Write(out) // if it fails, nobody waits
+}
+
+func fromHeader(h http.Header) (m Metadata) {
+	for name, values := range h {
+		if key, ok := strings.CutPrefix(name, headerMeta); ok && len(m) < httpMeta && len(values) > 0 {
+			m = append(m, struct{ Key, Value string }{strings.ToLower(key), values[0]})
+		}
+	}
+	return m
+}
+
+func httpStatus(err error) int {
+	var e *Error
+	if !errors.As(err, &e) {
+		return http.StatusBadRequest // a plain error of a handler is a business error
+	}
+	switch {
+	case e.Type == Business:
+		return http.StatusBadRequest
+	case e.Code == CodeUnauthorized:
+		return http.StatusUnauthorized
+	case e.Code == CodeNotFound:
+		return http.StatusNotFound
+	case e.Code == CodeReject:
+		return http.StatusServiceUnavailable
+	case e.Code == CodeTimeout:
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusInternalServerError
+}
+
+func writeHTTPError(w http.ResponseWriter, status int, err error) {
+	w.Header().Set("Content-Type", typeJSON)
+	w.WriteHeader(status)
+	io.WriteString(w, encodeError(err)) // if it fails, nobody waits
+}
+
+// tryHTTP makes a try at an endpoint whose address is a URL.
+func (c *Client) tryHTTP(ctx context.Context, e *endpoint, o *outgoingCall, until time.Time) error {
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	var ser Serializer = JSON{}
+	kind := typeJSON
+	if id := c.opt.Serializer.ID(); id == idProtobuf || id == idGRPCPb {
+		ser, kind = GRPCPb{}, typeProtobuf
+	}
+	var body []byte
+	raw, isRaw := o.req.(*Raw)
+	switch {
+	case isRaw:
+		body = raw.Body
+		if raw.Serialization == idProtobuf || raw.Serialization == idGRPCPb {
+			kind = typeProtobuf
+		}
+	case o.req != nil:
+		var err error
+		if body, err = ser.Append(nil, o.req); err != nil {
+			return &Error{Code: CodeEncode, Message: err.Error(), cause: err}
+		}
+	}
+	if len(body) > c.opt.MaxFrame {
+		err := fmt.Errorf("%w: %d bytes of body, limit %d", errTooLarge, len(body), c.opt.MaxFrame)
+		return &Error{Code: CodeEncode, Message: err.Error(), cause: err}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(e.addr, "/")+"/"+c.service+"/"+o.m.name, bytes.NewReader(body))
+	if err != nil {
+		return &Error{Code: CodeEncode, Message: err.Error(), cause: err}
+	}
+	req.Header.Set("Content-Type", kind)
+	req.Header.Set(headerTimeout, strconv.FormatInt(max(time.Until(until).Milliseconds(), 1), 10))
+	if c.opt.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.opt.Token)
+	}
+	if o.meta != nil {
+		for _, p := range decodeMeta(o.meta.pairs) {
+			req.Header.Set(headerMeta+p.Key, p.Value)
+		}
+	}
+	o.span.SpanContext().ToHeader(req.Header)
+	resp, err := e.web.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return timeoutError(e.addr, c.opt.Timeout, ctx.Err(), true)
+		}
+		return &Error{Code: CodeConnection, Message: e.addr + ": " + err.Error(), sent: true, cause: err}
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, int64(c.opt.MaxFrame)+1))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return timeoutError(e.addr, c.opt.Timeout, ctx.Err(), true)
+	case err != nil:
+		return &Error{Code: CodeConnection, Message: e.addr + ": " + err.Error(), sent: true, cause: err}
+	case len(b) > c.opt.MaxFrame:
+		return answerError(fmt.Errorf("%w: limit %d", errTooLarge, c.opt.MaxFrame))
+	}
+	if o.x != nil {
+		o.x.RequestBytes, o.x.ResponseBytes = len(body), len(b)
+	}
+	if resp.StatusCode != http.StatusOK {
+		werr := decodeError(b)
+		if werr.Message == "" || werr.Code == 0 {
+			werr = &Error{Code: resp.StatusCode, Type: Service, Message: "HTTP status " + resp.Status, sent: true}
+		}
+		return werr
+	}
+	switch out := o.resp.(type) {
+	case nil: // one-way
+		return nil
+	case *Raw:
+		id := byte(idJSON)
+		if kind == typeProtobuf {
+			id = idGRPCPb
+		}
+		*out = Raw{id, b}
+		return nil
+	}
+	if len(b) > 0 {
+		err = ser.Decode(b, o.resp)
+	}
+	return answerError(err)
+}

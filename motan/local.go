@@ -1,0 +1,222 @@
+package motan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/heddle-go/heddle/watchman"
+)
+
+// localCall is a call that does not come as a frame: from this process, or over
+// HTTP.
+type localCall struct {
+	meta     callMeta
+	in       Incoming // Service and Method need not be set
+	deadline time.Time
+	parent   *watchman.SpanContext // nil: the span in the context is the parent
+	bytes    int                   // length of the body, 0 if there is none
+
+	// argument turns what came into what the method wants, of which it gets an
+	// empty one.
+	argument func(want any) (any, error)
+}
+
+// answer does for a local call what dispatch and serve do for a frame, on the
+// goroutine that it is called on.
+func (s *Server) answer(ctx context.Context, l *localCall) (resp any, err error) {
+	defer func() {
+		s.stats.calls.Add(1)
+		if err != nil {
+			s.stats.errors.Add(1)
+		}
+	}()
+	m, err := s.find(&l.meta)
+	if err == nil {
+		err = s.admit(m, &l.meta)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		s.inFlight.Add(-1)
+		m.inFlight.Add(-1)
+	}()
+	l.in.Service, l.in.Method, l.in.Received = m.names[0], m.names[1], time.Now()
+	cc := &callContext{Context: ctx, deadline: l.deadline, in: l.in}
+	defer cc.end()
+	stop := context.AfterFunc(s.ctx, cc.cut)
+	defer stop()
+	var span *watchman.Span
+	if l.parent != nil {
+		ctx, span = m.op.StartRemote(cc, *l.parent)
+	} else {
+		ctx, span = m.op.Start(cc)
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			s.opt.Logger.Error("motan: handler panicked", "method", m.names[0]+"/"+m.names[1], "panic", p, "stack", string(debug.Stack()))
+			resp, err = nil, &Error{Code: CodeInternal, Type: Service, Message: "provider call panic"}
+		}
+		span.End(err)
+	}()
+	if cc.Err() != nil {
+		s.stats.expired.Add(1)
+		return nil, &Error{Code: CodeTimeout, Type: Service, Message: "deadline passed before the call began", cause: cc.Err()}
+	}
+	req, err := l.argument(m.request())
+	if err != nil {
+		return nil, &Error{Code: CodeInternal, Type: Service, Message: "argument: " + err.Error()}
+	}
+	if m.invoke == nil {
+		resp, err = m.call(ctx, req)
+	} else {
+		x := &Exchange{Service: m.names[0], Method: m.names[1], Peer: l.in.Peer, Request: req, RequestBytes: l.bytes}
+		err = m.invoke(ctx, x)
+		resp = x.Response
+	}
+	if err != nil {
+		return nil, serverError(ctx, err)
+	}
+	return resp, nil
+}
+
+// serverError makes of what a handler returned what the caller gets to see.
+func serverError(ctx context.Context, err error) error {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return err
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return &Error{Code: CodeTimeout, Type: Service, Message: err.Error(), cause: err}
+	}
+	return err
+}
+
+// InProcess is a Registry whose only endpoint is a server of this process. Calls
+// go to its handlers directly: on the goroutine of the caller, without frames and
+// connections, and, where the types of both sides are the same, without
+// serialization: the handler gets the caller's argument itself, and the caller a
+// shallow copy of the handler's answer. Everything else is as over the network:
+// deadlines, metadata, errors, interceptors, protection and tracing. The server
+// needs no Serve. A handler that ignores its context keeps its caller waiting.
+func InProcess(s *Server) Registry { return inProcess{s} }
+
+type inProcess struct{ server *Server }
+
+// Watch implements Registry.
+func (r inProcess) Watch(_ context.Context, _, _, _ string, update func([]Endpoint)) error {
+	if r.server == nil {
+		return errors.New("motan: InProcess: no server")
+	}
+	update([]Endpoint{{Addr: "in-process", server: r.server}})
+	return nil
+}
+
+// tryLocal makes a try at a server of this process.
+func (c *Client) tryLocal(ctx context.Context, e *endpoint, o *outgoingCall, until time.Time) error {
+	l := &localCall{
+		meta:     callMeta{service: []byte(c.service), method: []byte(o.m.name), token: []byte(c.opt.Token)},
+		in:       Incoming{Peer: "in-process", Application: c.opt.Application, Group: c.opt.Group, Version: c.opt.Version},
+		deadline: until,
+		argument: func(want any) (any, error) { return c.pass(o.req, want) },
+	}
+	if o.meta != nil {
+		l.in.Metadata = decodeMeta(o.meta.pairs)
+	}
+	if o.oneWay {
+		// The caller goes on; its context may end with it.
+		ctx := context.WithoutCancel(ctx)
+		e.server.all.Go(func() { e.server.answer(ctx, l) })
+		return nil
+	}
+	resp, err := e.server.answer(ctx, l)
+	if err != nil {
+		return localError(err)
+	}
+	if resp == nil {
+		return nil
+	}
+	if raw, ok := o.resp.(*Raw); ok {
+		if r, ok := resp.(*Raw); ok {
+			*raw = Raw{r.Serialization, slices.Clone(r.Body)}
+			return nil
+		}
+		b, err := c.opt.Serializer.Append(nil, resp)
+		*raw = Raw{c.opt.Serializer.ID(), b}
+		return answerError(err)
+	}
+	if assign(o.resp, resp) == nil {
+		return nil
+	}
+	if r, ok := resp.(*Raw); ok {
+		s, err := serializerFor(r.Serialization)
+		if err == nil && len(r.Body) > 0 {
+			err = s.Decode(r.Body, o.resp)
+		}
+		return answerError(err)
+	}
+	b, err := c.opt.Serializer.Append(nil, resp)
+	if err == nil {
+		err = c.opt.Serializer.Decode(b, o.resp)
+	}
+	return answerError(err)
+}
+
+// localError is what the caller would have got over the wire, but with the cause.
+func localError(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		w := *decodeError([]byte(encodeError(err)))
+		w.cause = err
+		return &w
+	}
+	return &Error{Code: CodeBusiness, Type: Business, Message: err.Error(), sent: true, cause: err}
+}
+
+func answerError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Code: CodeInternal, Type: Service, Message: "answer: " + err.Error(), sent: true, cause: err}
+}
+
+// pass gives an argument to a method of this process that wants another of the
+// type of want: as it is if the types are the same, else encoded and decoded.
+func (c *Client) pass(given, want any) (any, error) {
+	if reflect.TypeOf(given) == reflect.TypeOf(want) {
+		if _, several := want.(Args); !several {
+			return given, nil
+		}
+	}
+	if w := reflect.ValueOf(want); w.Kind() == reflect.Pointer && given != nil && reflect.TypeOf(given).AssignableTo(w.Type().Elem()) {
+		w.Elem().Set(reflect.ValueOf(given))
+		return want, nil
+	}
+	if raw, ok := given.(*Raw); ok {
+		s, err := serializerFor(raw.Serialization)
+		if err != nil {
+			return nil, err
+		}
+		return want, decodeArgument(s, raw.Body, want)
+	}
+	var b []byte
+	if given != nil {
+		var err error
+		if b, err = c.opt.Serializer.Append(nil, argument(c.opt.Serializer, given)); err != nil {
+			return nil, err
+		}
+	}
+	if raw, ok := want.(*Raw); ok {
+		*raw = Raw{c.opt.Serializer.ID(), b}
+		return want, nil
+	}
+	if err := decodeArgument(c.opt.Serializer, b, want); err != nil {
+		return nil, fmt.Errorf("%T as %T: %w", given, want, err)
+	}
+	return want, nil
+}
