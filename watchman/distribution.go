@@ -130,8 +130,17 @@ type Exemplar struct {
 // exemplarSlots is one for each octave of durations.
 const exemplarSlots = octaves + 1
 
-func (o *Operation) exemplar(id TraceID, took, now int64) {
-	o.exemplars[bucketOf(took)>>subBits].Store(&Exemplar{id, time.Duration(took), o.w.wall(now)})
+// exemplar remembers a kept trace, at most about one a tenth of a second and octave.
+func (o *Operation) exemplar(id TraceID, took, start int64) {
+	slot := &o.exemplars[bucketOf(took)>>subBits]
+	if e := slot.Load(); e == nil || start-e.start > int64(100*time.Millisecond) {
+		slot.Store(&exemplar{id, took, start})
+	}
+}
+
+type exemplar struct {
+	id          TraceID
+	took, start int64
 }
 
 // Exemplars returns the newest kept trace for each octave of durations,
@@ -143,7 +152,7 @@ func (o *Operation) Exemplars() []Exemplar {
 	var list []Exemplar
 	for i := range o.exemplars {
 		if e := o.exemplars[i].Load(); e != nil {
-			list = append(list, *e)
+			list = append(list, Exemplar{e.id, time.Duration(e.took), o.w.wall(e.start + e.took)})
 		}
 	}
 	return list

@@ -33,7 +33,7 @@
 //	accounting     Begun = Kept + Ring + Dropped + Live, exactly
 //	bounds         4096 operations, 256 callers and 16 lanes each, 64 spans below a local root,
 //	               16 facts, 16 phases and 64 links a span, Options.KeepTraces and KeepBytes in
-//	               memory, 2048 spans a trace, 512 error groups, 4096 switches and dials
+//	               memory, 512 spans a local root with late ones, 512 error groups, 4096 switches and dials
 //	nil            a nil Watchman, and every handle it gives, does nothing
 //
 // A local root is the first span of a trace in a process: one begun without a

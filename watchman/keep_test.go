@@ -282,16 +282,39 @@ func TestKeptSince(t *testing.T) {
 	if spans, next, missed = w.KeptSince(next, 3); len(spans) != 3 || next != 8 || missed != 0 || spans[0].Name != "sub" {
 		t.Errorf("late spans: %d, next %d, missed %d", len(spans), next, missed)
 	}
-	begin(30)
+	begin(80)
 	spans, next, missed = w.KeptSince(next, 1000)
-	if len(spans) != 10 || missed != 22 || next != 40 {
+	if len(spans) != 40 || missed != 42 || next != 90 {
 		t.Errorf("after a flood: %d spans, next %d, missed %d", len(spans), next, missed)
 	}
 	begin(10000)
-	if spans, next, missed = w.KeptSince(next, 1000); len(spans) != 10 || missed != 9990 || next != 10040 {
+	if spans, next, missed = w.KeptSince(next, 1000); len(spans) != 40 || missed != 9960 || next != 10090 {
 		t.Errorf("after a deluge: %d spans, next %d, missed %d", len(spans), next, missed)
 	}
 	if spans, again, missed := w.KeptSince(next, 1000); spans != nil || again != next || missed != 0 {
 		t.Errorf("nothing new: %d spans, next %d, missed %d", len(spans), again, missed)
+	}
+}
+
+// A trace that comes to a process several times is one trace in the lists.
+func TestSeveralLocalRootsAreOneTrace(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: -1, KeepTraces: 10})
+	op := w.Operation(watchman.Server, "op")
+	parent := watchman.FromFields(good, "", "")
+	for i := range 3 {
+		_, s := op.StartRemote(t.Context(), parent)
+		var err error
+		if i == 2 {
+			err = errors.New("x")
+		}
+		s.End(err)
+	}
+	list := w.Traces(10)
+	if len(list) != 1 || list[0].Spans != 3 || list[0].Errors != 1 || list[0].Keep != watchman.KeepSampled {
+		t.Errorf("Traces = %+v", list)
+	}
+	got := w.Trace(parent.TraceID)
+	if len(got) != 3 || got[2].Error != "x" || got[0].Error != "" {
+		t.Errorf("Trace = %+v", got)
 	}
 }

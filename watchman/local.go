@@ -16,8 +16,12 @@ type localTrace struct {
 	traceID    TraceID // once done
 	force      string  // why the trace is kept whatever happens
 	spans      []spanEnd
-	root       int    // which of spans is the local root, once done
 	over       uint64 // spans that found the buffer full
+
+	// These belong to the store's mutex once it has l.
+	why    string // it was kept
+	bytes  int64  // estimated
+	keptAs uint64 // tells apart the times that l was kept
 }
 
 // maxLocalSpans bounds how many spans below one local root can be kept;
@@ -66,13 +70,16 @@ func (l *localTrace) finish(s *Span, r spanEnd) {
 	if l.over > 0 {
 		w.dropped.Add(l.over)
 	}
-	l.root, l.traceID = len(l.spans), s.traceID
+	l.traceID = s.traceID
 	l.spans = append(l.spans, r)
 	n := len(l.spans)
+	l.spans[0], l.spans[n-1] = l.spans[n-1], l.spans[0] // the root goes first
 	switch {
 	case why != "" && w.opt.KeepTraces > 0:
-		op.exemplar(s.traceID, r.took, w.now())
+		op.exemplar(s.traceID, r.took, r.start)
 		l.keepLocked(w, why)
+		l.mu.Unlock()
+		return
 	case w.ring == nil:
 		w.dropped.Add(uint64(n))
 		l.resetLocked()
@@ -86,26 +93,42 @@ func (l *localTrace) finish(s *Span, r spanEnd) {
 	locals.Put(l)
 }
 
-// keepLocked moves the spans into the store, the local root first.
+// keepLocked gives l to the store. Late spans find the next generation and go
+// to the store too.
 func (l *localTrace) keepLocked(w *Watchman, why string) {
-	n := len(l.spans)
-	records := make([]SpanRecord, 0, n)
-	records = append(records, w.record(&l.spans[l.root], l.traceID, why))
-	for i := range l.spans {
-		if i != l.root {
-			records = append(records, w.record(&l.spans[i], l.traceID, ""))
+	l.why = why
+	l.failed, l.done, l.over, l.force = false, false, 0, ""
+	l.generation++
+	if l.hasErrors() {
+		for i := range l.spans {
+			l.spans[i].settle()
 		}
 	}
-	w.dropped.Add(uint64(n - w.store.add(l.traceID, records)))
-	l.resetLocked()
+	w.store.add(l)
+}
+
+func (l *localTrace) hasErrors() bool {
+	for i := range l.spans {
+		if l.spans[i].err != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *localTrace) resetLocked() {
+	l.over, l.failed, l.done, l.force = 0, false, false, ""
+	l.generation++
+	l.clear()
+}
+
+func (l *localTrace) clear() {
 	clear(l.spans)
 	l.spans = l.spans[:0]
-	l.over, l.failed, l.done, l.force = 0, false, false, ""
+	if cap(l.spans) > 2*maxLocalSpans {
+		l.spans = make([]spanEnd, 0, firstLocalSpans) // grown by late spans
+	}
 	l.traceID = TraceID{}
-	l.generation++
 }
 
 // The reasons for which a trace is kept, besides those that Keep is given.

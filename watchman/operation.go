@@ -46,7 +46,7 @@ type Operation struct {
 	ratio     atomic.Uint64 // sampled if the 56 random bits of a new trace are below
 	begins    atomic.Uint64 // traces begun here since the ratios were set, if there is a budget
 	keeps     keepBudget
-	exemplars [exemplarSlots]atomic.Pointer[Exemplar]
+	exemplars [exemplarSlots]atomic.Pointer[exemplar]
 
 	mu    sync.Mutex // serializes adding edges
 	edges atomic.Pointer[edges]

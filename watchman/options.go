@@ -22,8 +22,9 @@ type Options struct {
 	// 0 means 1 s; negative keeps no trace for being slow.
 	Slow time.Duration
 
-	// KeepTraces bounds the traces kept in memory; the oldest goes first.
-	// 0 means 1024; negative keeps none.
+	// KeepTraces bounds the traces kept in memory: a trace may have several local
+	// roots in one process, and four times as many of those are kept; the oldest
+	// goes first. 0 means 1024; negative keeps none.
 	KeepTraces int
 
 	// KeepBytes bounds the memory of kept traces, estimated. 0 means 32 MiB.

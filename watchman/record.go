@@ -2,6 +2,7 @@ package watchman
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -25,19 +26,36 @@ type SpanRecord struct {
 
 const maxErrorText = 1024
 
-func (w *Watchman) record(r *spanEnd, id TraceID, keep string) SpanRecord {
+// record makes a record of a part's i-th span; the first is the local root.
+func (w *Watchman) record(l *localTrace, i int) SpanRecord {
+	r := &l.spans[i]
 	rec := SpanRecord{
-		TraceID: id, SpanID: r.spanID, Parent: r.parent,
+		TraceID: l.traceID, SpanID: r.spanID, Parent: r.parent,
 		Service: w.service, Kind: r.op.kind, Name: r.op.name,
-		Start: w.wall(r.start), Duration: time.Duration(r.took), Keep: keep,
+		Start: w.wall(r.start), Duration: time.Duration(r.took),
+	}
+	if i == 0 {
+		rec.Keep = l.why
 	}
 	if x := r.extra; x != nil {
-		rec.Attrs, rec.Phases, rec.Links = x.attrs, phasesOf(x.phases, r.start, r.took), x.links
+		rec.Attrs, rec.Phases, rec.Links = slices.Clone(x.attrs), phasesOf(x.phases, r.start, r.took), slices.Clone(x.links)
 	}
 	if r.err != nil {
 		rec.Error = errorText(r.err)
 	}
 	return rec
+}
+
+// settled is what is kept of an error: its text. The error itself may hold a
+// request, or change.
+type settled string
+
+func (s settled) Error() string { return string(s) }
+
+func (r *spanEnd) settle() {
+	if r.err != nil {
+		r.err = settled(errorText(r.err))
+	}
 }
 
 // errorText survives an error whose Error method panics: a tracing hook must
@@ -55,14 +73,20 @@ func errorText(err error) (text string) {
 	return text
 }
 
-// size estimates the memory a record takes, in bytes.
-func (r *SpanRecord) size() int64 {
-	n := 260 + len(r.Error) + len(r.Links)*24
-	for _, p := range r.Phases {
-		n += 32 + len(p.Name)
+// size estimates the memory that a settled span takes, in bytes.
+func (r *spanEnd) size() int64 {
+	n := 80
+	if r.err != nil {
+		n += 16 + len(r.err.Error())
 	}
-	for _, a := range r.Attrs {
-		n += 32 + len(a.Key) + len(a.Value)
+	if x := r.extra; x != nil {
+		n += 208 + 16*len(x.links)
+		for _, a := range x.attrs {
+			n += 32 + len(a.Key) + len(a.Value)
+		}
+		for _, p := range x.phases {
+			n += 24 + len(p.name)
+		}
 	}
 	return int64(n)
 }

@@ -60,15 +60,15 @@ func (w *Watchman) KeepTrace(id TraceID, reason string) (int, error) {
 			// used again for another trace between the look and the swap.
 			l.mu.Lock()
 			n := len(l.spans)
+			w.inRing.Add(-int64(n))
 			if l.traceID == id {
-				w.inRing.Add(-int64(n))
 				l.keepLocked(w, reason)
-			} else {
-				w.inRing.Add(-int64(n))
-				l.resetLocked()
-				w.dropped.Add(uint64(n))
+				l.mu.Unlock()
+				continue
 			}
+			l.resetLocked()
 			l.mu.Unlock()
+			w.dropped.Add(uint64(n))
 			locals.Put(l)
 		}
 	}

@@ -176,7 +176,8 @@ func (s *Span) End(err error) {
 	}
 	// The buffer has gone: the trace's fate is known to the store only.
 	w.late.Add(1)
-	if !w.store.append(s.traceID, w.record(&r, s.traceID, "")) {
+	r.settle()
+	if !w.store.append(s.traceID, r) {
 		w.dropped.Add(1)
 	}
 }

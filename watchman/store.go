@@ -6,109 +6,155 @@ import (
 	"time"
 )
 
-// store keeps traces in memory, bounded by number and bytes; the oldest goes first.
+// store keeps the spans of local roots that are worth it in memory, bounded by
+// number and bytes; the oldest goes first. It is a circle without an index:
+// keeping happens all the time and must cost next to nothing, looking for a
+// trace happens now and then and goes through all of them.
 type store struct {
-	mu        sync.Mutex
-	maxTraces int
-	maxBytes  int64
-	traces    map[TraceID]*keptTrace
-	order     []TraceID // oldest first, from head on
-	head      int
-	bytes     int64
-	kept      uint64
-	log       []addition // the newest, a circle from logAt on
-	logAt     int
-	evicted   uint64
+	mu       sync.Mutex
+	parts    []*localTrace // a circle of at most maxParts; nil: evicted for its bytes
+	next     int           // where the next part goes
+	oldest   int           // the first one that is not nil, if there is one
+	live     int           // parts that are not nil
+	maxParts int
+	maxBytes int64
+	bytes    int64
+	kept     uint64
+	evicted  uint64
+	log      []addition // the newest, a circle from logAt on
+	logAt    int
 }
 
-type keptTrace struct {
-	spans []SpanRecord
-	bytes int64
-}
+// partsPerTrace is how many local roots a trace may have in one process on
+// average before Options.KeepTraces holds fewer traces than it says.
+const partsPerTrace = 4
 
-// maxTraceSpans bounds one kept trace, which may gather many local roots.
-const maxTraceSpans = 2048
+// maxPartSpans bounds what late spans add to a part.
+const maxPartSpans = 512
 
 func (st *store) init(traces int, bytes int64) {
-	st.maxTraces, st.maxBytes = traces, bytes
-	st.traces = make(map[TraceID]*keptTrace)
+	st.maxParts, st.maxBytes = traces*partsPerTrace, bytes
 }
 
-// add keeps spans under their trace, next to what is already there, and
-// returns how many: a trace that is full takes no more.
-func (st *store) add(id TraceID, spans []SpanRecord) int {
+// add keeps the spans of l, which belongs to the store from now on. What it
+// pushes out goes back to the pool.
+func (st *store) add(l *localTrace) {
+	l.bytes = 0
+	for i := range l.spans {
+		l.bytes += l.spans[i].size()
+	}
+	n := len(l.spans)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	t := st.traces[id]
-	if t == nil {
-		t = &keptTrace{}
-		st.traces[id] = t
-		st.order = append(st.order, id)
+	switch {
+	case len(st.parts) < st.maxParts:
+		st.parts = append(st.parts, l)
+	default:
+		if st.parts[st.next] != nil {
+			st.evictLocked(st.next)
+		}
+		st.parts[st.next] = l
 	}
-	if room := maxTraceSpans - len(t.spans); len(spans) > room {
-		spans = spans[:room]
+	st.next++
+	if st.next == st.maxParts {
+		st.next = 0
 	}
-	for i := range spans {
-		n := spans[i].size()
-		t.bytes += n
+	st.live++
+	st.bytes += l.bytes
+	st.kept += uint64(n)
+	st.logLocked(l, 0, n)
+	for st.bytes > st.maxBytes && st.live > 1 {
+		for st.parts[st.oldest] == nil {
+			st.oldest = (st.oldest + 1) % len(st.parts)
+		}
+		st.evictLocked(st.oldest)
+	}
+}
+
+func (st *store) evictLocked(i int) {
+	l := st.parts[i]
+	st.parts[i] = nil
+	st.live--
+	st.bytes -= l.bytes
+	st.evicted++
+	st.oldest = (i + 1) % len(st.parts)
+	l.keptAs++ // for the log: these are other spans from now on
+	l.clear()
+	locals.Put(l)
+}
+
+// append adds a late span to the newest part of a trace that was kept; it
+// reports false if there is none.
+func (st *store) append(id TraceID, r spanEnd) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for i := range st.newestLocked() {
+		l := st.parts[i]
+		if l.traceID != id {
+			continue
+		}
+		if len(l.spans) >= maxPartSpans {
+			return false
+		}
+		n := r.size()
+		l.spans = append(l.spans, r)
+		l.bytes += n
 		st.bytes += n
+		st.kept++
+		st.logLocked(l, len(l.spans)-1, 1)
+		return true
 	}
-	st.kept += uint64(len(spans))
-	st.logLocked(id, len(t.spans), len(spans))
-	t.spans = append(t.spans, spans...)
-	for len(st.order)-st.head > 1 && (len(st.order)-st.head > st.maxTraces || st.bytes > st.maxBytes) {
-		st.evictLocked()
+	return false
+}
+
+// newestLocked iterates over the indexes of the parts, newest first.
+func (st *store) newestLocked() func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		n := len(st.parts)
+		for k := 1; k <= n; k++ {
+			i := (st.next - k + 2*n) % n
+			if st.parts[i] != nil && !yield(i) {
+				return
+			}
+		}
 	}
-	return len(spans)
 }
 
 // spans is how many spans of a trace are kept.
 func (st *store) spans(id TraceID) int {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if t := st.traces[id]; t != nil {
-		return len(t.spans)
+	n := 0
+	for i := range st.newestLocked() {
+		if st.parts[i].traceID == id {
+			n += len(st.parts[i].spans)
+		}
 	}
-	return 0
-}
-
-// append adds a late span to a trace that was kept; it reports false if it was not.
-func (st *store) append(id TraceID, rec SpanRecord) bool {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	t := st.traces[id]
-	if t == nil || len(t.spans) >= maxTraceSpans {
-		return false
-	}
-	st.kept++
-	st.logLocked(id, len(t.spans), 1)
-	t.bytes += rec.size()
-	st.bytes += rec.size()
-	t.spans = append(t.spans, rec)
-	return true
+	return n
 }
 
 // addition remembers which spans were kept when, for KeptSince.
 type addition struct {
-	id      TraceID
-	from, n int    // of the trace's spans
-	upTo    uint64 // spans kept until then, these included
+	l      *localTrace
+	keptAs uint64 // of l, then
+	from   int    // of the part's spans
+	n      int
+	upTo   uint64 // spans kept until then, these included
 }
 
 // maxLog bounds how far KeptSince can look back.
 const maxLog = 4096
 
-func (st *store) logLocked(id TraceID, from, n int) {
-	if n == 0 {
-		return
-	}
-	a := addition{id, from, n, st.kept}
+func (st *store) logLocked(l *localTrace, from, n int) {
+	a := addition{l, l.keptAs, from, n, st.kept}
 	if len(st.log) < maxLog {
 		st.log = append(st.log, a)
 		return
 	}
 	st.log[st.logAt] = a
-	st.logAt = (st.logAt + 1) % maxLog
+	if st.logAt++; st.logAt == maxLog {
+		st.logAt = 0
+	}
 }
 
 // KeptSince is for exporters: it returns the spans that were kept after the
@@ -130,44 +176,45 @@ func (w *Watchman) KeptSince(after uint64, limit int) (spans []SpanRecord, next,
 		if len(spans) >= limit {
 			break
 		}
-		if t := st.traces[a.id]; t != nil && a.from+a.n <= len(t.spans) {
-			spans = append(spans, t.spans[a.from:a.from+a.n]...)
+		if a.l.keptAs == a.keptAs {
+			for k := range a.n {
+				spans = append(spans, w.record(a.l, a.from+k))
+			}
 		}
 		next = a.upTo
 	}
 	return spans, next, next - after - uint64(len(spans))
 }
 
-func (st *store) evictLocked() {
-	id := st.order[st.head]
-	st.head++
-	st.bytes -= st.traces[id].bytes
-	delete(st.traces, id)
-	st.evicted++
-	if st.head > 1024 && st.head > len(st.order)/2 {
-		st.order = slices.Delete(st.order, 0, st.head)
-		st.head = 0
-	}
-}
-
 func (st *store) stats() Stats {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return Stats{Kept: st.kept, Traces: len(st.traces), Bytes: st.bytes, Evicted: st.evicted}
+	return Stats{Kept: st.kept, Traces: st.live, Bytes: st.bytes, Evicted: st.evicted}
 }
 
 // Trace returns the kept spans of one trace in this process, in the order in
-// which they were kept; nil if there are none.
+// which they were kept; nil if there are none. It looks through all that is
+// kept: some 10 µs.
 func (w *Watchman) Trace(id TraceID) []SpanRecord {
 	if w == nil {
 		return nil
 	}
-	w.store.mu.Lock()
-	defer w.store.mu.Unlock()
-	if t := w.store.traces[id]; t != nil {
-		return slices.Clone(t.spans)
+	st := &w.store
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	var found []*localTrace
+	for i := range st.newestLocked() {
+		if st.parts[i].traceID == id {
+			found = append(found, st.parts[i])
+		}
 	}
-	return nil
+	var list []SpanRecord
+	for _, l := range slices.Backward(found) {
+		for i := range l.spans {
+			list = append(list, w.record(l, i))
+		}
+	}
+	return list
 }
 
 // TraceSummary is a kept trace in a list.
@@ -190,22 +237,26 @@ func (w *Watchman) Traces(limit int) []TraceSummary {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	var list []TraceSummary
-	for i := len(st.order) - 1; i >= st.head && len(list) < limit; i-- {
-		t := st.traces[st.order[i]]
-		if len(t.spans) == 0 {
-			continue
+	known := map[TraceID]int{}
+	for i := range st.newestLocked() {
+		l := st.parts[i]
+		at, ok := known[l.traceID]
+		if !ok {
+			if len(list) >= limit {
+				continue // older parts of those listed may still come
+			}
+			at = len(list)
+			known[l.traceID] = at
+			list = append(list, TraceSummary{TraceID: l.traceID})
 		}
-		root := &t.spans[0]
-		sum := TraceSummary{
-			TraceID: root.TraceID, Name: root.Name, Start: root.Start, Duration: root.Duration,
-			Spans: len(t.spans), Keep: root.Keep,
-		}
-		for i := range t.spans {
-			if t.spans[i].Error != "" {
+		root, sum := &l.spans[0], &list[at]
+		sum.Name, sum.Start, sum.Duration, sum.Keep = root.op.name, w.wall(root.start), time.Duration(root.took), l.why
+		sum.Spans += len(l.spans)
+		for k := range l.spans {
+			if l.spans[k].err != nil {
 				sum.Errors++
 			}
 		}
-		list = append(list, sum)
 	}
 	return list
 }

@@ -123,9 +123,9 @@ type Stats struct {
 	Live       uint64 `json:"live"`        // spans begun and not accounted for yet
 	Late       uint64 `json:"late"`        // spans that ended after their local root, whatever became of them; only grows
 	OverBudget uint64 `json:"over_budget"` // local roots worth keeping that the budget of their operation did not allow; only grows
-	Traces     int    `json:"traces"`      // traces kept in memory now
+	Traces     int    `json:"traces"`      // local roots kept in memory now, of as many traces or fewer
 	Bytes      int64  `json:"bytes"`       // their estimated size in bytes
-	Evicted    uint64 `json:"evicted"`     // kept traces that had to go for newer ones; only grows
+	Evicted    uint64 `json:"evicted"`     // kept local roots that had to go for newer ones; only grows
 }
 
 // Stats returns a snapshot: Begun = Kept + Ring + Dropped + Live.

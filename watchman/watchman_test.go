@@ -186,7 +186,7 @@ func TestStoreIsBounded(t *testing.T) {
 		last = span.SpanContext().TraceID
 	}
 	s := w.Stats()
-	if s.Traces != 10 || s.Evicted != 4990 || w.Trace(last) == nil {
+	if s.Traces != 40 || s.Evicted != 4960 || w.Trace(last) == nil {
 		t.Errorf("stats = %+v", s)
 	}
 	small := newWatchman(t, "s", &watchman.Options{Sample: 1, KeepBytes: 10_000})

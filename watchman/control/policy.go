@@ -29,7 +29,8 @@ type Policy struct {
 	Enforce bool
 
 	// Window is how much time one decision looks at; at least twice the 99th
-	// percentile of what it watches. 0 means 2 s.
+	// percentile of what it watches. One that looks bad but has too few calls to
+	// be sure is made up to three times as long. 0 means 2 s.
 	Window time.Duration
 
 	// Enter is the bad ratio from which a window is bad, Leave the one up to

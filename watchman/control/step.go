@@ -81,6 +81,9 @@ func (p *policyState) step(now time.Time) []action {
 	}
 	win := p.objective.total.sub(p.total)
 	win.Span = now.Sub(p.began)
+	if now.Sub(p.began) < extend*p.Window && !p.flip.turned && win.Calls > 0 && p.unsure(win) {
+		return nil // a longer window will tell
+	}
 	eff := p.effect.total.sub(p.effectWas)
 	eff.Span = win.Span
 	p.lastEffect = eff
@@ -107,6 +110,14 @@ func (p *policyState) step(now time.Time) []action {
 		return append(todo, p.turn(now, win, fmt.Sprintf("%d bad windows in a row: %s", p.badRuns, p.words(win))))
 	}
 	return todo
+}
+
+// extend is how many times its length a window may get when it is unsure.
+const extend = 3
+
+// unsure reports whether a window looks bad but has too few calls to say so.
+func (p *policyState) unsure(win Counts) bool {
+	return win.BadRatio() >= p.Enter && (win.Calls < uint64(p.objective.MinCalls) || win.AtLeast() < p.Enter)
 }
 
 func (p *policyState) words(win Counts) string {
