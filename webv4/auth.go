@@ -13,6 +13,7 @@ import (
 type Principal struct {
 	ID     string   // the user
 	App    string   // the application on the user's behalf, "" if unknown
+	Level  int      // the application's level, for the tag level
 	Scopes []string // what the token allows
 }
 
@@ -21,7 +22,7 @@ type Principal struct {
 //  1. It returns an error, and no principal, unless it is sure. An *Error
 //     (ErrTokenMissing, ErrTokenExpired, ErrTokenInvalid or one of its own) is
 //     what the client sees; any other error is answered as ErrTokenInvalid.
-//  2. It reads the header and the URL of r. It must not read the body.
+//  2. It reads the header and the URL of r. It must not read the body; it may wrap it.
 //  3. It compares secrets in constant time.
 //  4. It is called by many goroutines at once.
 type Authenticator interface {

@@ -209,6 +209,9 @@ func bodyError(err error, limit int64) error {
 	if errors.As(err, &tooLong) {
 		return Errorf(CodeTooLong, "more than %d bytes", limit)
 	}
+	if e := asError(err); e != nil {
+		return e // the body's signature is wrong
+	}
 	what := "the body cannot be read"
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		what = "the body ended early"

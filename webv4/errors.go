@@ -37,6 +37,9 @@ const (
 	CodeTokenExpired  = 21327 // token expired
 	CodeTokenInvalid  = 21332 // token not valid
 
+	CodeTimestamp           = 21307 // a signed request's time is not now
+	CodeNonceUsed           = 21308 // a signed request was there before
+	CodeSignature           = 21310 // signature not valid
 	CodeInvalidRequest      = 21323
 	CodeInvalidClient       = 21324
 	CodeUnauthorizedClient  = 21326
@@ -61,6 +64,9 @@ var errorTable = map[int]struct {
 	CodeInvalidUser:         {http.StatusBadRequest, "invalid user"},
 	CodeRedirectURI:         {http.StatusBadRequest, "redirect_uri_mismatch"},
 	CodeInvalidRequest:      {http.StatusBadRequest, "invalid_request"},
+	CodeTimestamp:           {http.StatusUnauthorized, "timestamp refused"},
+	CodeNonceUsed:           {http.StatusUnauthorized, "nonce used"},
+	CodeSignature:           {http.StatusUnauthorized, "signature invalid"},
 	CodeInvalidClient:       {http.StatusUnauthorized, "invalid_client"},
 	CodeInvalidGrant:        {http.StatusBadRequest, "invalid_grant"},
 	CodeUnauthorizedClient:  {http.StatusForbidden, "unauthorized_client"},

@@ -19,10 +19,15 @@ func (p *plan) bindMultipart(r *http.Request, boundary string, base unsafe.Point
 	if r.Body == nil {
 		return nil
 	}
-	mr := multipart.NewReader(http.MaxBytesReader(nil, r.Body, maxBody), boundary)
+	body := http.MaxBytesReader(nil, r.Body, maxBody)
+	mr := multipart.NewReader(body, boundary)
 	for n := 0; ; n++ {
 		part, err := mr.NextPart()
 		if err == io.EOF {
+			// What may follow the last boundary belongs to the body's signature.
+			if _, err := io.Copy(io.Discard, body); err != nil {
+				return bodyError(err, maxBody)
+			}
 			return nil
 		}
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -33,6 +34,7 @@ type plan struct {
 	with    []string // names of interceptors and filters
 	auth    bool
 	scopes  []string
+	level   int // the application's, at least
 	quotas  []*quota
 	noQuota bool
 	steps   steps
@@ -120,6 +122,11 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 		p.auth = true
 	default:
 		bad("auth %q: want user or none", a)
+	}
+	if l := tag.Get("level"); l != "" {
+		if p.level, err = strconv.Atoi(l); err != nil || p.level < 1 || !p.auth {
+			bad("level %q: want a number of at least 1, and auth", l)
+		}
 	}
 	p.scopes = strings.Fields(tag.Get("scopes"))
 	if len(p.scopes) > 0 && !p.auth {

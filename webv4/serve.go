@@ -298,6 +298,9 @@ func (a *API) authenticate(c *call, op *operation, r *http.Request) error {
 		return Wrap(CodeTokenInvalid, err)
 	}
 	c.principal, c.authed = principal, true
+	if principal.Level < p.level {
+		return refusal(CodeAppPermission)
+	}
 	if !principal.allows(p.scopes) {
 		return refusal(CodePermission)
 	}
