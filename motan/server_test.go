@@ -395,56 +395,6 @@ func TestServerSurvivesClientThatDoesNotRead(t *testing.T) {
 	eventually(t, "the deaf one's calls end", func() bool { return srv.Stats().InFlight == 0 })
 }
 
-// A handler that has proved quick, and then is not, does not keep the requests
-// behind it on the same connection waiting.
-func TestQuickHandlerThatBlocks(t *testing.T) {
-	srv := newServer(t, nil)
-	block := make(chan struct{})
-	motan.Handle(srv, "s", "m", func(_ context.Context, s *string) (*string, error) {
-		if *s == "block" {
-			<-block
-		}
-		return s, nil
-	})
-	c := newClient(t, "s", motan.Static(startServer(t, srv)), &motan.ClientOptions{Timeout: time.Hour, Connections: 1})
-	eventually(t, "the handler is known to be quick", func() bool {
-		for range 100 {
-			call(t, c, "m", "x")
-		}
-		return srv.Stats().Inline > 100
-	})
-	var blocked []*motan.Future[string]
-	for range 3 {
-		before := srv.Stats().InFlight
-		blocked = append(blocked, motan.Go[string](t.Context(), c, "m", "block"))
-		eventually(t, "it blocks", func() bool { return srv.Stats().InFlight > before })
-		for range 50 {
-			if s := call(t, c, "m", "behind"); s != "behind" {
-				t.Fatal(s)
-			}
-		}
-	}
-	close(block)
-	for _, f := range blocked {
-		if s, err := f.Wait(); err != nil || *s != "block" {
-			t.Errorf("%v, %v", s, err)
-		}
-	}
-	// Answers go to those who asked, from whichever goroutine.
-	var wg sync.WaitGroup
-	for g := range 20 {
-		wg.Go(func() {
-			for i := range 100 {
-				want := fmt.Sprint(g, "/", i)
-				if s := call(t, c, "m", want); s != want {
-					t.Errorf("%q, want %q", s, want)
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
 func TestExpiredCallsAreNotBegun(t *testing.T) {
 	srv := newServer(t, nil)
 	var begun atomic.Int64
