@@ -205,6 +205,7 @@ func TestLeaseRaces(t *testing.T) {
 		mu     sync.Mutex
 		holder int       // 0: nobody
 		until  time.Time // earliest end of the lease
+		unsure bool      // a lease may have ended without its holder knowing
 		acked  bool
 	}
 	states := make([]state, n+1)
@@ -229,7 +230,7 @@ func TestLeaseRaces(t *testing.T) {
 					if s.acked {
 						t.Errorf("message %d was handed out after its acknowledgement", m.ID)
 					}
-					if s.holder != 0 && after.Before(s.until) {
+					if s.holder != 0 && after.Before(s.until) && !s.unsure {
 						t.Errorf("message %d has holders %d and %d", m.ID, s.holder, w+1)
 					}
 					s.holder, s.until = w+1, before.Add(hold)
@@ -241,13 +242,15 @@ func TestLeaseRaces(t *testing.T) {
 					case 0: // let it run out
 					case 1:
 						s.mu.Lock()
-						if s.holder == w+1 && time.Now().Before(s.until) {
-							s.holder = 0 // before anybody can get it
+						if s.holder == w+1 {
+							if err := q.Nack(ctx, m.ID); err != nil && !errors.Is(err, mcq.ErrNotLeased) {
+								t.Error(err)
+							}
+							// One that came late may have given back the lease of the next holder.
+							s.unsure = s.unsure || !time.Now().Before(s.until)
+							s.holder = 0
 						}
 						s.mu.Unlock()
-						if err := q.Nack(ctx, m.ID); err != nil && !errors.Is(err, mcq.ErrNotLeased) {
-							t.Error(err)
-						}
 					default:
 						err := q.Ack(ctx, m.ID)
 						if errors.Is(err, mcq.ErrNotLeased) {

@@ -233,6 +233,7 @@ func TestCacheUnderRaces(t *testing.T) {
 	lib := openLibrary(t, filepath.Join(t.TempDir(), "lib"), objstore.Options{Cache: cache})
 	pictures := collection(t, lib, pictureType)
 	obj := create(t, pictures)
+	id := obj.ID // Update writes obj
 	var mu sync.Mutex
 	written := obj.Version
 	done := make(chan struct{})
@@ -248,7 +249,7 @@ func TestCacheUnderRaces(t *testing.T) {
 				mu.Lock()
 				least := written
 				mu.Unlock()
-				got, err := pictures.Get(ctx, obj.ID)
+				got, err := pictures.Get(ctx, id)
 				if err != nil || got.Version < least {
 					t.Errorf("version %d, least %d, %v", got.Version, least, err)
 					return
