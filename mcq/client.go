@@ -1,13 +1,16 @@
 package mcq
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +26,13 @@ type ClientOptions struct {
 	// MaxMessage bounds a body in bytes. 0 means 1 MiB; the server has a limit
 	// of its own.
 	MaxMessage int
+
+	// TLS, if not nil, makes connections with it. An empty ServerName is the
+	// host that was given to Dial.
+	TLS *tls.Config
+
+	// User and Password, if not empty, are what a connection says first.
+	User, Password string
 
 	Watchman *watchman.Watchman // nil: nothing is watched
 }
@@ -44,6 +54,9 @@ func (o *ClientOptions) filled() (ClientOptions, error) {
 	}
 	if out.MaxMessage < 0 || out.MaxMessage > 64<<20 {
 		errs = append(errs, fmt.Errorf("mcq: ClientOptions.MaxMessage %d: want up to %d", out.MaxMessage, 64<<20))
+	}
+	if strings.ContainsAny(out.User, " \r\n") || (out.User == "") != (out.Password == "") {
+		errs = append(errs, fmt.Errorf("mcq: ClientOptions.User %q: has a space, or one of User and Password is missing", out.User))
 	}
 	return out, errors.Join(errs...)
 }
@@ -161,9 +174,14 @@ func (c *Client) dialError(err error) error {
 }
 
 func (c *Client) dial(ctx context.Context) (*clientConn, error) {
-	d := net.Dialer{Timeout: min(c.opt.Timeout, 2*time.Second)}
+	ctx, cancel := context.WithTimeout(ctx, min(c.opt.Timeout, 2*time.Second))
+	defer cancel()
+	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", c.addr)
 	if err != nil {
+		return nil, err
+	}
+	if conn, err = c.secure(ctx, conn); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
@@ -175,6 +193,46 @@ func (c *Client) dial(ctx context.Context) (*clientConn, error) {
 	k := newClientConn(conn, c.opt.MaxMessage, c.forget)
 	c.open[k] = struct{}{}
 	return k, nil
+}
+
+// secure starts TLS and says who we are, as far as that is wanted. It closes
+// conn if it fails.
+func (c *Client) secure(ctx context.Context, conn net.Conn) (_ net.Conn, err error) {
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	defer func() {
+		if err != nil {
+			conn.Close()
+		}
+	}()
+	if c.opt.TLS != nil {
+		config := c.opt.TLS.Clone()
+		if config.ServerName == "" {
+			config.ServerName, _, _ = net.SplitHostPort(c.addr)
+		}
+		conn = tls.Client(conn, config)
+	}
+	if c.opt.User == "" {
+		return conn, nil
+	}
+	_, err = fmt.Fprintf(conn, "set auth 0 0 %d\r\n%s %s\r\n", len(c.opt.User)+1+len(c.opt.Password), c.opt.User, c.opt.Password)
+	if err != nil {
+		return nil, err
+	}
+	// The reply is as long as this, or it is an error; nothing else comes yet.
+	reply := make([]byte, 64)
+	n := 0
+	for err == nil && n < len(reply) && !bytes.HasSuffix(reply[:n], []byte("\n")) {
+		var k int
+		k, err = conn.Read(reply[n:])
+		n += k
+	}
+	if line := strings.TrimRight(string(reply[:n]), "\r\n"); line != "STORED" {
+		if line == "" && err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: %q", ErrServer, line)
+	}
+	return conn, nil
 }
 
 func (c *Client) forget(k *clientConn) {

@@ -1,6 +1,7 @@
 package mcq
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ func (c *session) get(cmd *memcached.Command) bool {
 		c.complain(replyError)
 		return true
 	}
-	withID := cmd.Is("gets")
+	withID, prefixed := cmd.Is("gets"), cmd.Is("eget")
 	for i, key := range cmd.Args {
 		if memcached.CheckKey(key) != nil || c.key.parse(key) != nil {
 			c.complain(replyBadFormat)
@@ -29,9 +30,25 @@ func (c *session) get(cmd *memcached.Command) bool {
 			cmd.Own() // watch reads on
 			key = cmd.Args[i]
 		}
-		msgs, err := c.take(&c.key)
+		if prefixed && c.key.lease == 0 {
+			c.key.lease = egetLease
+		}
+		msgs, err := c.fetch(&c.key)
+		if err == errOpen {
+			c.complain("CLIENT_ERROR a message of that queue is open already\r\n")
+			return true
+		}
 		for i := range msgs {
-			c.out.Append(func(b []byte) []byte { return appendValue(b, key, &msgs[i], withID, c.key.envelope) })
+			head := c.head[:0]
+			switch {
+			case prefixed:
+				head = strconv.AppendUint(append(head, 0), msgs[i].ID, 10)
+				head[0] = byte(len(head) - 1)
+			case c.key.envelope:
+				head = appendEnvelope(head, &msgs[i])
+			}
+			c.head = head
+			c.out.Append(func(b []byte) []byte { return appendValue(b, key, &msgs[i], withID, head) })
 		}
 		if len(msgs) > 0 {
 			c.srv.stats.getHits.Add(1)
@@ -45,13 +62,33 @@ func (c *session) get(cmd *memcached.Command) bool {
 	return true
 }
 
-// take gets what one key of a get asks for.
-func (c *session) take(k *keyOptions) ([]Message, error) {
-	// Reading makes no queue, unless to wait at.
-	q, err := c.find(k.name, k.wait > 0 && CheckName(string(k.name)) == nil)
+// egetLease is how long a message got with eget is kept for its reader.
+const egetLease = 30 * time.Second
+
+// fetch gets what one key of a get asks for.
+func (c *session) fetch(k *keyOptions) ([]Message, error) {
+	if k.open || k.close || k.abort {
+		return c.transaction(k)
+	}
+	// Reading makes no queue, unless to wait at, but it makes subscribers.
+	create := k.wait > 0 || bytes.IndexByte(k.name, '+') >= 0
+	q, err := c.find(k.name, create && CheckName(string(k.name)) == nil)
 	if q == nil || err != nil {
 		return nil, err
 	}
+	if k.peek {
+		p, ok := q.(interface {
+			Peek(ctx context.Context, limit int) ([]Message, error)
+		})
+		if !ok {
+			return nil, errors.New("mcq: peek is not supported here")
+		}
+		return p.Peek(c.srv.ctx, 1)
+	}
+	return c.take(q, k)
+}
+
+func (c *session) take(q BackendQueue, k *keyOptions) ([]Message, error) {
 	fetch := q.Remove
 	if k.lease > 0 {
 		fetch = func(ctx context.Context, limit int, wait time.Duration) ([]Message, error) {
@@ -70,13 +107,9 @@ func (c *session) take(k *keyOptions) ([]Message, error) {
 	return msgs, err
 }
 
-// appendValue appends one VALUE block; the key is echoed as it came.
-func appendValue(b, key []byte, m *Message, withID, envelope bool) []byte {
-	var room [128]byte
-	var head []byte
-	if envelope {
-		head = appendEnvelope(room[:0], m)
-	}
+// appendValue appends one VALUE block; the key is echoed as it came. head goes
+// in front of the body.
+func appendValue(b, key []byte, m *Message, withID bool, head []byte) []byte {
 	b = append(b, "VALUE "...)
 	b = append(b, key...)
 	b = append(b, ' ')
@@ -118,7 +151,16 @@ func (c *session) remove(key []byte) string {
 	if len(key) > memcached.MaxLine || k.parse(key) != nil {
 		return replyBadFormat
 	}
-	if k.ack == nil && k.nack == nil {
+	list, act := k.ack, BackendQueue.Ack
+	switch {
+	case k.ack != nil:
+	case k.nack != nil:
+		list, act = k.nack, BackendQueue.Nack
+	case k.reject != nil:
+		list, act = k.reject, reject
+	case c.srv.opt.RefuseDrop:
+		return "SERVER_ERROR delete of a queue is not allowed here\r\n"
+	default:
 		there, err := c.srv.b.DropQueue(context.Background(), string(k.name))
 		switch {
 		case err != nil:
@@ -127,10 +169,6 @@ func (c *session) remove(key []byte) string {
 			return replyNotFound
 		}
 		return replyDeleted
-	}
-	list, act := k.ack, BackendQueue.Ack
-	if k.ack == nil {
-		list, act = k.nack, BackendQueue.Nack
 	}
 	ids, err := parseIDs(list)
 	if err != nil {
@@ -150,6 +188,81 @@ func (c *session) remove(key []byte) string {
 		return serverError(err)
 	}
 	return replyDeleted
+}
+
+func reject(q BackendQueue, ctx context.Context, ids ...uint64) error {
+	r, ok := q.(interface {
+		Reject(ctx context.Context, reason string, ids ...uint64) error
+	})
+	if !ok {
+		return errors.New("mcq: reject is not supported here")
+	}
+	return r.Reject(ctx, "rejected", ids...)
+}
+
+// ack is wqs's acknowledgement: ack key id [noreply].
+func (c *session) ack(cmd *memcached.Command) {
+	noreply := len(cmd.Args) == 3 && string(cmd.Args[2]) == "noreply"
+	if len(cmd.Args) != 2 && !noreply || c.key.parse(cmd.Args[0]) != nil {
+		c.complain(replyBadFormat)
+		return
+	}
+	reply := c.acknowledge(c.key.name, cmd.Args[1])
+	if !noreply {
+		c.say(reply)
+	}
+}
+
+// eack is the same with the id as its data.
+func (c *session) eack(in *incoming) {
+	c.settle()
+	reply := c.acknowledge([]byte(in.name), in.m.Body)
+	if !in.noreply {
+		c.say(reply)
+	}
+}
+
+func (c *session) acknowledge(name, id []byte) string {
+	n, err := number(id, maxSeq)
+	if err != nil || n == 0 {
+		return replyBadFormat
+	}
+	q, err := c.find(name, false)
+	if q != nil && err == nil {
+		err = q.Ack(context.Background(), n)
+	}
+	switch {
+	case q == nil && err == nil, errors.Is(err, ErrNotLeased), errors.Is(err, ErrDropped):
+		return replyNotFound
+	case err != nil:
+		c.srv.stats.errors.Add(1)
+		return serverError(err)
+	}
+	return replyStored
+}
+
+// purge is kestrel's flush: it empties one queue.
+func (c *session) purge(cmd *memcached.Command) {
+	if len(cmd.Args) != 1 || c.key.parse(cmd.Args[0]) != nil {
+		c.complain(replyBadFormat)
+		return
+	}
+	q, err := c.find(c.key.name, false)
+	if q != nil && err == nil {
+		p, ok := q.(interface {
+			Purge(ctx context.Context) (int, error)
+		})
+		if !ok {
+			c.complain(replyNoQueue)
+			return
+		}
+		_, err = p.Purge(context.Background())
+	}
+	if err != nil {
+		c.complain(serverError(err))
+		return
+	}
+	c.say(replyEnd)
 }
 
 // touch extends a lease: touch q/id=ID seconds.

@@ -44,20 +44,33 @@
 // # Protocol
 //
 // The server knows set, get, gets, delete, touch, stats, version, verbosity,
-// flush_all (if allowed) and quit of the memcached text protocol. get removes
-// one message of each key. Behind a queue's name a key may have options,
-// separated by slashes:
+// flush_all (if allowed) and quit of the memcached text protocol, and answers
+// like memcacheq where that works. get removes one message of each key. Behind
+// a queue's name a key may have options, separated by slashes:
 //
 //	gets q/lease=30             hand out instead of remove; the cas value is the id
 //	gets q/lease=30/n=256/t=500 up to 256 messages, waiting up to 500 ms for the first
-//	delete q/ack=7,9-12         acknowledge
-//	delete q/nack=8             give back
+//	delete q/ack=7,9-12         acknowledge; nack gives back, reject buries
 //	touch q/id=8 60             make a lease last 60 s from now
+//	set q/delay=60, q/key=K     hand out in 60 s; store once
 //	set q/h, gets q/h           the body has an envelope with trace and times in front
+//	get q+s                     read as the subscriber s
+//	get q/open, q/close, q/abort, q/close/open, q/peek, flush q     as kestrel does
+//
+// The exptime of a set is how long the message is worth handing out. Of wqs
+// there are eset, eget, ack and eack; of the meta commands mn, ms, mg and md with
+// the flags that a queue has a sense for.
 //
 // Other storage commands have their body swallowed and are refused. A malformed
-// length closes the connection, because nobody knows where the body ends. There
-// is no authentication and no TLS: give Serve a loopback listener.
+// length closes the connection, because nobody knows where the body ends; so do
+// the binary protocol and a wrong password. Without ServerOptions.Users everybody
+// who can connect may do everything, and passwords and messages are readable on
+// the way unless the listener is one of crypto/tls.
+//
+// Things to know about clients: pymemcache sends noreply unless told otherwise,
+// and then a set is not known to be stored; spymemcached with shouldOptimize
+// hands one message to several callers; those that spread keys over servers by
+// hash send q/lease=30 and q/ack=7 to different ones, so give them one server.
 //
 // # Cost
 //
@@ -71,6 +84,7 @@
 //
 // message.go, policy.go, queue.go, window.go, lease.go, delay.go, deadletter.go,
 // admin.go; broker.go, inbox.go, commit.go, log.go, room.go, intervals.go;
-// backend.go, keyoptions.go, server.go, session.go, commands.go; client.go,
-// clientconn.go, remote.go; consume.go.
+// backend.go, keyoptions.go, server.go, session.go, auth.go, storage.go,
+// commands.go, transaction.go, meta.go; client.go, clientconn.go, remote.go;
+// consume.go.
 package mcq

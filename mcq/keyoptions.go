@@ -15,9 +15,16 @@ import (
 //	n=COUNT        up to so many messages
 //	t=MS           wait so long for the first one
 //	h              bodies have an envelope with the trace in front
+//	delay=SECONDS  of set: hand out after so long
+//	key=TEXT       of set: store once in the queue's window
 //	ack=IDS        remove leased messages: ids and from-to ranges, separated by commas
 //	nack=IDS       give leased messages back
+//	reject=IDS     move leased messages to the dead letters
 //	id=ID          the leased message that touch is about
+//	open           hand out to this connection, as kestrel does
+//	close          remove what this connection has open
+//	abort          give back what this connection has open
+//	peek           show the next message and leave it there
 type keyOptions struct {
 	name     []byte
 	lease    time.Duration
@@ -26,7 +33,14 @@ type keyOptions struct {
 	envelope bool
 	ack      []byte
 	nack     []byte
+	reject   []byte
 	id       uint64
+	delay    time.Duration
+	dedupe   []byte
+	open     bool
+	close    bool
+	abort    bool
+	peek     bool
 }
 
 var errOption = errors.New("mcq: bad queue option")
@@ -51,7 +65,7 @@ func (o *keyOptions) parse(key []byte) error {
 		switch string(opt) {
 		case "lease":
 			v, err = number(value, 12*3600)
-			o.lease = time.Duration(v) * time.Second
+			o.setLease(v)
 			if v == 0 && err == nil {
 				err = errOption
 			}
@@ -67,6 +81,23 @@ func (o *keyOptions) parse(key []byte) error {
 			o.ack = value
 		case "nack":
 			o.nack = value
+		case "reject":
+			o.reject = value
+		case "delay":
+			v, err = number(value, uint64(maxDelay/time.Second))
+			o.delay = time.Duration(v) * time.Second
+		case "key":
+			if o.dedupe = value; len(value) == 0 {
+				err = errOption
+			}
+		case "open", "close", "abort", "peek":
+			if len(value) > 0 {
+				err = errOption
+			}
+			o.open = o.open || string(opt) == "open"
+			o.close = o.close || string(opt) == "close"
+			o.abort = o.abort || string(opt) == "abort"
+			o.peek = o.peek || string(opt) == "peek"
 		case "id":
 			o.id, err = number(value, 1<<63)
 		default:
@@ -76,8 +107,15 @@ func (o *keyOptions) parse(key []byte) error {
 			return fmt.Errorf("%w: %.40q", errOption, word)
 		}
 	}
+	// What kestrel has no sense for, and its options together with ours.
+	leased := o.lease > 0 || o.n > 0
+	if o.abort && (o.open || o.close || o.peek) || o.peek && (o.open || o.close) || leased && (o.abort || o.open || o.close || o.peek) {
+		return fmt.Errorf("%w: %.80q: options do not go together", errOption, key)
+	}
 	return nil
 }
+
+func (o *keyOptions) setLease(seconds uint64) { o.lease = time.Duration(seconds) * time.Second }
 
 var slash, equals, comma, dash = []byte{'/'}, []byte{'='}, []byte{','}, []byte{'-'}
 

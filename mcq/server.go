@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +26,26 @@ type ServerOptions struct {
 	// AllowFlushAll lets flush_all drop every queue. The default refuses it.
 	AllowFlushAll bool
 
+	// RefuseDrop refuses to delete a whole queue.
+	RefuseDrop bool
+
+	// IgnoreExptime stores messages for ever whatever their exptime, as memcacheq
+	// does. The default drops a message that is not handed out by then.
+	IgnoreExptime bool
+
+	// FullIsError answers SERVER_ERROR instead of NOT_STORED when a queue is
+	// full; breeze needs that to try another server.
+	FullIsError bool
+
+	// OpenTimeout is how long a message that was got with /open is kept for its
+	// connection. 0 means 10 minutes, at most 12 h.
+	OpenTimeout time.Duration
+
+	// Users are passwords by name. If there are any, a connection must first set
+	// some key to "name password", as with memcached -Y. They travel as they
+	// are: give Serve a listener of crypto/tls unless it is on loopback.
+	Users map[string]string
+
 	Logger *slog.Logger // nil means slog.Default()
 }
 
@@ -39,13 +61,26 @@ func (o *ServerOptions) filled() (ServerOptions, error) {
 		out.IdleTimeout = 15 * time.Minute
 	}
 	out.IdleTimeout = max(out.IdleTimeout, 0)
+	if out.OpenTimeout == 0 {
+		out.OpenTimeout = 10 * time.Minute
+	}
+	out.Users = maps.Clone(out.Users)
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
+	var errs []error
 	if out.MaxConns < 0 {
-		return out, fmt.Errorf("mcq: ServerOptions.MaxConns %d: negative", out.MaxConns)
+		errs = append(errs, fmt.Errorf("mcq: ServerOptions.MaxConns %d: negative", out.MaxConns))
 	}
-	return out, nil
+	if out.OpenTimeout < time.Second || out.OpenTimeout > 12*time.Hour {
+		errs = append(errs, fmt.Errorf("mcq: ServerOptions.OpenTimeout %v: want 1s to 12h", out.OpenTimeout))
+	}
+	for name, password := range out.Users {
+		if name == "" || password == "" || strings.ContainsAny(name, " \r\n") {
+			errs = append(errs, fmt.Errorf("mcq: ServerOptions.Users: bad name %q or its password is empty", name))
+		}
+	}
+	return out, errors.Join(errs...)
 }
 
 // Server serves the queues of a Broker, or of another Backend, over the
@@ -68,7 +103,7 @@ type Server struct {
 }
 
 type serverCounters struct {
-	total, refused, getCmds, getHits, setCmds, setHits, errors, bytesRead, bytesWritten atomic.Uint64
+	total, refused, getCmds, getHits, setCmds, setHits, errors, authErrors, bytesRead, bytesWritten atomic.Uint64
 }
 
 // NewServer returns a server of b's queues; it does no I/O. Closing the server
@@ -212,6 +247,8 @@ type ServerStats struct {
 	Sets     uint64 // set commands
 	SetHits  uint64 // of which stored one
 	Errors   uint64 // commands answered with an error
+
+	AuthErrors uint64 // wrong credentials
 }
 
 // Stats returns a snapshot.
@@ -222,6 +259,6 @@ func (s *Server) Stats() ServerStats {
 	return ServerStats{
 		Conns: n, Accepted: s.stats.total.Load(), Refused: s.stats.refused.Load(),
 		Gets: s.stats.getCmds.Load(), GetHits: s.stats.getHits.Load(),
-		Sets: s.stats.setCmds.Load(), SetHits: s.stats.setHits.Load(), Errors: s.stats.errors.Load(),
+		Sets: s.stats.setCmds.Load(), SetHits: s.stats.setHits.Load(), Errors: s.stats.errors.Load(), AuthErrors: s.stats.authErrors.Load(),
 	}
 }

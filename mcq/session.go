@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,10 +46,14 @@ type session struct {
 	pending int  // sets that are not answered yet
 	idle    bool // waiting for a command
 	unwatch bool // watch is to end
+
+	opens  map[string]uint64 // by queue, the message that is open
+	passed bool              // credentials were right, or none are wanted
+	head   []byte            // room for what goes in front of a body
 }
 
 func newSession(s *Server, conn net.Conn) *session {
-	c := &session{srv: s, conn: conn}
+	c := &session{srv: s, conn: conn, passed: len(s.opt.Users) == 0}
 	c.changed.L = &c.mu
 	c.in = bufio.NewReaderSize(sessionSource{c}, readBuffer)
 	return c
@@ -135,6 +138,7 @@ func (c *session) run() {
 	for c.command() {
 	}
 	c.settle()
+	c.abortAll()
 	c.out.Close()
 	c.conn.Close()
 }
@@ -217,6 +221,9 @@ func (c *session) command() bool {
 		c.complain(replyBadFormat)
 		return false
 	}
+	if !c.passed {
+		return c.authenticate(cmd)
+	}
 	if cmd.Storage {
 		return c.storage(cmd)
 	}
@@ -224,8 +231,20 @@ func (c *session) command() bool {
 	switch {
 	case cmd.Is("get"), cmd.Is("gets"):
 		return c.get(cmd)
+	case cmd.Is("eget"):
+		return c.get(cmd)
 	case cmd.Is("delete"):
 		c.delete(cmd)
+	case cmd.Is("ack"):
+		c.ack(cmd)
+	case cmd.Is("mn"):
+		c.say("MN\r\n")
+	case cmd.Is("mg"):
+		c.metaGet(cmd)
+	case cmd.Is("md"):
+		c.metaDelete(cmd)
+	case cmd.Is("flush"):
+		c.purge(cmd)
 	case cmd.Is("touch"):
 		c.touch(cmd)
 	case cmd.Is("stats"):
@@ -249,201 +268,4 @@ func (c *session) command() bool {
 		c.complain(replyError)
 	}
 	return true
-}
-
-// storage reads the body of a storage command, and stores it if it is a set.
-func (c *session) storage(cmd *memcached.Command) bool {
-	noreply := cmd.NoReply
-	isSet := cmd.Is("set")
-	if isSet {
-		c.srv.stats.setCmds.Add(1)
-	}
-	limit := c.srv.b.MaxMessage()
-	refuse := ""
-	envelope := false
-	var name string
-	switch {
-	case !isSet:
-		refuse = replyNoQueue
-	case c.key.parse(cmd.Key) != nil || CheckName(string(c.key.name)) != nil:
-		refuse = replyBadFormat
-	default:
-		envelope = c.key.envelope
-		name = string(c.key.name)
-	}
-	const envelopeMost = 32 << 10
-	if envelope {
-		limit += envelopeMost
-	}
-	if cmd.Bytes > limit {
-		if cmd.Bytes > 2*limit {
-			c.complain(replyTooLarge)
-			return false
-		}
-		refuse = replyTooLarge
-	}
-	flags, exptime, n := cmd.Flags, cmd.Exptime, cmd.Bytes
-	// From here on the line's buffer is gone.
-	c.body = true
-	var data []byte
-	if refuse != "" {
-		if _, err := c.in.Discard(n); err != nil {
-			return false
-		}
-	} else if data = c.read(n); data == nil {
-		return false
-	}
-	end, err := c.in.ReadSlice('\n')
-	if err != nil && err != bufio.ErrBufferFull || len(end) == 0 {
-		return false
-	}
-	if len(end) > 2 || len(end) == 2 && end[0] != '\r' || err != nil {
-		// More data than announced: what follows cannot be trusted either.
-		c.complain(replyBadChunk)
-		return false
-	}
-	if refuse != "" {
-		c.srv.stats.errors.Add(1)
-		if !noreply {
-			c.settle()
-			c.say(refuse)
-		}
-		return true
-	}
-	c.set(name, Message{Body: data, Flags: flags}, envelope, exptime, noreply)
-	return true
-}
-
-// read reads n bytes; it grows with what arrives, so that a length alone
-// allocates little.
-func (c *session) read(n int) []byte {
-	const step = 1 << 20
-	data := make([]byte, min(n, step))
-	for at := 0; ; {
-		if _, err := io.ReadFull(c.in, data[at:]); err != nil {
-			return nil
-		}
-		if at = len(data); at == n {
-			return data
-		}
-		data = append(data, make([]byte, min(n-at, step))...)
-	}
-}
-
-// set hands a message to the committer.
-func (c *session) set(name string, m Message, envelope bool, exptime int64, noreply bool) {
-	if envelope {
-		body, err := parseEnvelope(m.Body, &m)
-		if err != nil {
-			c.refuse(noreply, "CLIENT_ERROR bad envelope\r\n")
-			return
-		}
-		m.Body = body
-	}
-	q, err := c.srv.b.FindQueue(context.Background(), name, true)
-	if err != nil {
-		c.refuse(noreply, serverError(err))
-		return
-	}
-	if exptime < 0 { // expired before it was stored
-		c.settle()
-		if !noreply {
-			c.say(replyStored)
-		}
-		return
-	}
-	c.mu.Lock()
-	for c.pending >= maxPending {
-		c.changed.Wait()
-	}
-	c.pending++
-	c.mu.Unlock()
-	if local, ok := q.(localQueue); ok {
-		c.setLocal(local.Queue, m, noreply)
-		return
-	}
-	q.Enqueue(m, func(_ Message, err error) {
-		if !noreply {
-			c.out.Push(setReply(err))
-		}
-		c.finished(err)
-	})
-}
-
-// setLocal is Enqueue of a Broker's queue, sparing a closure for each command.
-func (c *session) setLocal(q *Queue, m Message, noreply bool) {
-	o := takeOp(q)
-	o.one[0] = m
-	o.msgs = o.one[:]
-	o.session, o.began = c, time.Now()
-	o.finish = finishSet
-	if noreply {
-		o.finish = finishSilentSet
-	}
-	if err := q.b.submit(o); err != nil {
-		c.mu.Lock()
-		for c.pending > 1 { // those before are answered first
-			c.changed.Wait()
-		}
-		c.mu.Unlock()
-		o.err = err
-		o.finish(o)
-	}
-}
-
-func (c *session) refuse(noreply bool, reply string) {
-	c.srv.stats.errors.Add(1)
-	c.settle()
-	if !noreply {
-		c.say(reply)
-	}
-}
-
-var storedBytes, notStoredBytes = []byte(replyStored), []byte("NOT_STORED\r\n")
-
-// finishSet answers a set. It runs on the committer's goroutine and must not block.
-func finishSet(o *op) {
-	o.session.out.Push(setReply(o.err))
-	finishSilentSet(o)
-}
-
-func setReply(err error) []byte {
-	switch {
-	case err == nil:
-		return storedBytes
-	case errors.Is(err, ErrFull):
-		return notStoredBytes
-	}
-	return []byte(serverError(err))
-}
-
-func finishSilentSet(o *op) {
-	c, err := o.session, o.err
-	m := &o.msgs[0]
-	took := time.Since(o.began)
-	if m.Trace.Sampled() {
-		_, span := o.q.setOp.StartRemote(context.Background(), m.Trace)
-		span.Backdate(took)
-		span.SetAttr("message", strconv.FormatUint(m.ID, 10))
-		span.End(o.err)
-	} else {
-		o.q.setOp.Observe(context.Background(), took, o.err)
-	}
-	o.release()
-	c.finished(err)
-}
-
-// finished counts a set that has been answered.
-func (c *session) finished(err error) {
-	if err == nil {
-		c.srv.stats.setHits.Add(1)
-	} else {
-		c.srv.stats.errors.Add(1)
-	}
-	c.mu.Lock()
-	c.pending--
-	if c.pending <= 1 || c.pending == maxPending-1 {
-		c.changed.Broadcast()
-	}
-	c.mu.Unlock()
 }

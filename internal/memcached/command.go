@@ -29,6 +29,9 @@ type Command struct {
 	Exptime int64
 	Bytes   int
 	NoReply bool
+
+	// Of a meta command:
+	Meta Meta
 }
 
 // Is reports whether the verb is name, which must be in lower case.
@@ -47,7 +50,7 @@ func (c *Command) Is(name string) bool {
 // Parse reads one line without its line end into c, reusing c.Args. An error
 // with c.Storage set means that nobody knows how long the body is.
 func (c *Command) Parse(line []byte) error {
-	*c = Command{Args: c.Args[:0]}
+	*c = Command{Args: c.Args[:0], Meta: Meta{Flags: c.Meta.Flags[:0]}}
 	for len(line) > 0 {
 		word, rest, _ := bytes.Cut(line, space)
 		if line = rest; len(word) == 0 {
@@ -60,8 +63,10 @@ func (c *Command) Parse(line []byte) error {
 		}
 	}
 	switch {
-	case c.Is("set"), c.Is("add"), c.Is("replace"), c.Is("append"), c.Is("prepend"):
+	case c.Is("set"), c.Is("add"), c.Is("replace"), c.Is("append"), c.Is("prepend"), c.Is("eset"), c.Is("eack"):
 		return c.storage(4)
+	case c.Is("ms"):
+		return c.metaStorage()
 	case c.Is("cas"):
 		return c.storage(5)
 	}

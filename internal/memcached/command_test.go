@@ -97,7 +97,7 @@ func TestOwn(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, line := range []string{"get a b", "set k 0 0 1 noreply", "cas k 1 2 3 4", "delete k 0", "", " ", "set  k\t0 0 1", "set k 0 0 99999999999999999999"} {
+	for _, line := range []string{"get a b", "set k 0 0 1 noreply", "cas k 1 2 3 4", "delete k 0", "", " ", "set  k\t0 0 1", "ms a2V5 3 b F7 T9 Oabc", "set k 0 0 99999999999999999999"} {
 		f.Add([]byte(line))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {

@@ -1,0 +1,271 @@
+package mcq
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/heddle-go/heddle/internal/memcached"
+)
+
+// storage reads the body of a storage command, and stores it if it is a set.
+func (c *session) storage(cmd *memcached.Command) bool {
+	noreply := cmd.NoReply
+	set := incoming{noreply: noreply, exptime: cmd.Exptime, m: Message{Flags: cmd.Flags}}
+	switch {
+	case cmd.Is("set"):
+	case cmd.Is("eset"):
+		set.form = replyID
+	case cmd.Is("eack"):
+		set.form = acknowledge
+	case cmd.Is("ms"):
+		set.form = replyMeta
+		set.meta = cmd.Meta.Own()
+	default:
+		set.form = unknown
+	}
+	if set.form != unknown && set.form != acknowledge {
+		c.srv.stats.setCmds.Add(1)
+	}
+	limit := c.srv.b.MaxMessage()
+	refuse := ""
+	switch {
+	case set.form == unknown:
+		refuse = replyNoQueue
+	case c.key.parse(cmd.Key) != nil || CheckName(string(c.key.name)) != nil:
+		refuse = replyBadFormat
+	default:
+		set.envelope, set.name = c.key.envelope, string(c.key.name)
+		set.m.Delay, set.m.Key = c.key.delay, string(c.key.dedupe)
+	}
+	const envelopeMost = 32 << 10
+	if set.envelope {
+		limit += envelopeMost
+	}
+	if cmd.Bytes > limit {
+		if cmd.Bytes > 2*limit {
+			c.complain(replyTooLarge)
+			return false
+		}
+		refuse = replyTooLarge
+	}
+	n := cmd.Bytes
+	// From here on the line's buffer is gone.
+	c.body = true
+	var data []byte
+	if refuse != "" {
+		if _, err := c.in.Discard(n); err != nil {
+			return false
+		}
+	} else if data = c.read(n); data == nil {
+		return false
+	}
+	end, err := c.in.ReadSlice('\n')
+	if err != nil && err != bufio.ErrBufferFull || len(end) == 0 {
+		return false
+	}
+	if len(end) > 2 || len(end) == 2 && end[0] != '\r' || err != nil {
+		// More data than announced: what follows cannot be trusted either.
+		c.complain(replyBadChunk)
+		return false
+	}
+	if refuse != "" {
+		c.srv.stats.errors.Add(1)
+		if !noreply {
+			c.settle()
+			c.say(refuse)
+		}
+		return true
+	}
+	set.m.Body = data
+	if set.form == acknowledge {
+		c.eack(&set)
+	} else {
+		c.set(&set)
+	}
+	return true
+}
+
+// incoming is a storage command whose body has come.
+type incoming struct {
+	name     string
+	m        Message
+	envelope bool
+	exptime  int64
+	noreply  bool
+	form     form
+	meta     memcached.Meta // of replyMeta
+}
+
+// form says what a storage command is and how it is answered.
+type form uint8
+
+const (
+	replyStatus form = iota // set: STORED
+	replyID                 // eset: the message's id
+	replyMeta               // ms: HD
+	acknowledge             // eack: STORED
+	unknown
+)
+
+// read reads n bytes; it grows with what arrives, so that a length alone
+// allocates little.
+func (c *session) read(n int) []byte {
+	const step = 1 << 20
+	data := make([]byte, min(n, step))
+	for at := 0; ; {
+		if _, err := io.ReadFull(c.in, data[at:]); err != nil {
+			return nil
+		}
+		if at = len(data); at == n {
+			return data
+		}
+		data = append(data, make([]byte, min(n-at, step))...)
+	}
+}
+
+// timeToLive reads the exptime of a set: 0 is for ever, up to 30 days are
+// seconds from now, more is a time, and what is negative or past is over. The
+// message is stored all the same.
+func timeToLive(exptime int64, now time.Time) (ttl time.Duration, over bool) {
+	const relative = 30 * 24 * 3600
+	switch {
+	case exptime == 0:
+		return 0, false
+	case exptime > relative:
+		// In seconds first: a far time does not fit into a Duration.
+		exptime = min(exptime-now.Unix(), int64(maxDelay/time.Second))
+	}
+	if exptime <= 0 {
+		return 0, true
+	}
+	return time.Duration(exptime) * time.Second, false
+}
+
+// set hands a message to the committer.
+func (c *session) set(in *incoming) {
+	m := in.m
+	if in.envelope {
+		body, err := parseEnvelope(m.Body, &m)
+		if err != nil {
+			c.refuse(in.noreply, "CLIENT_ERROR bad envelope\r\n")
+			return
+		}
+		m.Body = body
+	}
+	if !c.srv.opt.IgnoreExptime {
+		var over bool
+		if m.TTL, over = timeToLive(in.exptime, time.Now()); over {
+			m.TTL = time.Nanosecond // it counts as put, and as expired
+		}
+	}
+	q, err := c.srv.b.FindQueue(context.Background(), in.name, true)
+	if err != nil {
+		c.refuse(in.noreply, serverError(err))
+		return
+	}
+	c.mu.Lock()
+	for c.pending >= maxPending {
+		c.changed.Wait()
+	}
+	c.pending++
+	c.mu.Unlock()
+	if local, ok := q.(localQueue); ok && in.form == replyStatus {
+		c.setLocal(local.Queue, m, in.noreply)
+		return
+	}
+	noreply, form, meta := in.noreply, in.form, in.meta
+	q.Enqueue(m, func(m Message, err error) {
+		switch {
+		case form == replyMeta:
+			c.out.Push(c.metaStored(&meta, m.ID, err))
+		case noreply:
+		case form == replyID && err == nil:
+			c.out.Push(append(strconv.AppendUint(nil, m.ID, 10), "\r\n"...))
+		default:
+			c.out.Push(c.setReply(err))
+		}
+		c.finished(err)
+	})
+}
+
+// setLocal is Enqueue of a Broker's queue, sparing a closure for each command.
+func (c *session) setLocal(q *Queue, m Message, noreply bool) {
+	o := takeOp(q)
+	o.one[0] = m
+	o.msgs = o.one[:]
+	o.session, o.began = c, time.Now()
+	o.finish = finishSet
+	if noreply {
+		o.finish = finishSilentSet
+	}
+	if err := q.b.submit(o); err != nil {
+		c.mu.Lock()
+		for c.pending > 1 { // those before are answered first
+			c.changed.Wait()
+		}
+		c.mu.Unlock()
+		o.err = err
+		o.finish(o)
+	}
+}
+
+func (c *session) refuse(noreply bool, reply string) {
+	c.srv.stats.errors.Add(1)
+	c.settle()
+	if !noreply {
+		c.say(reply)
+	}
+}
+
+var storedBytes, notStoredBytes = []byte(replyStored), []byte("NOT_STORED\r\n")
+
+// finishSet answers a set. It runs on the committer's goroutine and must not block.
+func finishSet(o *op) {
+	o.session.out.Push(o.session.setReply(o.err))
+	finishSilentSet(o)
+}
+
+func (c *session) setReply(err error) []byte {
+	switch {
+	case err == nil:
+		return storedBytes
+	case errors.Is(err, ErrFull) && !c.srv.opt.FullIsError:
+		return notStoredBytes
+	}
+	return []byte(serverError(err))
+}
+
+func finishSilentSet(o *op) {
+	c, err := o.session, o.err
+	m := &o.msgs[0]
+	took := time.Since(o.began)
+	if m.Trace.Sampled() {
+		_, span := o.q.setOp.StartRemote(context.Background(), m.Trace)
+		span.Backdate(took)
+		span.SetAttr("message", strconv.FormatUint(m.ID, 10))
+		span.End(o.err)
+	} else {
+		o.q.setOp.Observe(context.Background(), took, o.err)
+	}
+	o.release()
+	c.finished(err)
+}
+
+// finished counts a set that has been answered.
+func (c *session) finished(err error) {
+	if err == nil {
+		c.srv.stats.setHits.Add(1)
+	} else {
+		c.srv.stats.errors.Add(1)
+	}
+	c.mu.Lock()
+	c.pending--
+	if c.pending <= 1 || c.pending == maxPending-1 {
+		c.changed.Broadcast()
+	}
+	c.mu.Unlock()
+}
