@@ -12,9 +12,9 @@ const (
 	writeTimeout = 10 * time.Second
 	// writeLimit bounds the bytes that wait to be written to one connection;
 	// one more frame of any size is taken while less does.
-	writeLimit = 4 << 20
+	writeLimit = 1 << 20
 	// maxSpare is the largest buffer that is kept for the next round.
-	maxSpare = 1 << 20
+	maxSpare = 2 << 20
 )
 
 var errCongested = errors.New("motan: the peer reads too slowly")
