@@ -40,6 +40,9 @@ func NewCollection[T any](lib *Library, t Type[T]) (*Collection[T], error) {
 	return c, nil
 }
 
+// Library is what the collection is part of.
+func (c *Collection[T]) Library() *Library { return c.lib }
+
 // Create stores a new object. If obj.ID is zero, the library's Generator makes
 // one; otherwise the object is stored only if there is none of that id, also no
 // deleted one, and the error wraps ErrExists if there is. On success what the

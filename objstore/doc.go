@@ -44,13 +44,32 @@
 // stores the content; Create or Update then replace the note by the object, in
 // one step. A crash between these leaves a note, and a [Library.Sweep] finds the
 // content by it. Contents never change, their keys are never used twice, and
-// those that an object has lost stay readable for Options.Grace.
+// those that an object has lost stay readable for Options.Grace. With
+// Options.Dedupe equal contents are stored once.
+//
+// Files are the default; package s3content keeps contents in a bucket. There
+// clients can also read and write by themselves, through [Library.ContentURL] and
+// [Collection.InviteUpload]; AcceptUpload sums up what they wrote before it can
+// become part of an object.
 //
 // # Values
 //
 // The codec is stored with each value: a type can change from JSON to protobuf,
 // and what it wrote before stays readable. Type.Schema and Type.Upgrade are for
 // changes of the value's shape. record.proto describes the stored bytes.
+//
+// # Ids
+//
+// A number has Weibo's layout and says when and where it was made. Ids can also be
+// digests, [URLID] and [ContentID]: creating the same thing a second time then
+// fails with [ErrExists], and Get finds the first.
+//
+// # Finding
+//
+// [Collection.Scan] goes through a type by time, [Collection.Find] and FindRange
+// through what an [Index] leads to, [Library.Changes] through what has changed
+// since; the last needs Options.Feed. GetVersion and Versions look at what
+// Type.History has kept. Export and Import move everything elsewhere.
 //
 // # Deleting
 //
@@ -60,10 +79,29 @@
 // and an id that is used again begins at version 1, so that whoever still has a
 // version of the object before must not update with it: let generated ids be.
 //
+// # Limits
+//
+// A value has at most Type.MaxValue bytes, metadata 64 KiB: a string 4 KiB, a list
+// 256 items. A [PebbleStore] belongs to one process. Reads do not wait for the
+// disk: they may see a change a moment before it is durable.
+//
+// # Performance
+//
+// CPU time per operation on two shared cores, values of 1,000 bytes in the cache,
+// one index, puts of 50 goroutines that share syncs; beside it Pebble for the
+// same bytes. go test -run '^$' -bench 'Get|Put$' ./objstore
+//
+//	              objstore   Pebble
+//	Get             2.4 µs   2.1 µs
+//	MultiGet 50     100 µs   113 µs
+//	Create           18 µs    12 µs
+//	Next             7 ns             -bench Next
+//
 // # Reading order
 //
 // id.go, generator.go, statefile.go; meta.go, type.go, codec.go, record.go,
 // recordmeta.go; store.go, keys.go, pebble.go; content.go, filecontent;
-// library.go, collection.go, read.go, write.go, upload.go, contentreader.go,
-// sweep.go.
+// library.go, collection.go, read.go, write.go, multiput.go; upload.go, dedupe.go,
+// contentreader.go, presign.go; index.go, scan.go, history.go, feed.go, cache.go;
+// sweep.go, export.go.
 package objstore

@@ -82,7 +82,7 @@ func (c *Collection[T]) InviteUpload(ctx context.Context, ttl time.Duration) (*C
 	if err != nil {
 		return nil, err
 	}
-	u := &ClientUpload{Key: contentKey(c.kind), Intent: l.now().UnixMicro()}
+	u := &ClientUpload{Key: contentKey(c.kind.number), Intent: l.now().UnixMicro()}
 	if u.URL, u.Header, err = p.PresignPut(ctx, u.Key, ttl); err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (c *Collection[T]) Upload(ctx context.Context, name string, r io.Reader, op
 	if opts != nil {
 		o = *opts
 	}
-	info, err := c.lib.upload(ctx, c.kind, name, r, o)
+	info, err := c.lib.upload(ctx, c.kind.number, name, r, o)
 	if err != nil && !errors.Is(err, ErrClosed) {
 		err = fmt.Errorf("%w: upload of %s %q", err, c.kind.name, name)
 	}
@@ -90,12 +90,12 @@ func (c *Collection[T]) Abort(ctx context.Context, info ContentInfo) error {
 
 // contentKey makes up a key: type, two characters to spread the directories,
 // and 130 random bits, so that no key is ever used twice.
-func contentKey(k *kind) string {
+func contentKey(typ uint32) string {
 	name := strings.ToLower(rand.Text())
-	return strconv.FormatUint(uint64(k.number), 10) + "/" + name[:2] + "/" + name[2:]
+	return strconv.FormatUint(uint64(typ), 10) + "/" + name[:2] + "/" + name[2:]
 }
 
-func (l *Library) upload(ctx context.Context, k *kind, name string, r io.Reader, o UploadOptions) (info ContentInfo, err error) {
+func (l *Library) upload(ctx context.Context, typ uint32, name string, r io.Reader, o UploadOptions) (info ContentInfo, err error) {
 	if !l.gate.enter() {
 		return info, ErrClosed
 	}
@@ -103,7 +103,7 @@ func (l *Library) upload(ctx context.Context, k *kind, name string, r io.Reader,
 	ctx, span := l.ops.upload.Start(ctx)
 	defer func() { span.End(err) }()
 
-	u := &upload{lib: l, key: contentKey(k), intent: l.now().UnixMicro()}
+	u := &upload{lib: l, key: contentKey(typ), intent: l.now().UnixMicro()}
 	in := &uploadReader{ctx: ctx, u: u, r: r, opts: o, sum: sha256.New(), intent: make(chan error, 1)}
 	// The intent is written while the first bytes come in. The reader does not
 	// say that it is at its end before the intent is durable, and no content is
