@@ -7,7 +7,8 @@
 // for one. A [Client] calls one service; [Call] makes a typed call. A
 // [Registry] tells a client the service's endpoints; [Static] is one that never
 // changes. A [Serializer] turns values into bodies: [Simple] by default,
-// [Msgpack], [Protobuf]. An [Error] has a code and a type and crosses the wire.
+// [Hessian2] and [Breeze] for Java, [Protobuf], [GRPCPb], [JSON], [Msgpack]. An
+// [Error] has a code and a type and crosses the wire.
 //
 // # Guarantees
 //
@@ -26,14 +27,15 @@
 //
 // # Wire
 //
-// Frames, metadata, error codes and the simple serialization are those of
+// Frames, metadata, error codes and serializations but msgpack are those of
 // weibocom/motan 1.2 and motan-go 1.2.0; a server answers in the serialization
-// of the request. Motan1 frames are refused with an error. Several arguments,
-// streaming, hessian2 and breeze are not here.
+// of the request. Several arguments are an [Args], or a struct with [Positional].
+// Motan1 frames are refused with an error. Streaming is not here.
 //
 // # Reading order
 //
 // frame.go, metadata.go, errors.go, serializer.go with simple.go and
-// simplecodec.go, msgpack.go, protobuf.go; client.go, registry.go, balance.go,
+// simplecodec.go, typeplan.go with breeze.go and hessian.go, protobuf.go, grpcpb.go,
+// json.go, msgpack.go; client.go, registry.go, balance.go,
 // endpoint.go, clientconn.go; server.go, dispatch.go.
 package motan

@@ -369,7 +369,17 @@ func appendHessianBytes(b, v []byte) []byte {
 // character beyond 16 bits is two surrogates of three bytes each.
 func appendHessianString(b []byte, s string) []byte {
 	for {
-		units, at := 0, 0
+		units, at := asciiPrefix(s, hessianChunk), 0
+		if units == len(s) || units == hessianChunk {
+			last := units == len(s)
+			b = append(hessianLength(b, units, last), s[:units]...)
+			if last {
+				return b
+			}
+			s = s[units:]
+			continue
+		}
+		units = 0
 		for i, r := range s {
 			n := 1
 			if r > 0xffff {
@@ -383,16 +393,7 @@ func appendHessianString(b []byte, s string) []byte {
 			at = i + size
 		}
 		last := at == len(s)
-		switch {
-		case !last:
-			b = binary.BigEndian.AppendUint16(append(b, 'R'), uint16(units))
-		case units <= 31:
-			b = append(b, byte(units))
-		case units <= 1023:
-			b = append(b, 0x30+byte(units>>8), byte(units))
-		default:
-			b = binary.BigEndian.AppendUint16(append(b, 'S'), uint16(units))
-		}
+		b = hessianLength(b, units, last)
 		for _, r := range s[:at] {
 			if r > 0xffff {
 				r -= 0x10000
@@ -406,6 +407,30 @@ func appendHessianString(b []byte, s string) []byte {
 		}
 		s = s[at:]
 	}
+}
+
+// hessianLength appends what a piece of a string begins with.
+func hessianLength(b []byte, units int, last bool) []byte {
+	switch {
+	case !last:
+		return binary.BigEndian.AppendUint16(append(b, 'R'), uint16(units))
+	case units <= 31:
+		return append(b, byte(units))
+	case units <= 1023:
+		return append(b, 0x30+byte(units>>8), byte(units))
+	}
+	return binary.BigEndian.AppendUint16(append(b, 'S'), uint16(units))
+}
+
+// asciiPrefix returns how many bytes of the first most of s are ASCII.
+func asciiPrefix[T string | []byte](s T, most int) int {
+	n := min(len(s), most)
+	for i := range n {
+		if s[i] >= utf8.RuneSelf {
+			return i
+		}
+	}
+	return n
 }
 
 // appendUnit appends one UTF-16 unit in UTF-8's manner, surrogates too.

@@ -224,7 +224,8 @@ func (r *hessianReader) string(c byte) (string, error) {
 // units returns how many bytes so many UTF-16 units take; plain says that they
 // are UTF-8 as it stands, without surrogates.
 func (r *hessianReader) units(units int) (n int, plain bool, err error) {
-	plain = true
+	n, plain = asciiPrefix(r.b, units), true
+	units -= n
 	for units > 0 {
 		if n >= len(r.b) {
 			return 0, false, r.bad("string of %d more characters, but the body ends", units)
