@@ -176,7 +176,8 @@ type constrained struct {
 	MaxL string        `query:"maxl" maxLength:"3"`
 	Pat  string        `query:"pat" pattern:"^[a-z]+$"`
 	Enum string        `query:"enum" enum:"red,green"`
-	EnI  int           `query:"eni" enum:"1,2,4"`
+	EnI  int           `query:"eni" enum:"1,2,-4"`
+	EnU  uint8         `query:"enu" enum:"1,255"`
 	List []int         `query:"list" minItems:"2" maxItems:"3" max:"9"`
 	Uniq []string      `query:"uniq" uniqueItems:"true"`
 	Mail string        `query:"email" format:"email"`
@@ -199,7 +200,8 @@ func TestConstraints(t *testing.T) {
 		{[]string{"maxl=abc", "maxl=%E5%BE%AE%E5%8D%9A%E5%8D%9A"}, []string{"maxl=abcd"}},
 		{[]string{"pat=abc"}, []string{"pat=aBc", "pat="}},
 		{[]string{"enum=red"}, []string{"enum=blue", "enum=red,green"}},
-		{[]string{"eni=2", "eni=%2B4"}, []string{"eni=3"}},
+		{[]string{"eni=2", "eni=%2B1", "eni=-4"}, []string{"eni=3", "eni=4"}},
+		{[]string{"enu=255"}, []string{"enu=2"}},
 		{[]string{"list=1&list=2", "list=1&list=2&list=9"}, []string{"list=1", "list=1&list=2&list=3&list=4", "list=1&list=10"}},
 		{[]string{"uniq=a&uniq=b"}, []string{"uniq=a&uniq=a"}},
 		{[]string{"email=a@b.cn"}, []string{"email=a", "email=A%20%3Ca@b.cn%3E"}},

@@ -219,23 +219,28 @@ func enumRule(s string, t reflect.Type) (rule, error) {
 			}
 			return nil
 		}, nil
-	case isInt(t) && t != reflect.TypeFor[time.Duration]():
-		var values []int64
+	case (isInt(t) || isUint(t)) && t != reflect.TypeFor[time.Duration]():
+		// Both kinds of integers are compared by their bits.
+		set, err := scalarSetter(t)
+		if err != nil {
+			return nil, err
+		}
+		var allowed []uint64
 		for _, text := range texts {
-			v, err := strconv.ParseInt(text, 10, size*8)
-			if err != nil {
+			v := reflect.New(t).UnsafePointer()
+			if err := set(v, text); err != nil {
 				return nil, err
 			}
-			values = append(values, v)
+			allowed = append(allowed, loadUint(v, size))
 		}
 		return func(at unsafe.Pointer) error {
-			if !slices.Contains(values, loadInt(at, size)) {
+			if !slices.Contains(allowed, loadUint(at, size)) {
 				return broken
 			}
 			return nil
 		}, nil
 	}
-	return nil, fmt.Errorf("type %s is neither a string nor a signed integer", t)
+	return nil, fmt.Errorf("type %s is neither a string nor an integer", t)
 }
 
 func itemsRule(name, s string, t reflect.Type, isList bool) (rule, error) {

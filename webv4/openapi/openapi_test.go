@@ -1,0 +1,208 @@
+package openapi_test
+
+import (
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/heddle-go/heddle/webv4"
+	"github.com/heddle-go/heddle/webv4/openapi"
+)
+
+type statusOut struct {
+	ID   int64     `json:"id" doc:"grows with time"`
+	Text string    `json:"text" maxLength:"2000"`
+	User *userOut  `json:"user"`
+	Kids []userOut `json:"kids"`
+	Any  any       `json:"any"`
+}
+
+type userOut struct {
+	ID     int64             `json:"id"`
+	Friend *userOut          `json:"friend,omitempty"`
+	Extra  map[string]string `json:"extra"`
+}
+
+type show struct {
+	_     struct{} `route:"GET /2/statuses/:id.json" auth:"user" scopes:"read" quota:"user=1000/h" summary:"one status" tags:"statuses" select:"fields"`
+	ID    int64    `path:"id" min:"1" doc:"the status's id"`
+	Lang  []string `query:"lang" enum:"zh,en" maxItems:"2"`
+	Count int      `query:"count" default:"20" max:"200" example:"5"`
+	Agent string   `header:"X-Agent" pattern:"^[a-z]+$"`
+}
+
+type update struct {
+	_      struct{}    `route:"POST /2/statuses/update"`
+	Status string      `form:"status" required:"true" minLength:"1"`
+	Pic    *webv4.File `file:"pic"`
+}
+
+type replace struct {
+	_    struct{} `route:"PUT /2/statuses/:id"`
+	ID   int64    `path:"id"`
+	Body struct {
+		Text webv4.Opt[string] `json:"text" maxLength:"5"`
+		N    uint8             `json:"n" required:"true" enum:"1,2"`
+		B    []byte            `json:"b"`
+	} `body:"" required:"true"`
+}
+
+type feed struct {
+	_ struct{} `route:"GET /2/events"`
+}
+
+func api(t testing.TB, style webv4.ErrorStyle) *webv4.API {
+	a, err := webv4.New(&webv4.Options{Authenticator: webv4.NewAPIKeys("X-Api-Key", nil), Errors: style})
+	if err != nil {
+		t.Fatal(err)
+	}
+	webv4.Handle(a, func(context.Context, *show) (*statusOut, error) { return nil, nil })
+	webv4.Handle(a, func(context.Context, *update) (*statusOut, error) { return nil, nil })
+	webv4.Handle(a, func(context.Context, *replace) (*userOut, error) { return nil, nil })
+	webv4.Handle(a, func(context.Context, *feed) (*webv4.Events, error) { return nil, nil })
+	return a
+}
+
+// at follows keys into a JSON value.
+func at(v any, keys ...string) any {
+	for _, k := range keys {
+		m, _ := v.(map[string]any)
+		v = m[k]
+	}
+	return v
+}
+
+func TestDocument(t *testing.T) {
+	text, err := openapi.Document(api(t, 0), openapi.Info{Title: "T", Version: "2", Description: "D", License: "MIT"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc any
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"openapi":           "3.1.0",
+		"info/license/name": "MIT",
+		"paths//2/statuses/{id}.json/get/summary":                                                                  "one status",
+		"paths//2/statuses/{id}.json/get/tags":                                                                     "[statuses]",
+		"paths//2/statuses/{id}.json/get/security":                                                                 "[map[token:[read]]]",
+		"paths//2/statuses/{id}.json/get/description":                                                              "Quotas: user=1000/h.",
+		"paths//2/statuses/{id}.json/get/operationId":                                                              "get_2_statuses__id_json",
+		"paths//2/statuses/{id}.json/get/responses/429/description":                                                "a quota is exhausted",
+		"paths//2/statuses/{id}.json/get/responses/200/content/application~json/schema/$ref":                       "#/components/schemas/statusOut",
+		"paths//2/statuses/update/post/requestBody/required":                                                       "true",
+		"paths//2/statuses/update/post/requestBody/content/multipart~form-data/schema/properties/status/minLength": "1",
+		"paths//2/statuses/update/post/requestBody/content/multipart~form-data/schema/properties/pic/format":       "binary",
+		"paths//2/statuses/update/post/security":                                                                   "[]",
+		"paths//2/statuses/{id}/put/requestBody/content/application~json/schema/required":                          "[n]",
+		"paths//2/statuses/{id}/put/requestBody/content/application~json/schema/properties/n/enum":                 "[1 2]",
+		"paths//2/statuses/{id}/put/requestBody/content/application~json/schema/properties/text/type":              "[string null]",
+		"paths//2/statuses/{id}/put/requestBody/content/application~json/schema/properties/b/contentEncoding":      "base64",
+		"components/schemas/userOut/properties/friend/oneOf":                                                       "[map[$ref:#/components/schemas/userOut] map[type:null]]",
+		"components/schemas/userOut/properties/extra/additionalProperties/type":                                    "string",
+		"components/schemas/statusOut/properties/id/description":                                                   "grows with time",
+		"components/securitySchemes/token/scheme":                                                                  "bearer",
+	} {
+		keys := strings.Split(strings.ReplaceAll(path, "//", "/\x00"), "/")
+		if len(keys) > 1 && strings.HasPrefix(keys[1], "\x00") { // a path of the API is one key
+			end := 2
+			for !strings.Contains(" get post put ", " "+keys[end]+" ") {
+				end++
+			}
+			whole := strings.ReplaceAll(strings.Join(keys[1:end], "/"), "\x00", "/")
+			keys = append([]string{keys[0], whole}, keys[end:]...)
+		}
+		for i := range keys {
+			keys[i] = strings.ReplaceAll(keys[i], "~", "/")
+		}
+		if got := fmt.Sprint(at(doc, keys...)); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	params := at(doc, "paths", "/2/statuses/{id}.json", "get", "parameters").([]any)
+	want := "[map[description:the status's id in:path name:id required:true schema:map[format:int64 minimum:1 type:integer]] " +
+		"map[in:query name:lang schema:map[items:map[enum:[zh en] type:string] maxItems:2 type:array]] " +
+		"map[in:query name:count schema:map[default:20 examples:[5] format:int64 maximum:200 type:integer]] " +
+		"map[in:header name:X-Agent schema:map[pattern:^[a-z]+$ type:string]] " +
+		"map[description:names of the reply's fields, such as id,user.name in:query name:fields schema:map[type:string]]]"
+	if got := fmt.Sprint(params); got != want {
+		t.Errorf("parameters:\ngot  %s\nwant %s", got, want)
+	}
+	references(t, doc, doc)
+}
+
+// references checks that everything that is referred to is there.
+func references(t *testing.T, doc, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		if ref, ok := v["$ref"].(string); ok && at(doc, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...) == nil {
+			t.Errorf("%s is not there", ref)
+		}
+		for _, x := range v {
+			references(t, doc, x)
+		}
+	case []any:
+		for _, x := range v {
+			references(t, doc, x)
+		}
+	}
+}
+
+func TestErrorSchemas(t *testing.T) {
+	for style, want := range map[webv4.ErrorStyle]string{webv4.WeiboErrors: "Error", webv4.WeiboStringErrors: "ErrorWithStringCode", webv4.ProblemErrors: "Problem"} {
+		text, err := openapi.Document(api(t, style), openapi.Info{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "#/components/schemas/"+want+"\"") {
+			t.Errorf("%d: no %s", style, want)
+		}
+	}
+}
+
+func TestPage(t *testing.T) {
+	a := api(t, 0)
+	openapi.Mount(a, "/docs", openapi.Info{Title: "<T>"})
+	get := func(path string, headers ...string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		if len(headers) > 0 {
+			r.Header.Set("Accept-Encoding", headers[0])
+		}
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, r)
+		if w.Code != 200 {
+			t.Fatalf("%s: %d", path, w.Code)
+		}
+		return w
+	}
+	page := get("/docs").Body.String()
+	if !strings.Contains(page, "&lt;T&gt;") || strings.Contains(page, "://") || !strings.Contains(page, "/docs/openapi.json") {
+		t.Errorf("page %s", page)
+	}
+	if !json.Valid(get("/docs/openapi.json").Body.Bytes()) {
+		t.Error("the document is no JSON")
+	}
+	plain := get("/docs/rapidoc.js").Body.Bytes()
+	z, err := gzip.NewReader(get("/docs/rapidoc.js", "br, gzip").Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zipped, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "affbd173a65e870e18f392cca963113bcdafb6e50e88cd2f6a834a65b22db94d"
+	for _, b := range [][]byte{plain, zipped} {
+		if got := fmt.Sprintf("%x", sha256.Sum256(b)); got != want {
+			t.Errorf("rapidoc-min.js 9.3.8 has SHA-256 %s, this %s", want, got)
+		}
+	}
+}
