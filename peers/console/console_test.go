@@ -1,0 +1,215 @@
+package console_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/heddle-go/heddle/watchman"
+	"github.com/heddle-go/heddle/watchman/console"
+	"github.com/heddle-go/heddle/watchman/control"
+)
+
+// browser starts Chromium; complaints is what its console says.
+func browser(t *testing.T) (ctx context.Context, complaints func() []string) {
+	t.Helper()
+	path := os.Getenv("HEDDLE_TEST_CHROMIUM")
+	if path == "" {
+		t.Skip("needs HEDDLE_TEST_CHROMIUM, the path of Chromium (Debian: apt-get install chromium, then /usr/bin/chromium)")
+	}
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(60*time.Second))
+	alloc, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(alloc)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, 4*time.Minute)
+	t.Cleanup(cancel)
+	var mu sync.Mutex
+	var list []string
+	chromedp.ListenTarget(ctx, func(ev any) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch ev := ev.(type) {
+		case *log.EventEntryAdded:
+			if !strings.Contains(ev.Entry.URL, "favicon") {
+				list = append(list, ev.Entry.Text+" "+ev.Entry.URL)
+			}
+		case *runtime.EventExceptionThrown:
+			list = append(list, ev.ExceptionDetails.Error())
+		}
+	})
+	return ctx, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return list
+	}
+}
+
+// shop is a console with something on every page.
+func shop(t *testing.T) (w *watchman.Watchman, url string, id watchman.TraceID) {
+	t.Helper()
+	w, err := watchman.New("shop", &watchman.Options{Sample: 1, Release: "v1.4.2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	op, rpc, db := w.Operation(watchman.Server, "GET /2/statuses/user_timeline.json"), w.Operation(watchman.Client, "feed.timeline"), w.Operation(watchman.Client, "objstore read")
+	sw := w.Switch("timeline.cached", false)
+	w.Dial("feed.concurrency", 64, 4, 256)
+	loop, err := control.New(w, []control.Objective{{Name: "timeline", Kind: watchman.Server, Operation: op.Name(), Latency: 50 * time.Millisecond, Target: 0.99}},
+		[]control.Policy{{Name: "timeline from cache", Objective: "timeline", Switch: sw, Enforce: true, Window: time.Millisecond, After: 1}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := console.New(w, &console.Options{Loop: loop, Interval: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	for i := range 300 {
+		ctx, s := op.StartRemote(t.Context(), watchman.FromFields(fmt.Sprintf("00-%032x-00f067aa0ba902b7-01", i+1), "heddle=gateway", "heddle.lane=canary"))
+		id = s.SpanContext().TraceID
+		s.Backdate(time.Duration(i%90) * time.Millisecond)
+		inner, r := rpc.Start(ctx)
+		r.Backdate(time.Duration(i%60) * time.Millisecond)
+		r.Phase("encode")
+		r.Phase("send")
+		for range 3 {
+			_, d := db.Start(inner)
+			d.SetAttr("db.key", fmt.Sprint(i))
+			d.End(nil)
+		}
+		var err error
+		if i%10 == 0 {
+			err = fmt.Errorf("read page %d: %w", i, os.ErrPermission)
+		}
+		r.End(err)
+		s.End(err)
+		if i%20 == 0 {
+			time.Sleep(20 * time.Millisecond) // so that the charts have something to show
+		}
+	}
+	func() {
+		_, s := op.Start(t.Context())
+		defer func() { s.End(watchman.Recovered(recover())) }()
+		panic(errors.New("nil map"))
+	}()
+	loop.Step()
+	srv := httptest.NewServer(c)
+	t.Cleanup(srv.Close)
+	return w, srv.URL + "/", id
+}
+
+func TestPagesInChromium(t *testing.T) {
+	ctx, complaints := browser(t)
+	_, base, id := shop(t)
+	pages := map[string]string{
+		"overview": "", "topology": "topology", "operation": "operation?kind=server&name=GET+%2F2%2Fstatuses%2Fuser_timeline.json", "traces": "traces",
+		"trace": "trace?id=" + id.String(), "errors": "errors", "decisions": "decisions", "switches": "switches", "sampling": "sampling", "runtime": "runtime", "self": "self",
+	}
+	dir := os.Getenv("HEDDLE_TEST_SCREENSHOTS")
+	if dir != "" {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, v := range []struct {
+		name   string
+		width  int64
+		scheme string
+	}{{"wide-light", 1280, "light"}, {"narrow-dark", 420, "dark"}} {
+		for name, path := range pages {
+			var overflow bool
+			var heading, background string
+			var picture []byte
+			err := chromedp.Run(ctx,
+				emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: v.scheme}}),
+				chromedp.EmulateViewport(v.width, 900),
+				chromedp.Navigate(base+path),
+				chromedp.Text("h1", &heading, chromedp.ByQuery),
+				chromedp.Evaluate(`document.documentElement.scrollWidth > innerWidth + 1`, &overflow),
+				chromedp.Evaluate(`getComputedStyle(document.body).backgroundColor`, &background),
+				chromedp.FullScreenshot(&picture, 100),
+			)
+			if err != nil {
+				t.Fatalf("%s %s: %v", v.name, name, err)
+			}
+			if heading == "" || overflow {
+				t.Errorf("%s %s: heading %q, wider than the window: %v", v.name, name, heading, overflow)
+			}
+			if dark := background == "rgb(21, 23, 26)"; dark != (v.scheme == "dark") {
+				t.Errorf("%s %s: background %s", v.name, name, background)
+			}
+			if dir != "" {
+				if err := os.WriteFile(filepath.Join(dir, name+"-"+v.name+".png"), picture, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if list := complaints(); len(list) > 0 {
+		t.Errorf("the browser complains: %s", strings.Join(list, "\n"))
+	}
+}
+
+// Keys lead from page to page and through a trace, and a form changes a switch.
+func TestKeysAndForms(t *testing.T) {
+	ctx, complaints := browser(t)
+	w, base, id := shop(t)
+	var where, focused string
+	err := chromedp.Run(ctx,
+		chromedp.Navigate(base),
+		chromedp.WaitReady("body"),
+		chromedp.KeyEvent("3"),
+		chromedp.WaitVisible("table.traces"),
+		chromedp.Location(&where),
+		chromedp.KeyEvent("/"),
+		chromedp.Evaluate(`document.activeElement.name`, &focused),
+	)
+	if err != nil || !strings.HasSuffix(where, "/traces") || focused != "op" {
+		t.Fatalf("after 3 and /: %s, focus on %q, %v", where, focused, err)
+	}
+	var row string
+	var hidden int
+	err = chromedp.Run(ctx,
+		chromedp.Navigate(base+"trace?id="+id.String()),
+		chromedp.WaitVisible(".fitem"),
+		chromedp.KeyEvent("j"), chromedp.KeyEvent("j"),
+		chromedp.Evaluate(`document.activeElement.textContent`, &row),
+		chromedp.KeyEvent("h"),
+		chromedp.Evaluate(`document.querySelectorAll('.fitem.hide').length`, &hidden),
+		chromedp.KeyEvent(kb.Enter),
+		chromedp.WaitVisible(".fitem[open] .fmore"),
+	)
+	if err != nil || !strings.Contains(row, "feed.timeline") || hidden != 3 {
+		t.Fatalf("after j j h: on %q, %d hidden, %v", row, hidden, err)
+	}
+	err = chromedp.Run(ctx,
+		chromedp.Navigate(base+"switches"),
+		chromedp.Click(`//details[.//b[text()="feed.concurrency"]]/summary`, chromedp.BySearch),
+		chromedp.SendKeys(`//details[.//b[text()="feed.concurrency"]]//input[@name="value"]`, "32", chromedp.BySearch),
+		chromedp.SendKeys(`//details[.//b[text()="feed.concurrency"]]//input[@name="reason"]`, "drill", chromedp.BySearch),
+		chromedp.SendKeys(`//details[.//b[text()="feed.concurrency"]]//input[@name="confirm"]`, "feed.concurrency", chromedp.BySearch),
+		chromedp.Click(`//details[.//b[text()="feed.concurrency"]]//button`, chromedp.BySearch),
+		chromedp.WaitVisible(".note"),
+	)
+	if err != nil || w.Dials()[0].Value != 32 || w.Dials()[0].Reason != "drill" {
+		t.Fatalf("the dial is %+v, %v", w.Dials()[0], err)
+	}
+	if list := complaints(); len(list) > 0 {
+		t.Errorf("the browser complains: %s", strings.Join(list, "\n"))
+	}
+}
