@@ -155,9 +155,9 @@ func (g *graph) layers() {
 }
 
 const (
-	nodeWidth  = 190
+	nodeWidth  = 184
 	nodeHeight = 44
-	layerStep  = 370
+	layerStep  = 306
 	rowStep    = 84
 )
 
@@ -189,13 +189,14 @@ func (g *graph) svg() template.HTML {
 		}
 		fmt.Fprintf(&b, `<path class="%s" d="M%d,%dC%d,%d %d,%d %d,%d" marker-end="url(#arrow)"/>`, class, x1, y1, x1+bend, y1, x2-bend, y2, x2-2, y2)
 		if e.perSecond >= 0 {
-			text := fmt.Sprintf("%s/s · p99 %s", number(e.perSecond), duration(e.p99))
+			text := number(e.perSecond) + "/s"
 			if e.errorRatio > 0 {
 				text += " · " + percent(e.errorRatio) + " err"
 			}
 			// Nearer to the callee, where edges from one caller have parted.
-			fmt.Fprintf(&b, `<text class="edgetext %s" text-anchor="middle" x="%d" y="%d">%s</text>`, tone(e.errorRatio),
-				x1+(x2-x1)*55/100, y1+(y2-y1)*58/100-5, template.HTMLEscapeString(text))
+			x, y := x1+(x2-x1)*55/100, y1+(y2-y1)*58/100
+			fmt.Fprintf(&b, `<text class="edgetext %s" text-anchor="middle" x="%d" y="%d">%s</text><text class="edgetext" text-anchor="middle" x="%d" y="%d">p99 %s</text>`,
+				tone(e.errorRatio), x, y-5, text, x, y+14, duration(e.p99))
 		}
 	}
 	for _, n := range nodes {
@@ -204,7 +205,7 @@ func (g *graph) svg() template.HTML {
 			fmt.Fprintf(&b, `<a href="%s">`, template.HTMLEscapeString(n.link))
 		}
 		fmt.Fprintf(&b, `<rect class="node %s" x="%d" y="%d" width="%d" height="%d" rx="6"/><text class="label" x="%d" y="%d">%s</text><text class="sub" x="%d" y="%d">%s</text><title>%s</title>`,
-			tone(n.errorRatio), x, y, nodeWidth, nodeHeight, x+10, y+18, template.HTMLEscapeString(clip(23, n.label)),
+			tone(n.errorRatio), x, y, nodeWidth, nodeHeight, x+10, y+18, template.HTMLEscapeString(clip(22, n.label)),
 			x+10, y+35, template.HTMLEscapeString(clip(30, n.sub)), template.HTMLEscapeString(n.label))
 		if n.link != "" {
 			b.WriteString(`</a>`)
