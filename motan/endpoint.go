@@ -35,6 +35,7 @@ type endpoint struct {
 	conns  []slot
 	server *Server      // of this process; nil for others
 	web    *http.Client // for an address that is a URL; nil for others
+	mc     *mcPool      // of a memcached server; nil for others
 	next   atomic.Uint32
 	since  time.Time // when it came to a running client; zero: it was there from the start
 
@@ -65,6 +66,8 @@ func newEndpoint(c *Client, l Endpoint, first bool) *endpoint {
 	e.breaker.now, e.breaker.began = time.Now, time.Now()
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	switch {
+	case l.memcached:
+		e.mc = new(mcPool)
 	case isURL(l.Addr):
 		e.web = &http.Client{Transport: &http.Transport{
 			TLSClientConfig: c.opt.TLS, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
@@ -269,5 +272,8 @@ func (e *endpoint) close() {
 	e.triedOnce.Do(func() { close(e.tried) })
 	if e.web != nil {
 		e.web.CloseIdleConnections()
+	}
+	if e.mc != nil {
+		e.mc.close()
 	}
 }

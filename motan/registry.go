@@ -15,7 +15,8 @@ type Endpoint struct {
 	Addr   string // host:port, unix:PATH for a socket of this machine, or http://host:port (https too) for an HTTPHandler
 	Weight int    // share of the calls relative to the others; 0 and less mean 10, at most 500
 
-	server *Server // of InProcess
+	server    *Server // of InProcess
+	memcached bool    // of MC
 }
 
 func weightOf(e Endpoint) int {

@@ -46,9 +46,12 @@ func (c *Client) tryOther(ctx context.Context, e *endpoint, o *outgoingCall, unt
 	if o.x != nil {
 		o.x.Peer = e.addr
 	}
-	if e.server != nil {
+	switch {
+	case e.server != nil:
 		err = c.tryLocal(ctx, e, o, until)
-	} else {
+	case e.mc != nil:
+		err = c.tryMC(ctx, e, o, until)
+	default:
 		err = c.tryHTTP(ctx, e, o, until)
 	}
 	e.inFlight.Add(-1)
