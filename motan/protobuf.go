@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"math"
 
-	protov1 "github.com/golang/protobuf/proto" //nolint // old generated types still come through here
+	//lint:ignore SA1019 types that its generator made still come through here
+	protov1 "github.com/golang/protobuf/proto"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )

@@ -269,8 +269,6 @@ func storeInt(kind reflect.Kind, p unsafe.Pointer, v int64) bool {
 	return v >= 0
 }
 
-func isInt(k reflect.Kind) bool { return k >= reflect.Int && k <= reflect.Uint64 }
-
 // isZero reports whether the value at at is what a decoder leaves when the value
 // does not come: zero, or an empty slice or map.
 func (p *plan) isZero(at unsafe.Pointer) bool {
