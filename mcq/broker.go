@@ -79,22 +79,7 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		opt: o, queues: make(map[string]*Queue), inbox: newInbox(),
 		committed: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
-	popts := &pebble.Options{
-		FS: o.fs,
-		// Consumed messages are covered by range deletions while still in the
-		// memtable, and so most never reach a table.
-		MemTableSize:                64 << 20,
-		MemTableStopWritesThreshold: 4,
-		FlushDelayDeleteRange:       2 * time.Second,
-		FormatMajorVersion:          pebble.FormatNewest,
-		Logger:                      storeLogger{b, o.Logger},
-		EventListener: &pebble.EventListener{
-			// Who reads gets the error; without this the process would end.
-			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				o.Logger.Error("mcq: damaged store", "path", info.Path, "error", info.Details)
-			},
-		},
-	}
+	popts := storeOptions(&o, storeLogger{b, o.Logger})
 	err = guard(func() (err error) {
 		b.db, err = pebble.Open(dir, popts)
 		return err
@@ -119,6 +104,25 @@ func Open(dir string, opts *Options) (*Broker, error) {
 	return b, nil
 }
 
+func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
+	return &pebble.Options{
+		FS: o.fs,
+		// Consumed messages are covered by range deletions while still in the
+		// memtable, and so most never reach a table.
+		MemTableSize:                64 << 20,
+		MemTableStopWritesThreshold: 4,
+		FlushDelayDeleteRange:       2 * time.Second,
+		FormatMajorVersion:          pebble.FormatNewest,
+		Logger:                      log,
+		EventListener: &pebble.EventListener{
+			// Who reads gets the error; without this the process would end.
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				o.Logger.Error("mcq: damaged store", "path", info.Path, "error", info.Details.Error())
+			},
+		},
+	}
+}
+
 // isLocked tells a directory that is in use. The lock's error is the operating
 // system's, except that within one process Pebble words its own.
 func isLocked(err error) bool {
@@ -129,10 +133,8 @@ func isLocked(err error) bool {
 func (b *Broker) load(dir string, popts *pebble.Options) error {
 	switch v, closer, err := b.db.Get([]byte{prefixFormat}); {
 	case err == nil:
-		format := slices.Clone(v)
-		closer.Close()
-		if len(format) != 1 || format[0] != storeFormat {
-			return fmt.Errorf("store format %x, this version knows %d", format, storeFormat)
+		if err := errors.Join(checkFormat(v), closer.Close()); err != nil {
+			return err
 		}
 	case errors.Is(err, pebble.ErrNotFound):
 		// The first log of a new store is in an old format, in which damage in
@@ -149,6 +151,17 @@ func (b *Broker) load(dir string, popts *pebble.Options) error {
 	default:
 		return err
 	}
+	return b.loadQueues()
+}
+
+func checkFormat(v []byte) error {
+	if len(v) != 1 || v[0] != storeFormat {
+		return fmt.Errorf("store format %x, this version knows %d", v, storeFormat)
+	}
+	return nil
+}
+
+func (b *Broker) loadQueues() error {
 	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixName}, UpperBound: []byte{prefixName + 1}})
 	if err != nil {
 		return err
@@ -381,7 +394,7 @@ func (b *Broker) err() error {
 func (b *Broker) fail(cause error) error {
 	err := fmt.Errorf("%w: %w", ErrFailed, cause)
 	if b.failed.CompareAndSwap(nil, &err) {
-		b.opt.Logger.Error("mcq: the store failed, nothing is acknowledged any more", "error", cause)
+		b.opt.Logger.Error("mcq: the store failed, nothing is acknowledged any more", "error", cause.Error())
 	}
 	return b.err()
 }

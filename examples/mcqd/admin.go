@@ -1,0 +1,76 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/heddle-go/heddle/mcq"
+)
+
+// startAdmin serves the figures on addr until it is closed; if it fails, failed
+// is told. The Addr of the result is what was listened on.
+func startAdmin(addr string, b *mcq.Broker, s *mcq.Server, failed chan<- error) (*http.Server, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(struct {
+			Broker mcq.Stats
+			Server mcq.ServerStats
+		}{b.Stats(), s.Stats()})
+	})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		fmt.Fprint(w, metrics(b.Stats(), s.Stats()))
+	})
+	h := &http.Server{Addr: ln.Addr().String(), Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	go func() {
+		if err := h.Serve(ln); err != http.ErrServerClosed {
+			failed <- err
+		}
+	}()
+	return h, nil
+}
+
+// metrics is the figures in the text format of Prometheus.
+func metrics(b mcq.Stats, s mcq.ServerStats) string {
+	var out strings.Builder
+	family := func(name, kind, help string) {
+		fmt.Fprintf(&out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+	}
+	for _, m := range []struct {
+		name, kind, help string
+		value            func(q *mcq.QueueStats) any
+	}{
+		{"mcq_put_total", "counter", "Messages ever put.", func(q *mcq.QueueStats) any { return q.Put }},
+		{"mcq_done_total", "counter", "Messages acknowledged, taken or dropped.", func(q *mcq.QueueStats) any { return q.Done }},
+		{"mcq_backlog", "gauge", "Messages in the queue.", func(q *mcq.QueueStats) any { return q.Backlog() }},
+		{"mcq_leased", "gauge", "Messages handed out and not acknowledged.", func(q *mcq.QueueStats) any { return q.Leased }},
+		{"mcq_oldest_age_seconds", "gauge", "How long the next message has waited.", func(q *mcq.QueueStats) any { return q.OldestAge.Seconds() }},
+	} {
+		family(m.name, m.kind, m.help)
+		for i := range b.Queues {
+			fmt.Fprintf(&out, "%s{queue=%q} %v\n", m.name, b.Queues[i].Name, m.value(&b.Queues[i]))
+		}
+	}
+	for _, m := range []struct {
+		name, kind, help string
+		value            any
+	}{
+		{"mcq_groups_total", "counter", "Batches committed.", b.Groups},
+		{"mcq_connections", "gauge", "Connections now.", s.Conns},
+		{"mcq_errors_total", "counter", "Commands answered with an error.", s.Errors},
+	} {
+		family(m.name, m.kind, m.help)
+		fmt.Fprintf(&out, "%s %v\n", m.name, m.value)
+	}
+	return out.String()
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heddle-go/heddle/mcq"
+)
+
+// start runs mcqd until stop is called, which returns its error.
+func start(t *testing.T, args ...string) (addr, admin string, stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := run(ctx, append([]string{"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0"}, args...), w)
+		w.Close()
+		done <- err
+	}()
+	stop = func() error {
+		cancel()
+		return <-done
+	}
+	lines := bufio.NewScanner(r)
+	for addr == "" && lines.Scan() {
+		if url, ok := strings.CutPrefix(lines.Text(), "figures on "); ok {
+			admin = strings.TrimSuffix(url, "/stats")
+		}
+		if _, rest, ok := strings.Cut(lines.Text(), " on 127.0.0.1:"); ok && strings.HasPrefix(lines.Text(), "serving") {
+			port, _, _ := strings.Cut(rest, ",")
+			addr = "127.0.0.1:" + port
+		}
+	}
+	go io.Copy(io.Discard, r)
+	if addr == "" {
+		t.Fatalf("mcqd did not start: %v", stop())
+	}
+	return addr, admin, stop
+}
+
+func talk(t *testing.T, addr, request string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.WriteString(conn, request+"quit\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	reply, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(reply)
+}
+
+func fetch(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %v, %v", url, resp.Status, err)
+	}
+	return string(body)
+}
+
+func TestServeAndCheck(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deep", "store")
+	users := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(users, []byte("# who may\nada secret word\n\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr, admin, stop := start(t, "-data", dir, "-users", users, "-max-length", "2")
+	login := "set auth 0 0 15\r\nada secret word\r\n"
+	if got := talk(t, addr, "get q\r\n"+login+"set q 0 0 1\r\na\r\nset q 0 0 1\r\nb\r\nset q 0 0 1\r\nc\r\nget q\r\n"); got !=
+		"CLIENT_ERROR unauthenticated\r\nSTORED\r\nSTORED\r\nSTORED\r\nNOT_STORED\r\nVALUE q 0 1\r\na\r\nEND\r\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := fetch(t, admin+"/stats"); !strings.Contains(got, `"Name":"q","Put":2,"Done":1`) {
+		t.Errorf("stats %s", got)
+	}
+	if got := fetch(t, admin+"/metrics"); !strings.Contains(got, `mcq_backlog{queue="q"} 1`) || !strings.Contains(got, "# TYPE mcq_put_total counter") {
+		t.Errorf("metrics %s", got)
+	}
+	if got := fetch(t, admin+"/healthz"); got != "ok\n" {
+		t.Errorf("health %q", got)
+	}
+	for _, args := range [][]string{{"-data", dir, "-addr", "127.0.0.1:0"}, {"-check", dir}} {
+		err := run(t.Context(), args, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), "another process") {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := run(t.Context(), []string{"-check", dir}, &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "queue q: put 2, done 1, backlog 1\n2 messages of 2 bytes in 1 queues\n"; out.String() != want {
+		t.Errorf("check says %q", out.String())
+	}
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("tables %q, %v", tables, err)
+	}
+	for _, table := range tables {
+		data, err := os.ReadFile(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range data[:len(data)/2] {
+			data[i] ^= 0xff
+		}
+		if err := os.WriteFile(table, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := run(t.Context(), []string{"-check", dir}, &out); err == nil {
+		t.Errorf("a damaged store is fine: %s", out.String())
+	}
+}
+
+func TestFlags(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	bad := filepath.Join(t.TempDir(), "bad")
+	if err := os.WriteFile(bad, []byte("ada\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data := t.TempDir()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"extra"}, `"extra"`},
+		{[]string{"-sync", "sometimes"}, "sometimes"},
+		{[]string{"-tls-cert", "x"}, "-tls-key"},
+		{[]string{"-tls-cert", "x", "-tls-key", "y"}, "no such file"},
+		{[]string{"-users", "/nowhere"}, "/nowhere"},
+		{[]string{"-users", bad}, "line 1"},
+		{[]string{"-users", empty}, "no users"},
+		{[]string{"-max-message", "-1"}, "MaxMessage"},
+		{[]string{"-interval", "-1s", "-sync", "interval"}, "SyncInterval"},
+		{[]string{"-admin", "nowhere:x"}, "unknown port"},
+		{[]string{"-addr", "256.0.0.1:1"}, "256.0.0.1"},
+		{[]string{"-check", filepath.Join(data, "none")}, "does not exist"},
+	} {
+		args := append([]string{"-addr", "127.0.0.1:0", "-data", filepath.Join(data, "store")}, c.args...)
+		if err := run(t.Context(), args, io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %v, want something about %s", c.args, err, c.want)
+		}
+	}
+}
+
+// Every way to sync keeps what a clean stop leaves behind.
+func TestSyncModes(t *testing.T) {
+	for _, sync := range []string{"always", "interval", "none"} {
+		dir := t.TempDir()
+		addr, _, stop := start(t, "-data", dir, "-sync", sync)
+		for i := range 10 {
+			if got := talk(t, addr, fmt.Sprintf("set q 0 0 1\r\n%d\r\n", i)); got != "STORED\r\n" {
+				t.Fatalf("%s: %q", sync, got)
+			}
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		b, err := mcq.Open(dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := b.Stats(); len(s.Queues) != 1 || s.Queues[0].Backlog() != 10 {
+			t.Errorf("%s: %+v", sync, s)
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
