@@ -2,6 +2,7 @@ package objstore
 
 import (
 	"context"
+	"encoding/binary"
 	"hash/maphash"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ type cachedStore struct {
 	Store
 	cache Cache
 	seed  maphash.Seed
+	epoch []byte // in front of the keys in the cache, see openCache
 
 	stripes [cacheStripes]cacheStripe
 }
@@ -43,9 +45,38 @@ type cacheStripe struct {
 	epoch   uint64       // moves on with each of them
 }
 
-func newCachedStore(s Store, c Cache) *cachedStore {
-	return &cachedStore{Store: s, cache: c, seed: maphash.MakeSeed()}
+// openCache puts the cache in front of the store. A cache that outlives the
+// process must not show what was changed without it: an Open that has none moves
+// on the epoch of the store, which begins all keys in the cache.
+func (l *Library) openCache(ctx context.Context) error {
+	epoch, found := uint64(0), false
+	err := l.store.Get(ctx, [][]byte{epochKey}, func(_ int, row Row) error {
+		if len(row.Value) != 8 {
+			return corruptKey(row.Key)
+		}
+		epoch, found = binary.BigEndian.Uint64(row.Value), true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	used := l.opts.Cache != nil
+	if used && !found || !used && found {
+		epoch++
+		value := binary.BigEndian.AppendUint64(nil, epoch)
+		if err := l.store.Commit(ctx, []Change{{Put: []Row{{Key: epochKey, Value: value}}}}); err != nil {
+			return err
+		}
+	}
+	if used {
+		l.cached = &cachedStore{Store: l.store, cache: l.opts.Cache, seed: maphash.MakeSeed(), epoch: binary.BigEndian.AppendUint64(nil, epoch)}
+		l.store = l.cached
+	}
+	return nil
 }
+
+// cacheKey is the key of a row in the cache.
+func (s *cachedStore) cacheKey(b, key []byte) []byte { return append(append(b, s.epoch...), key...) }
 
 func (s *cachedStore) stripe(key []byte) *cacheStripe {
 	return &s.stripes[maphash.Bytes(s.seed, key)%cacheStripes]
@@ -54,6 +85,7 @@ func (s *cachedStore) stripe(key []byte) *cacheStripe {
 // Commit takes the rows out of the cache and commits.
 func (s *cachedStore) Commit(ctx context.Context, changes []Change) error {
 	var stripes []*cacheStripe
+	var buf []byte
 	defer func() {
 		for _, st := range stripes {
 			st.mu.Lock()
@@ -73,7 +105,8 @@ func (s *cachedStore) Commit(ctx context.Context, changes []Change) error {
 		st.epoch++
 		st.mu.Unlock()
 		stripes = append(stripes, st)
-		if err := s.cache.Delete(key); err != nil {
+		buf = s.cacheKey(buf[:0], key)
+		if err := s.cache.Delete(buf); err != nil {
 			return err // it would show what was before
 		}
 	}
@@ -87,6 +120,7 @@ func (s *cachedStore) getCached(ctx context.Context, keys [][]byte, each func(i 
 	}
 	buf := takeBuffer()
 	defer buf.release()
+	keyBuf := make([]byte, 0, 8+1+objectSize)
 	var missing [][]byte
 	var index []int
 	var epochs []uint64
@@ -95,7 +129,7 @@ func (s *cachedStore) getCached(ctx context.Context, keys [][]byte, each func(i 
 		st.mu.RLock()
 		epoch := st.epoch
 		st.mu.RUnlock()
-		if b, err := s.cache.Get(buf.b[:0], key); err == nil {
+		if b, err := s.cache.Get(buf.b[:0], s.cacheKey(keyBuf, key)); err == nil {
 			buf.b = b
 			if row, err := parseRow(key, b); err == nil {
 				hits++
@@ -123,6 +157,6 @@ func (s *cachedStore) fill(key, value []byte, epoch uint64) {
 	st.mu.RLock() // over the Set on purpose: a writer's Delete must come after it
 	defer st.mu.RUnlock()
 	if st.writers == 0 && st.epoch == epoch {
-		_ = s.cache.Set(key, value, 0) // what is not cached is read again
+		_ = s.cache.Set(s.cacheKey(nil, key), value, 0) // what is not cached is read again
 	}
 }

@@ -227,6 +227,40 @@ func TestCache(t *testing.T) {
 	}
 }
 
+// A cache that stays does not show what was changed without it.
+func TestCacheThatStays(t *testing.T) {
+	cache := &memory{m: make(map[string][]byte)}
+	dir := filepath.Join(t.TempDir(), "lib")
+	var id objstore.ID
+	for round, c := range []objstore.Cache{cache, cache, nil, cache} {
+		lib, err := objstore.Open(dir, &objstore.Options{Cache: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pictures := collection(t, lib, pictureType)
+		if round == 0 {
+			id = create(t, pictures).ID
+		}
+		want := []uint64{1, 1, 1, 2}[round]
+		for range 2 {
+			if got, err := pictures.Get(ctx, id); err != nil || got.Version != want {
+				t.Errorf("round %d: %+v, %v", round, got, err)
+			}
+		}
+		if hits := lib.Stats().CacheHits; hits != []uint64{1, 2, 0, 1}[round] {
+			t.Errorf("round %d: %d hits", round, hits)
+		}
+		if c == nil {
+			if _, err := pictures.Modify(ctx, id, func(*objstore.Object[Picture]) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := lib.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Nobody reads a version that is older than one whose write had returned.
 func TestCacheUnderRaces(t *testing.T) {
 	cache := &memory{m: make(map[string][]byte)}

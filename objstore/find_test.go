@@ -169,7 +169,7 @@ func TestBadIndexes(t *testing.T) {
 	typ.Indexes = []objstore.Index[Picture]{{Name: "A", Keys: keys}, {Name: "color"}, {Name: "url"}, {Name: "url"}}
 	typ.History = 1001
 	_, err := objstore.NewCollection(lib, typ)
-	for _, want := range []string{`Name: "A"`, `"color" has no Keys`, `two are called "url"`, "History 1001"} {
+	for _, want := range []string{`index 0: name: "A"`, `index "color": no Keys`, `index "url": there is another`, "History 1001"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)
 		}

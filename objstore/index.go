@@ -55,13 +55,13 @@ func checkIndexes[T any](indexes []Index[T]) error {
 	var errs []error
 	for i, x := range indexes {
 		if err := checkName(x.Name); err != nil {
-			errs = append(errs, fmt.Errorf("Name: %w", err))
+			errs = append(errs, fmt.Errorf("index %d: name: %w", i, err))
 		}
 		if x.Keys == nil && standardKeys[x.Name] == nil {
-			errs = append(errs, fmt.Errorf("%q has no Keys, and is no standard metadata", x.Name))
+			errs = append(errs, fmt.Errorf("index %q: no Keys, and no standard metadata", x.Name))
 		}
 		if slices.ContainsFunc(indexes[:i], func(y Index[T]) bool { return x.Name == y.Name }) {
-			errs = append(errs, fmt.Errorf("two are called %q", x.Name))
+			errs = append(errs, fmt.Errorf("index %q: there is another", x.Name))
 		}
 	}
 	return errors.Join(errs...)

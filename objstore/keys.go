@@ -11,6 +11,7 @@ import (
 // in 16.
 //
 //	f                         → format 1
+//	c                         → number 8   epoch of the cache, see openCache
 //	r object                  → record     the objects
 //	v object version 8        → record     what they were before, see Type.History
 //	x type 4 name 0 value object → nothing index entries, see indexKey
@@ -24,6 +25,7 @@ import (
 // Times are microseconds since 1970.
 const (
 	prefixFormat  = 'f'
+	prefixEpoch   = 'c'
 	prefixRecord  = 'r'
 	prefixHistory = 'v'
 	prefixIndex   = 'x'
@@ -41,7 +43,7 @@ const (
 	objectSize = 4 + 1 + 16 // at most
 )
 
-var formatKey = []byte{prefixFormat}
+var formatKey, epochKey = []byte{prefixFormat}, []byte{prefixEpoch}
 
 func appendObject(b []byte, id ID) []byte {
 	b = binary.BigEndian.AppendUint32(b, id.Type)

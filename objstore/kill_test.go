@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,13 @@ const killEnv = "HEDDLE_OBJSTORE_KILL"
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(killEnv); dir != "" {
 		writeUntilKilled(dir)
+	}
+	if idc := os.Getenv(idsEnv); idc != "" {
+		if err := makeIDs(idc); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -227,6 +235,77 @@ func killOnce(t *testing.T, dir string, hear func(what, id string, version uint6
 	if stderr.Len() > 0 || lines < limit {
 		t.Fatalf("the writer ended by itself after %d lines: %s", lines, stderr.String())
 	}
+}
+
+// idsEnv tells a process to make ids as this node.
+const idsEnv = "HEDDLE_OBJSTORE_IDS"
+
+// idsEach is how many ids each process makes.
+func idsEach() int {
+	if long() {
+		return 10_000_000
+	}
+	return 200_000
+}
+
+// makeIDs makes ids on four goroutines and checks that they are the node's own
+// and that none comes twice.
+func makeIDs(idc string) error {
+	var node int
+	if _, err := fmt.Sscan(idc, &node); err != nil {
+		return err
+	}
+	g, err := objstore.NewGenerator(&objstore.GeneratorOptions{IDC: node, Ahead: time.Hour})
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	var all [4][]int64
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for w := range all {
+		wg.Go(func() {
+			for range idsEach() / len(all) {
+				n, err := g.Next()
+				if err != nil {
+					errs[w] = err
+					return
+				}
+				if (objstore.ID{Type: 1, Number: n}).Node() != node {
+					errs[w] = fmt.Errorf("%d is not of node %d", n, node)
+					return
+				}
+				all[w] = append(all[w], n)
+			}
+		})
+	}
+	wg.Wait()
+	ids := slices.Concat(all[:]...)
+	slices.Sort(ids)
+	if n := len(slices.Compact(ids)); n != idsEach() {
+		return errors.Join(append(errs, fmt.Errorf("%d different ids of %d", n, idsEach()))...)
+	}
+	return nil
+}
+
+// Eight nodes at the same time never make the same id: each makes none twice, and
+// none that is another's.
+func TestIDsOfEightProcesses(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for node := range 8 {
+		wg.Go(func() {
+			cmd := exec.Command(exe)
+			cmd.Env = append(os.Environ(), fmt.Sprint(idsEnv, "=", node))
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("node %d: %v: %s", node, err, out)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // A large content needs no more memory than a small one.

@@ -103,11 +103,10 @@ func (l *Library) open(dir string) error {
 		l.ids = g
 		l.closers = append(l.closers, g.Close)
 	}
-	if l.opts.Cache != nil {
-		l.cached = newCachedStore(l.store, l.opts.Cache)
-		l.store = l.cached
-	}
 	err := l.checkFormat()
+	if err == nil {
+		err = l.openCache(context.Background())
+	}
 	if err == nil && l.opts.Feed > 0 {
 		err = l.openFeed(context.Background())
 	}

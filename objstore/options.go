@@ -46,7 +46,9 @@ type Options struct {
 	Feed time.Duration
 
 	// Cache keeps records in front of Store. nil means none. One process at a
-	// time may write to a Store that has one.
+	// time may write to a Store that has one. It may outlive the process, if it
+	// is the same, or an empty one, each time; what was written meanwhile by a
+	// Library without a cache does not matter.
 	Cache Cache
 
 	Watchman *watchman.Watchman // nil: nothing is watched

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 
 	"github.com/heddle-go/heddle/objstore"
 	"github.com/heddle-go/heddle/objstore/s3content"
+	"github.com/heddle-go/heddle/ssdcache"
 )
 
 // The values of the three types. What they share is standard metadata.
@@ -40,6 +43,7 @@ const (
 // library is the three collections in one library.
 type library struct {
 	*objstore.Library
+	cache    *ssdcache.Cache
 	videos   *objstore.Collection[video]
 	pictures *objstore.Collection[picture]
 	articles *objstore.Collection[article]
@@ -47,8 +51,23 @@ type library struct {
 	origin   string // of the page
 }
 
-func open(ctx context.Context, dir, s3 string) (*library, error) {
-	opts := &objstore.Options{Dedupe: true}
+// cacheSize is the disk for records that were read, in bytes.
+const cacheSize = 64 << 20
+
+func open(ctx context.Context, dir, s3 string) (l *library, err error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, err
+	}
+	cache, err := ssdcache.Open(filepath.Join(dir, "cache"), cacheSize, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, cache.Close())
+		}
+	}()
+	opts := &objstore.Options{Dedupe: true, Cache: cache}
 	if s3 != "" {
 		bucket, err := openBucket(ctx, s3)
 		if err != nil {
@@ -60,12 +79,15 @@ func open(ctx context.Context, dir, s3 string) (*library, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &library{Library: lib, signed: s3 != ""}
+	l = &library{Library: lib, cache: cache, signed: s3 != ""}
 	if err := l.declare(); err != nil {
 		return nil, errors.Join(err, lib.Close())
 	}
 	return l, nil
 }
+
+// Close closes the library and then its cache.
+func (l *library) Close() error { return errors.Join(l.Library.Close(), l.cache.Close()) }
 
 func (l *library) declare() error {
 	required := []string{"display_name", "contents"}
