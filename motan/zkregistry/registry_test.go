@@ -395,3 +395,43 @@ func TestOpenAndClose(t *testing.T) {
 		t.Errorf("Announce on a closed registry: %v", err)
 	}
 }
+
+func TestCommands(t *testing.T) {
+	addr, g := server(t), group(t)
+	raw, _, err := zk.Connect([]string{addr}, 10*time.Second, zk.WithLogger(noLog{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(raw.Close)
+	r := open(t, addr, nil)
+	for i, grp := range []string{g, g + "-b"} {
+		if _, err := r.Announce(t.Context(), offer(grp, fmt.Sprintf("127.0.0.1:%d", i+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reg := motan.Commanded(r, r, &motan.CommandedOptions{Logger: slog.New(slog.DiscardHandler)})
+	var seen list
+	if err := reg.Watch(t.Context(), "com.example.S", g, "1.0", seen.update); err != nil {
+		t.Fatal(err)
+	}
+	if s := seen.String(); s != "127.0.0.1:1" {
+		t.Errorf("without a command: %s", s)
+	}
+	path := "/motan/" + g + "/command"
+	command := func(groups string) []byte {
+		return []byte(`{"clientCommandList":[{"index":1,"commandType":0,"pattern":"com.example.*","mergeGroups":[` + groups + `]}]}`)
+	}
+	if _, err := raw.Create(path, command(`"`+g+`-b"`), 0, zk.WorldACL(zk.PermAll)); err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Delete(path, -1)
+	eventually(t, "the traffic goes to the other group", func() bool { return seen.String() == "127.0.0.1:2" })
+	if _, err := raw.Set(path, command(`"`+g+`:1","`+g+`-b:3"`), -1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both serve", func() bool { return seen.String() == "127.0.0.1:1 127.0.0.1:2" })
+	if err := raw.Delete(path, -1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is as before", func() bool { return seen.String() == "127.0.0.1:1" })
+}

@@ -1,0 +1,385 @@
+package motan
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// CommandSource tells what operators have ordered for the services of a group, as
+// the JSON that Motan's tools write. The rules are those of Registry: Watch calls
+// update with the current command, empty if there is none, before it returns nil,
+// and again after each change, never twice at once, until ctx is done.
+type CommandSource interface {
+	WatchCommands(ctx context.Context, group string, update func(command []byte)) error
+}
+
+// Commands is a command of operators, in the form that Motan's registries hold:
+//
+//	{"clientCommandList": [{"index": 1, "version": "1.0", "commandType": 0,
+//	  "pattern": "com.example.*", "mergeGroups": ["group-a:6", "group-b:4"],
+//	  "routeRules": ["10.73.1.* to 10.75.1.*", "!10.75.* to !10.73.1.5"]}]}
+type Commands struct {
+	List []Command `json:"clientCommandList"`
+}
+
+// Command is one entry of Commands. Of those for traffic the first one, by index,
+// that matches a service counts.
+type Command struct {
+	Index   int    `json:"index"`
+	Version string `json:"version"`
+	Type    int    `json:"commandType"` // CommandTraffic or CommandDegrade; others have no effect
+	Pattern string `json:"pattern"`     // *, a name, or a name with * at its end
+
+	// Groups are the groups whose nodes serve, each with :WEIGHT from 1 to 100 if
+	// their shares of the calls are to be set. The own group must be among them to
+	// go on serving. None means the own group.
+	Groups []string `json:"mergeGroups"`
+
+	// Routes are rules "FROM to TO": where this machine's address matches FROM, only
+	// nodes whose host matches TO serve. Either is an address, one with * at its
+	// end, or one of these with ! in front. A rule that leaves no node is skipped.
+	Routes []string `json:"routeRules"`
+
+	Remark string `json:"remark"`
+}
+
+// Types of commands.
+const (
+	CommandTraffic = 0
+	CommandDegrade = 1 // the services that match answer nothing: clients have no endpoint
+)
+
+// ParseCommands reads commands; nothing is no command. It tells all that is wrong.
+func ParseCommands(b []byte) (Commands, error) {
+	var c Commands
+	if len(strings.TrimSpace(string(b))) == 0 {
+		return c, nil
+	}
+	if err := json.Unmarshal(b, &c); err != nil {
+		return Commands{}, fmt.Errorf("motan: commands: %w", err)
+	}
+	var errs []error
+	for i, cmd := range c.List {
+		if cmd.Pattern == "" {
+			errs = append(errs, fmt.Errorf("motan: command %d: no pattern", i))
+		}
+		for _, g := range cmd.Groups {
+			if _, _, err := groupWeight(g); err != nil {
+				errs = append(errs, fmt.Errorf("motan: command %d: %w", i, err))
+			}
+		}
+		for _, r := range cmd.Routes {
+			if _, _, err := routeRule(r); err != nil {
+				errs = append(errs, fmt.Errorf("motan: command %d: %w", i, err))
+			}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return Commands{}, err
+	}
+	slices.SortStableFunc(c.List, func(a, b Command) int { return a.Index - b.Index })
+	return c, nil
+}
+
+// groupWeight splits "group:6"; the weight is 0 if there is none.
+func groupWeight(s string) (group string, weight int, err error) {
+	group, w, weighted := strings.Cut(strings.TrimSpace(s), ":")
+	if weighted {
+		weight, err = strconv.Atoi(w)
+		weight = min(max(weight, 1), 100)
+	}
+	if group == "" || err != nil || strings.ContainsAny(group, "/\n") {
+		return "", 0, fmt.Errorf("merge group %q: want GROUP or GROUP:WEIGHT", s)
+	}
+	return group, weight, nil
+}
+
+// routeRule splits "from to to".
+func routeRule(s string) (from, to string, err error) {
+	f := strings.Fields(s)
+	if len(f) != 3 || f[1] != "to" || strings.Trim(f[0], "!*") == "" && f[0] != "*" || strings.Trim(f[2], "!*") == "" && f[2] != "*" {
+		return "", "", fmt.Errorf("route rule %q: want FROM to TO", s)
+	}
+	return f[0], f[2], nil
+}
+
+// hostMatches says whether a host fits an address, a prefix with *, or what ! is not.
+func hostMatches(pattern, host string) bool {
+	if p, not := strings.CutPrefix(pattern, "!"); not {
+		return !hostMatches(p, host)
+	}
+	if p, prefix := strings.CutSuffix(pattern, "*"); prefix {
+		return strings.HasPrefix(host, p)
+	}
+	return pattern == host
+}
+
+// of returns what is ordered for a service: the command for its traffic, nil if
+// there is none, and whether it is degraded.
+func (c *Commands) of(service string) (traffic *Command, degraded bool) {
+	for i := range c.List {
+		cmd := &c.List[i]
+		if ok, _ := path.Match(cmd.Pattern, service); !ok && !(strings.HasSuffix(cmd.Pattern, "*") && strings.HasPrefix(service, strings.TrimSuffix(cmd.Pattern, "*"))) {
+			continue
+		}
+		switch {
+		case cmd.Type == CommandDegrade:
+			degraded = true
+		case cmd.Type == CommandTraffic && traffic == nil:
+			traffic = cmd
+		}
+	}
+	return traffic, degraded
+}
+
+// CommandedOptions configures Commanded. The zero value is ready to use.
+type CommandedOptions struct {
+	LocalHost string       // this machine's address for route rules; "" means its first one that is no loopback
+	Logger    *slog.Logger // nil means slog.Default()
+}
+
+// Commanded is a Registry that lists what reg does, as the commands of source
+// change it while it is in use: which groups serve and with what shares, which
+// nodes the route rules leave, and nothing while the service is degraded. Shares
+// need a Balance that heeds weights: WeightedRoundRobin, LeastInFlight or
+// LocalFirst. A command that cannot be read is logged, and the one before stays.
+func Commanded(reg Registry, source CommandSource, opts *CommandedOptions) Registry {
+	c := &commanded{reg: reg, source: source}
+	if opts != nil {
+		c.opt = *opts
+	}
+	if c.opt.LocalHost == "" {
+		c.opt.LocalHost = localHost()
+	}
+	if c.opt.Logger == nil {
+		c.opt.Logger = slog.Default()
+	}
+	return c
+}
+
+func localHost() string {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return "127.0.0.1"
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() && n.IP.To4() != nil {
+			return n.IP.String()
+		}
+	}
+	return "127.0.0.1"
+}
+
+type commanded struct {
+	reg    Registry
+	source CommandSource
+	opt    CommandedOptions
+}
+
+// commandedWatch is one Watch of a commanded registry.
+type commandedWatch struct {
+	*commanded
+	ctx                     context.Context
+	cancel                  context.CancelFunc // called if Watch fails
+	service, group, version string
+	update                  func([]Endpoint)
+
+	mu       sync.Mutex
+	commands Commands
+	lists    map[string][]Endpoint         // by group, once they are known
+	stops    map[string]context.CancelFunc // of the groups that are watched
+	begun    bool                          // the caller has its first list
+	last     []Endpoint
+
+	emitting sync.Mutex // held around update
+}
+
+// Watch implements Registry.
+func (c *commanded) Watch(ctx context.Context, service, group, version string, update func([]Endpoint)) error {
+	w := &commandedWatch{
+		commanded: c, ctx: ctx, service: service, group: or(group, defaultGroup), version: version, update: update,
+		lists: make(map[string][]Endpoint), stops: make(map[string]context.CancelFunc),
+	}
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	err := c.source.WatchCommands(w.ctx, w.group, w.command)
+	if err == nil {
+		err = w.watchGroups()
+	}
+	if err != nil {
+		w.cancel()
+		return err
+	}
+	w.mu.Lock()
+	w.begun = true
+	w.mu.Unlock()
+	w.emit(true)
+	return nil
+}
+
+// command takes a new command.
+func (w *commandedWatch) command(b []byte) {
+	c, err := ParseCommands(b)
+	if err != nil {
+		w.opt.Logger.Warn("motan: command ignored", "group", w.group, "error", err)
+		return
+	}
+	w.mu.Lock()
+	w.commands = c
+	begun := w.begun
+	w.mu.Unlock()
+	if !begun {
+		return
+	}
+	if err := w.watchGroups(); err != nil {
+		w.opt.Logger.Warn("motan: command obeyed in part", "service", w.service, "error", err)
+	}
+	w.emit(false)
+}
+
+// groups returns the groups that serve, and their weights, 0 for none.
+func (w *commandedWatch) groups() (names []string, weights map[string]int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	traffic, _ := w.commands.of(w.service)
+	if traffic == nil || len(traffic.Groups) == 0 {
+		return []string{w.group}, nil
+	}
+	weights = make(map[string]int)
+	any := false
+	for _, s := range traffic.Groups {
+		g, weight, err := groupWeight(s)
+		if err == nil && !slices.Contains(names, g) { // ParseCommands has seen to the error
+			names = append(names, g)
+			weights[g] = weight
+			any = any || weight > 0
+		}
+	}
+	if !any {
+		return names, nil
+	}
+	return names, weights
+}
+
+// watchGroups watches the groups that serve and no others.
+func (w *commandedWatch) watchGroups() error {
+	names, _ := w.groups()
+	w.mu.Lock()
+	var begin []string
+	for _, g := range names {
+		if w.stops[g] == nil {
+			begin = append(begin, g)
+		}
+	}
+	for g, stop := range w.stops {
+		if !slices.Contains(names, g) {
+			stop()
+			delete(w.stops, g)
+			delete(w.lists, g)
+		}
+	}
+	w.mu.Unlock()
+	var errs []error
+	for _, g := range begin {
+		ctx, stop := context.WithCancel(w.ctx)
+		w.mu.Lock()
+		w.stops[g] = stop
+		w.mu.Unlock()
+		err := w.reg.Watch(ctx, w.service, g, w.version, func(list []Endpoint) {
+			w.mu.Lock()
+			if ctx.Err() == nil {
+				w.lists[g] = list
+			}
+			begun := w.begun
+			w.mu.Unlock()
+			if begun {
+				w.emit(false)
+			}
+		})
+		if err != nil {
+			stop()
+			w.mu.Lock()
+			delete(w.stops, g)
+			w.mu.Unlock()
+			errs = append(errs, fmt.Errorf("group %s: %w", g, err))
+		}
+	}
+	if len(errs) == len(names) {
+		return errors.Join(errs...)
+	}
+	if len(errs) > 0 {
+		w.opt.Logger.Warn("motan: some groups have no list", "service", w.service, "error", errors.Join(errs...))
+	}
+	return nil
+}
+
+// emit gives the list as it is now to the caller, if it is another than before.
+func (w *commandedWatch) emit(always bool) {
+	w.emitting.Lock()
+	defer w.emitting.Unlock()
+	names, weights := w.groups()
+	w.mu.Lock()
+	list := w.merge(names, weights)
+	same := slices.Equal(list, w.last)
+	w.last = list
+	w.mu.Unlock()
+	if (always || !same) && w.ctx.Err() == nil {
+		w.update(slices.Clone(list))
+	}
+}
+
+// merge makes one list of those of the groups. w.mu is held.
+func (w *commandedWatch) merge(names []string, weights map[string]int) []Endpoint {
+	traffic, degraded := w.commands.of(w.service)
+	if degraded {
+		return nil
+	}
+	var list []Endpoint
+	for _, g := range names {
+		nodes := w.lists[g]
+		if traffic != nil {
+			nodes = w.route(traffic.Routes, nodes)
+		}
+		total := 0
+		for _, e := range nodes {
+			total += weightOf(e)
+		}
+		for _, e := range nodes {
+			if weights != nil {
+				// A group's share, however many nodes it has, divided by their weights.
+				e.Weight = max(max(weights[g], 1)*500*weightOf(e)/(100*total), 1)
+			}
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// route leaves the nodes that the rules allow.
+func (w *commandedWatch) route(rules []string, nodes []Endpoint) []Endpoint {
+	for _, r := range rules {
+		from, to, err := routeRule(r)
+		if err != nil || !hostMatches(from, w.opt.LocalHost) {
+			continue
+		}
+		var left []Endpoint
+		for _, e := range nodes {
+			host, _, err := net.SplitHostPort(e.Addr)
+			if err == nil && hostMatches(to, host) {
+				left = append(left, e)
+			}
+		}
+		if len(left) > 0 {
+			nodes = left
+		}
+	}
+	return nodes
+}
