@@ -15,10 +15,14 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/heddle-go/heddle/ssdcache"
+	"github.com/heddle-go/heddle/ssdcache/memcachedtier"
 )
 
 func TestMain(m *testing.M) {
@@ -355,6 +359,61 @@ func freePort(t *testing.T) string {
 	return ln.Addr().String()
 }
 
+// Three nodes behind a ring: the loss of one costs its share, and the values of
+// that are loaded anew, once.
+func TestRing(t *testing.T) {
+	var addrs []string
+	var stops []func()
+	for range 3 {
+		addr, stop := start(t)
+		addrs, stops = append(addrs, addr), append(stops, stop)
+	}
+	tier, err := memcachedtier.New(addrs, &memcachedtier.Options{Failures: 1, Pause: time.Hour, Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tier.Close()
+	var loads atomic.Int64
+	// A new process each time, with nothing of its own in memory or on disk.
+	read := func(keys int) int64 {
+		loads.Store(0)
+		cache, err := ssdcache.Open(filepath.Join(t.TempDir(), "cache"), 1<<20, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cache.Close()
+		values, err := ssdcache.NewTiered(cache, func(_ context.Context, key string) (string, error) {
+			loads.Add(1)
+			return "value of " + key, nil
+		}, &ssdcache.TieredOptions{Tier: tier})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range keys {
+			k := fmt.Sprint("k", i)
+			if v, err := values.Get(t.Context(), k); v != "value of "+k || err != nil {
+				t.Fatalf("%q, %v", v, err)
+			}
+		}
+		return loads.Load()
+	}
+	const keys = 600
+	if n := read(keys); n != keys {
+		t.Errorf("%d loads at first", n)
+	}
+	if n := read(keys); n != 0 {
+		t.Errorf("%d loads when all are there", n)
+	}
+	stops[1]()
+	share := read(keys)
+	if share < keys/6 || share > keys/2 {
+		t.Errorf("%d of %d loaded anew without a node", share, keys)
+	}
+	if n := read(keys); n > 1 { // the first call found out, and left nothing
+		t.Errorf("%d loads when the others have taken over", n)
+	}
+}
+
 func TestFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"-size", "x"}, {"-size", "1KiB"}, {"-full", "maybe"}, {"-conns", "0"}, {"-idle", "-1s"}, {"more"}, {"-addr", "nowhere:xyz"},
@@ -430,6 +489,7 @@ func benchmarkServer(b *testing.B, addr string) {
 	}
 	for _, keys := range []int{1, 20} {
 		b.Run(fmt.Sprintf("get,keys=%d", keys), func(b *testing.B) {
+			var hits atomic.Int64
 			b.SetParallelism(25)
 			b.RunParallel(func(p *testing.PB) {
 				conn, err := net.Dial("tcp", addr)
@@ -441,6 +501,8 @@ func benchmarkServer(b *testing.B, addr string) {
 				in := bufio.NewReaderSize(conn, 64<<10)
 				r := rand.New(rand.NewPCG(rand.Uint64(), 1))
 				var line []byte
+				found := 0
+				defer func() { hits.Add(int64(found)) }()
 				for p.Next() {
 					line = append(line[:0], "get"...)
 					for range keys {
@@ -460,6 +522,7 @@ func benchmarkServer(b *testing.B, addr string) {
 						if head[0] == 'E' {
 							break
 						}
+						found++
 						if _, err := in.Discard(1026); err != nil {
 							b.Error(err)
 							return
@@ -468,6 +531,7 @@ func benchmarkServer(b *testing.B, addr string) {
 				}
 			})
 			b.ReportMetric(float64(b.N*keys)/b.Elapsed().Seconds(), "keys/s")
+			b.ReportMetric(100*float64(hits.Load())/float64(b.N*keys), "%found")
 		})
 	}
 }

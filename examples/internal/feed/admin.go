@@ -9,14 +9,14 @@ import (
 	"time"
 
 	"github.com/heddle-go/heddle/watchman"
+	"github.com/heddle-go/heddle/watchman/console"
 )
 
-// serveAdmin shows this process's traces, figures and switches:
+// serveAdmin shows what the tiers of this process do:
 //
+//	GET  /                           the console; /service-0/ and the like are those of the tiers
 //	GET  /trace?id=4bf92f35…         the spans of one trace, as JSON
-//	GET  /traces                     the newest kept traces
-//	GET  /operations                 rate, errors and durations of every operation
-//	GET  /switches                   the runtime switches
+//	GET  /switches                   the runtime switches, as JSON
 //	POST /switches?name=&on=&reason= turns one
 //
 // It has no authentication of its own, so it only listens on loopback.
@@ -28,24 +28,49 @@ func (f *Feed) serveAdmin(addr string) error {
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("feed: -admin %s: not a loopback address", addr)
 	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /trace", f.trace)
+	mux.HandleFunc("GET /switches", f.switches)
+	mux.HandleFunc("POST /switches", f.setSwitch)
+	if err := f.mountConsoles(mux, addr); err != nil {
+		return err
+	}
 	ln, err := listen(addr)
 	if err != nil {
 		return fmt.Errorf("feed: -admin: %w", err)
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /trace", f.trace)
-	mux.HandleFunc("GET /traces", f.traces)
-	mux.HandleFunc("GET /operations", f.operations)
-	mux.HandleFunc("GET /switches", f.switches)
-	mux.HandleFunc("POST /switches", f.setSwitch)
 	f.admin = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
+		WriteTimeout:      60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 	}
 	go f.admin.Serve(ln)
+	return nil
+}
+
+// mountConsoles gives each tier a console; that of the outermost one shows the
+// others' figures too, and / leads to it.
+func (f *Feed) mountConsoles(mux *http.ServeMux, addr string) error {
+	var peers []string
+	for i, t := range f.tiers {
+		opts := &console.Options{}
+		if i == len(f.tiers)-1 {
+			opts.Peers = peers
+		}
+		c, err := console.New(t.watch, opts)
+		if err != nil {
+			return fmt.Errorf("feed: console of %s: %w", t.name, err)
+		}
+		f.consoles = append(f.consoles, c)
+		prefix := "/" + t.name
+		mux.Handle(prefix+"/", http.StripPrefix(prefix, c))
+		peers = append(peers, "http://"+addr+prefix)
+		if i == len(f.tiers)-1 {
+			mux.Handle("GET /{$}", http.RedirectHandler(prefix+"/", http.StatusFound))
+		}
+	}
 	return nil
 }
 
@@ -60,22 +85,6 @@ func (f *Feed) trace(w http.ResponseWriter, r *http.Request) {
 		spans = append(spans, t.watch.Trace(id)...)
 	}
 	writeJSON(w, spans)
-}
-
-func (f *Feed) traces(w http.ResponseWriter, _ *http.Request) {
-	out := map[string]any{}
-	for _, t := range f.tiers {
-		out[t.name] = t.watch.Traces(100)
-	}
-	writeJSON(w, out)
-}
-
-func (f *Feed) operations(w http.ResponseWriter, _ *http.Request) {
-	out := map[string]any{}
-	for _, t := range f.tiers {
-		out[t.name] = map[string]any{"operations": t.watch.Operations(), "watchman": t.watch.Stats()}
-	}
-	writeJSON(w, out)
 }
 
 func (f *Feed) switches(w http.ResponseWriter, _ *http.Request) {

@@ -29,7 +29,7 @@ type Config struct {
 	Queue     string   // memcached-protocol address of the queue tier
 	Processor string   // Motan2 address of the processor, which owns the database
 	DB        string   // mysql://user:password@host:port/database; empty: Pebble in Data
-	Admin     string   // HTTP address of this process's traces, figures and switches; empty: none
+	Admin     string   // HTTP address of this process's console; empty: none
 	Node      int      // which of Services this process is; used by the service role only
 
 	// Lease is how long the processor may hold a batch before the queue hands it

@@ -32,7 +32,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	fs.StringVar(&cfg.Queue, "queue", "127.0.0.1:22201", "`address` of the queue tier (memcached protocol)")
 	fs.StringVar(&cfg.Processor, "processor", "127.0.0.1:8201", "`address` of the processor's store service (Motan2)")
 	fs.StringVar(&cfg.DB, "db", "", "`address` of the database, mysql://user:password@host:port/database; default Pebble in the data directory")
-	fs.StringVar(&cfg.Admin, "admin", "", "loopback `address` for traces, figures and switches; default none, with -role all 127.0.0.1:8081")
+	fs.StringVar(&cfg.Admin, "admin", "", "loopback `address` of the console (traces, figures, switches); default none, with -role all 127.0.0.1:8081")
 	fs.DurationVar(&cfg.Lease, "lease", 0, "how long the processor may hold a batch (default 5s)")
 	gc := fs.Int("gogc", 400, "garbage collection `percent`; higher trades memory for processor time")
 	if err := fs.Parse(args); err != nil {
@@ -103,7 +103,7 @@ func welcome(w io.Writer, cfg Config) error {
 	_, err = fmt.Fprintf(w, `
   data      %s
   web       %s
-  admin     http://%s/operations
+  console   http://%s
   services  %s
   queue     %s (any memcached client: echo 'stats queue' | nc %s)
   log       %s

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/heddle-go/heddle/watchman/console"
 )
 
 // stopTime bounds how long a clean stop may take.
@@ -15,6 +17,8 @@ const stopTime = 20 * time.Second
 type Feed struct {
 	tiers []*tier
 	admin *http.Server
+
+	consoles []*console.Console
 }
 
 // Start starts the tiers that role names: one of the Role constants, or "all"
@@ -94,6 +98,9 @@ func (f *Feed) Stop() error {
 	var errs []error
 	if f.admin != nil {
 		errs = append(errs, f.admin.Close())
+	}
+	for _, c := range f.consoles {
+		errs = append(errs, c.Close())
 	}
 	for i := len(f.tiers) - 1; i >= 0; i-- {
 		errs = append(errs, f.tiers[i].stop(ctx))
