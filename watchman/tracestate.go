@@ -1,6 +1,9 @@
 package watchman
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Limits of W3C Trace Context. A tracestate beyond them is dropped whole,
 // because half a list would say something its writers did not.
@@ -10,8 +13,9 @@ const (
 )
 
 // joinTracestate combines the lines of a tracestate field into one list and
-// checks it: at most 32 members, keys by the grammar and unique. It returns ""
-// for a list that is wrong anywhere. One clean line is returned as it is.
+// checks it: at most 32 members, keys by the grammar. Of members with the same
+// key the first, which is the newest, stays. It returns "" for a list that is
+// wrong anywhere else. One clean line is returned as it is.
 func joinTracestate(lines []string) string {
 	total := 0
 	for _, l := range lines {
@@ -20,6 +24,7 @@ func joinTracestate(lines []string) string {
 	if total > maxStateBytes {
 		return ""
 	}
+	var members [maxStateMembers]string // those that stay
 	var keys [maxStateMembers]string
 	n, clean := 0, len(lines) == 1
 	for _, line := range lines {
@@ -35,15 +40,17 @@ func joinTracestate(lines []string) string {
 				clean = false
 			}
 			key, value, ok := strings.Cut(trimmed, "=")
-			if !ok || n == maxStateMembers || !validStateKey(key) || !validStateValue(value) {
+			if !ok || !validStateKey(key) || !validStateValue(value) {
 				return ""
 			}
-			for _, k := range keys[:n] {
-				if k == key {
-					return ""
-				}
+			if slices.Contains(keys[:n], key) {
+				clean = false
+				continue
 			}
-			keys[n] = key
+			if n == maxStateMembers {
+				return ""
+			}
+			keys[n], members[n] = key, trimmed
 			n++
 		}
 	}
@@ -53,20 +60,7 @@ func joinTracestate(lines []string) string {
 	if clean {
 		return lines[0]
 	}
-	var b strings.Builder
-	b.Grow(total)
-	for _, line := range lines {
-		for m := range strings.SplitSeq(line, ",") {
-			if m = strings.Trim(m, " \t"); m == "" {
-				continue
-			}
-			if b.Len() > 0 {
-				b.WriteByte(',')
-			}
-			b.WriteString(m)
-		}
-	}
-	return b.String()
+	return strings.Join(members[:n], ",")
 }
 
 // validStateKey checks a key by Level 2: it starts with a lower-case letter or
