@@ -1,0 +1,6 @@
+package jetqueue
+
+var (
+	Token      = token
+	ParseToken = parseToken
+)

@@ -1,0 +1,331 @@
+package jetqueue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/heddle-go/heddle/mcq"
+)
+
+// What JetStream understands as answers to a delivery.
+var (
+	answerAck      = []byte("+ACK")
+	answerNak      = []byte("-NAK")
+	answerProgress = []byte("+WPI")
+)
+
+func answerNakDelay(d time.Duration) []byte { return fmt.Appendf(nil, `-NAK {"delay": %d}`, d) }
+
+// lease is a message that this process has handed out. On the server a lease
+// lasts Options.Failover and is renewed from here, so that it can be as long or
+// short as the caller wants and ends if this process does.
+type lease struct {
+	reply string // where to answer the delivery
+	until int64  // Unix nanoseconds
+	renew int64  // when to tell the server that it goes on
+
+	attempts int
+}
+
+const (
+	maxBatch  = 4096
+	maxHold   = 12 * time.Hour
+	sweepTick = 50 * time.Millisecond
+)
+
+func checkLease(hold, wait time.Duration) (time.Duration, error) {
+	if hold == 0 {
+		hold = 30 * time.Second
+	}
+	if hold < time.Millisecond || hold > maxHold {
+		return hold, fmt.Errorf("mcq: LeaseOptions.Duration %v: want 1ms to 12h", hold)
+	}
+	if wait < 0 {
+		return hold, fmt.Errorf("mcq: LeaseOptions.Wait %v: negative", wait)
+	}
+	return hold, nil
+}
+
+// Lease hands out up to limit messages, at most 4096, from the head of the
+// queue; it returns as soon as there is at least one. Messages that were given
+// back come first. Who waits longest in this process is served first. The leases
+// are this process's: only this Cluster can acknowledge them. When nothing comes
+// in o.Wait, the list is empty and the error nil; if ctx ends, its error is
+// returned.
+func (q *Queue) Lease(ctx context.Context, limit int, o mcq.LeaseOptions) ([]mcq.Message, error) {
+	hold, err := checkLease(o.Duration, o.Wait)
+	if err != nil {
+		return nil, err
+	}
+	return q.receive(ctx, limit, hold, o.Wait)
+}
+
+// Take removes the first message and returns it once the removal is
+// acknowledged: it is handed out at most once. Without one it returns mcq.ErrEmpty.
+func (q *Queue) Take(ctx context.Context) (mcq.Message, error) {
+	began := time.Now()
+	msgs, err := q.Remove(ctx, 1, 0)
+	if err != nil {
+		return mcq.Message{}, err
+	}
+	if len(msgs) == 0 {
+		return mcq.Message{}, mcq.ErrEmpty
+	}
+	q.takeOp.Observe(ctx, time.Since(began), nil)
+	return msgs[0], nil
+}
+
+// Remove takes up to limit messages, at most 4096, out of the queue for good,
+// waiting so long for the first one. Those whose removal is not acknowledged are
+// not returned, and come again unless it was done all the same.
+func (q *Queue) Remove(ctx context.Context, limit int, wait time.Duration) ([]mcq.Message, error) {
+	msgs, err := q.receive(ctx, limit, q.c.opt.Timeout+q.c.opt.Failover, wait)
+	if err != nil || len(msgs) == 0 {
+		return nil, err
+	}
+	ids := make([]uint64, len(msgs))
+	for i := range msgs {
+		ids[i] = msgs[i].ID
+	}
+	failed, err := q.ack(context.WithoutCancel(ctx), ids)
+	if len(failed) == 0 {
+		return msgs, nil
+	}
+	kept := slices.DeleteFunc(msgs, func(m mcq.Message) bool { return slices.Contains(failed, m.ID) })
+	q.giveBack(failed, answerNak)
+	if len(kept) > 0 {
+		return kept, nil
+	}
+	return nil, err
+}
+
+// Ack removes leased messages for good and returns when more than half of the
+// servers know. An id that is not leased by this process any more gives
+// mcq.ErrNotLeased; the others are removed all the same. After any other error
+// Ack may be called again.
+func (q *Queue) Ack(ctx context.Context, ids ...uint64) error {
+	failed, err := q.ack(ctx, ids)
+	if err != nil && len(failed) > 0 && !errors.Is(err, mcq.ErrNotLeased) {
+		return fmt.Errorf("%w (%d of %d)", err, len(failed), len(ids))
+	}
+	return err
+}
+
+// ackAtOnce is how many acknowledgements of one call wait for their answers.
+const ackAtOnce = 64
+
+// ack returns the ids that were leased and could not be acknowledged, which stay leased.
+func (q *Queue) ack(ctx context.Context, ids []uint64) (failed []uint64, err error) {
+	if err := q.err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := q.c.bound(ctx)
+	defer cancel()
+	claimed, missing := q.claim(ids)
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		next int
+	)
+	for range min(ackAtOnce, len(claimed)) {
+		wg.Go(func() {
+			for {
+				mu.Lock()
+				i := next
+				next++
+				mu.Unlock()
+				if i >= len(claimed) {
+					return
+				}
+				k := claimed[i]
+				e := q.c.try(ctx, func(ctx context.Context) error {
+					_, err := q.c.nc.RequestWithContext(ctx, k.lease.reply, answerAck)
+					return err
+				})
+				if e != nil {
+					mu.Lock()
+					failed, err = append(failed, k.id), e
+					mu.Unlock()
+					q.putBack(k)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(claimed) - len(failed); n > 0 {
+		q.c.stats.acked.Add(uint64(n))
+		q.trimmable.Store(true)
+	}
+	switch {
+	case err != nil:
+		return failed, wrap("acknowledge to", q.name, err)
+	case missing > 0:
+		return nil, fmt.Errorf("%w: %d of %d acknowledged to %s", mcq.ErrNotLeased, missing, len(ids), q.name)
+	}
+	return nil, nil
+}
+
+// claimed is a lease that was taken out of the queue's, to be ended.
+type claimed struct {
+	id    uint64
+	lease *lease
+}
+
+// claim takes leases out; missing is how many are not there.
+func (q *Queue) claim(ids []uint64) (list []claimed, missing int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, id := range ids {
+		if l := q.leases[id]; l != nil {
+			delete(q.leases, id)
+			list = append(list, claimed{id, l})
+		} else {
+			missing++
+		}
+	}
+	return list, missing
+}
+
+// putBack is the reverse of claim.
+func (q *Queue) putBack(k claimed) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed == nil && q.leases[k.id] == nil { // else it has been handed out again
+		q.leases[k.id] = k.lease
+		q.due = min(q.due, k.lease.until, k.lease.renew)
+	}
+}
+
+// Nack gives leased messages back: they are handed out again before what never
+// was. An id that is not leased gives mcq.ErrNotLeased.
+func (q *Queue) Nack(_ context.Context, ids ...uint64) error { return q.nack(answerNak, ids) }
+
+// NackAfter gives leased messages back, to be handed out again after so long.
+func (q *Queue) NackAfter(_ context.Context, d time.Duration, ids ...uint64) error {
+	if d <= 0 {
+		return q.nack(answerNak, ids)
+	}
+	return q.nack(answerNakDelay(d), ids)
+}
+
+func (q *Queue) nack(answer []byte, ids []uint64) error {
+	if err := q.err(); err != nil {
+		return err
+	}
+	n, missing, err := q.giveBack(ids, answer)
+	q.c.stats.givenBack.Add(uint64(n))
+	switch {
+	case err != nil:
+		return wrap("give back to", q.name, err)
+	case missing > 0:
+		return fmt.Errorf("%w: %d of %d given back to %s", mcq.ErrNotLeased, missing, len(ids), q.name)
+	}
+	return nil
+}
+
+// giveBack ends leases. An answer that is lost is as if the process were: the
+// messages come again after Options.Failover.
+func (q *Queue) giveBack(ids []uint64, answer []byte) (given, missing int, err error) {
+	list, missing := q.claim(ids)
+	for _, k := range list {
+		err = errors.Join(err, q.c.nc.Publish(k.lease.reply, answer))
+	}
+	return len(list), missing, err
+}
+
+func (q *Queue) giveAllBack() {
+	q.mu.Lock()
+	ids := make([]uint64, 0, len(q.leases))
+	for id := range q.leases {
+		ids = append(ids, id)
+	}
+	q.mu.Unlock()
+	slices.Sort(ids)
+	q.giveBack(ids, answerNak)
+}
+
+// Extend makes the lease of a message last d from now; 0 means 30 s, at most 12 h.
+func (q *Queue) Extend(_ context.Context, id uint64, d time.Duration) error {
+	d, err := checkLease(d, 0)
+	if err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed != nil {
+		return q.closed
+	}
+	l := q.leases[id]
+	if l == nil {
+		return fmt.Errorf("%w: message %d of %s", mcq.ErrNotLeased, id, q.name)
+	}
+	l.until = time.Now().Add(d).UnixNano()
+	q.due = min(q.due, l.until)
+	return nil
+}
+
+// holdLocked makes a lease of a message that is handed out now.
+func (q *Queue) holdLocked(m *mcq.Message, reply string, hold time.Duration, now time.Time) {
+	l := &lease{reply: reply, attempts: m.Attempts, until: now.Add(hold).UnixNano(), renew: now.Add(q.c.opt.Failover / 3).UnixNano()}
+	if len(q.leases) == 0 {
+		q.due = math.MaxInt64
+	}
+	q.leases[m.ID] = l
+	q.due = min(q.due, l.until, l.renew)
+}
+
+// sweep ends the leases that have run out, and renews the others on the server.
+func (c *Cluster) sweep() {
+	tick := time.NewTicker(sweepTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, q := range c.all() {
+				q.sweep(now)
+			}
+		}
+	}
+}
+
+func (q *Queue) sweep(now time.Time) {
+	ns := now.UnixNano()
+	var ended []claimed
+	var renewed []string
+	q.mu.Lock()
+	if len(q.leases) == 0 || q.due > ns {
+		q.mu.Unlock()
+		return
+	}
+	q.due = math.MaxInt64
+	for id, l := range q.leases {
+		if l.until <= ns {
+			delete(q.leases, id)
+			ended = append(ended, claimed{id, l})
+			continue
+		}
+		if l.renew <= ns {
+			l.renew = now.Add(q.c.opt.Failover / 3).UnixNano()
+			renewed = append(renewed, l.reply)
+		}
+		q.due = min(q.due, l.until, l.renew)
+	}
+	q.mu.Unlock()
+	q.c.stats.expired.Add(uint64(len(ended)))
+	// If these fail, the server ends the leases by itself.
+	slices.SortFunc(ended, func(a, b claimed) int { return cmp.Compare(a.id, b.id) })
+	for _, k := range ended {
+		q.c.nc.Publish(k.lease.reply, answerNak)
+	}
+	for _, reply := range renewed {
+		q.c.nc.Publish(reply, answerProgress)
+	}
+}

@@ -1,0 +1,178 @@
+package jetqueue_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/heddle-go/heddle/mcq"
+	"github.com/heddle-go/heddle/mcq/jetqueue"
+)
+
+func serve(t testing.TB, c *jetqueue.Cluster) string {
+	t.Helper()
+	s, err := mcq.NewBackendServer(c, &mcq.ServerOptions{AllowFlushAll: true, Logger: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ln) }()
+	t.Cleanup(func() {
+		s.Close()
+		if err := <-done; !errors.Is(err, mcq.ErrClosed) {
+			t.Errorf("Serve returned %v", err)
+		}
+	})
+	return ln.Addr().String()
+}
+
+// The memcached protocol on JetStream, reply by reply.
+func TestServer(t *testing.T) {
+	t.Parallel()
+	c := open(t, &jetqueue.Options{Queues: map[string]mcq.QueueOptions{"full": {MaxLength: 1}}})
+	conn, err := net.Dial("tcp", serve(t, c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	in := bufio.NewReader(conn)
+	for _, e := range []struct{ request, reply string }{
+		{"get q\r\n", "END\r\n"},
+		{"stats queue\r\n", "END\r\n"},
+		{"set q 7 0 3\r\nabc\r\nset q 4294967295 0 0\r\n\r\nset q 0 0 1 noreply\r\nx\r\n", "STORED\r\nSTORED\r\n"},
+		{"get q/t=20000\r\n", "VALUE q/t=20000 7 3\r\nabc\r\nEND\r\n"},
+		{"gets q/lease=600/t=20000\r\n", "VALUE q/lease=600/t=20000 4294967295 0 2\r\n\r\nEND\r\n"},
+		{"gets q/lease=600/t=20000\r\n", "VALUE q/lease=600/t=20000 0 1 3\r\nx\r\nEND\r\n"},
+		{"touch q/id=2 600\r\n", "TOUCHED\r\n"},
+		{"delete q/nack=2\r\n", "DELETED\r\n"},
+		{"gets q/lease=600/t=20000\r\n", "VALUE q/lease=600/t=20000 4294967295 0 2\r\n\r\nEND\r\n"},
+		{"delete q/ack=2-3\r\n", "DELETED\r\n"},
+		{"delete q/ack=2-3\r\n", "NOT_FOUND\r\n"},
+		{"touch q/id=2 600\r\n", "NOT_FOUND\r\n"},
+		{"set full 0 0 1\r\na\r\nset full 0 0 1\r\nb\r\n", "STORED\r\nNOT_STORED\r\n"},
+		{"get full/t=20000\r\nset full 0 0 1\r\nc\r\n", "VALUE full/t=20000 0 1\r\na\r\nEND\r\nSTORED\r\n"},
+		{"delete q\r\ndelete q\r\n", "DELETED\r\nNOT_FOUND\r\n"},
+		{"flush_all\r\nstats queue\r\n", "OK\r\nEND\r\n"},
+	} {
+		if _, err := io.WriteString(conn, e.request); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(e.reply))
+		n, err := io.ReadFull(in, got)
+		if string(got[:n]) != e.reply {
+			t.Fatalf("%q: got %q (%v), want %q", e.request, got[:n], err, e.reply)
+		}
+	}
+}
+
+// Consume works on a queue on JetStream, and on one that a server serves; with
+// each a function that fails now and then sees every message until it succeeds.
+func TestConsume(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	client, err := mcq.Dial(serve(t, c), &mcq.ClientOptions{Timeout: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	type source interface {
+		mcq.Source
+		Put(ctx context.Context, msgs ...mcq.Message) error
+	}
+	for name, src := range map[string]source{"direct": queue(t, c, "direct"), "served": client.Queue("served")} {
+		const n = 500
+		var want []mcq.Message
+		for i := range n {
+			want = append(want, mcq.Message{Body: fmt.Append(nil, i)})
+		}
+		if err := src.Put(t.Context(), want...); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		seen := make(map[string]int)
+		failures := 2
+		err := mcq.Consume(ctx, src, func(_ context.Context, batch []mcq.Message) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if failures > 0 && len(batch) > 0 {
+				failures--
+				return errors.New("not now")
+			}
+			for _, m := range batch {
+				seen[string(m.Body)]++
+			}
+			if len(seen) == n {
+				stop()
+			}
+			return nil
+		}, &mcq.ConsumeOptions{Batch: 64, Concurrency: 2, Logger: silent})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for body, times := range seen {
+			if times != 1 {
+				t.Errorf("%s: %s was seen %d times", name, body, times)
+			}
+		}
+		stop()
+	}
+	waitFor(t, "everything to be acknowledged", func() bool {
+		stats, err := c.QueueStats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := uint64(0)
+		for _, q := range stats {
+			left += q.Backlog()
+		}
+		return left == 0 && len(stats) == 2
+	})
+}
+
+// Producers of one goroutine keep their order through the server's pipeline.
+func TestPipeline(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	q := queue(t, c, "q")
+	const n = 3000 // more than may be under way
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var stored []string
+	wg.Add(n)
+	for i := range n {
+		q.Enqueue(mcq.Message{Body: fmt.Append(nil, i)}, func(m mcq.Message, err error) {
+			defer wg.Done()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			stored = append(stored, string(m.Body))
+		})
+	}
+	wg.Wait()
+	var want strings.Builder
+	for i := range n {
+		fmt.Fprintf(&want, " %d", i)
+	}
+	if got := " " + strings.Join(stored, " "); got != want.String() {
+		t.Errorf("done in another order: %.200s", got)
+	}
+	if got := " " + bodies(leaseAll(t, q, n)); got != want.String() {
+		t.Errorf("stored in another order: %.200s", got)
+	}
+}
