@@ -11,9 +11,15 @@
 // Facebook", NSDI 2013, in commands that every memcached has. A hit costs one
 // round trip, a miss three and a fill one.
 //
-// While a server does not answer, a circuit breaker makes calls fail at once and
-// the read path goes on without it. What was invalidated meanwhile can still be
-// there when it comes back: the TTL bounds for how long.
+// Keys are placed on the servers as libketama does, so a server more or less
+// moves only its share. The servers may be memcached, or examples/ssdcached for
+// a cache on many disks.
+//
+// A circuit breaker takes a server that does not answer out of the ring until it
+// does again; its keys go to the next ones meanwhile. What was invalidated
+// meanwhile can still be there when it comes back: Invalidate returns an error
+// then, and the TTL bounds for how long. Without any server calls fail at once,
+// and the read path goes on without the tier.
 package memcachedtier
 
 import (
@@ -23,13 +29,17 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/heddle-go/heddle/ssdcache"
 	"github.com/heddle-go/heddle/ssdcache/internal/guard"
+	"github.com/heddle-go/heddle/ssdcache/internal/ketama"
 )
 
 // Options configures New. The zero value is ready to use.
@@ -53,9 +63,15 @@ type Options struct {
 
 // Tier implements ssdcache.Tier.
 type Tier struct {
-	client   *memcache.Client
-	guard    *guard.Guard
+	ring     *ketama.Ring
+	nodes    []node
 	maxValue int
+}
+
+// node is one server.
+type node struct {
+	client *memcache.Client
+	guard  *guard.Guard
 }
 
 var _ ssdcache.Tier = (*Tier)(nil)
@@ -66,8 +82,7 @@ const (
 	flagMarker = 0x736d // its value is about to come
 )
 
-// New makes a tier of the servers, which are host:port; keys are spread over
-// them. It connects on first use.
+// New makes a tier of the servers, which are host:port. It connects on first use.
 func New(servers []string, opts *Options) (*Tier, error) {
 	var o Options
 	if opts != nil {
@@ -80,9 +95,13 @@ func New(servers []string, opts *Options) (*Tier, error) {
 	if o.Timeout < 0 || o.Connections < 0 || o.MaxValue < 0 || o.Failures < 0 || o.Pause < 0 {
 		errs = append(errs, fmt.Errorf("memcachedtier: Options %+v: want none below 0", o))
 	}
-	var list memcache.ServerList
-	if err := list.SetServers(servers...); err != nil {
-		errs = append(errs, fmt.Errorf("memcachedtier: %w", err))
+	for i, addr := range servers {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			errs = append(errs, fmt.Errorf("memcachedtier: server %q: %w", addr, err))
+		}
+		if slices.Contains(servers[:i], addr) {
+			errs = append(errs, fmt.Errorf("memcachedtier: server %q twice", addr))
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -101,21 +120,49 @@ func New(servers []string, opts *Options) (*Tier, error) {
 	if o.Pause == 0 {
 		o.Pause = 2 * time.Second
 	}
-	client := memcache.NewFromSelector(&list)
-	client.Timeout = o.Timeout
-	client.MaxIdleConns = o.Connections
-	return &Tier{client, guard.New("memcachedtier", uint32(o.Failures), o.Pause), o.MaxValue}, nil
+	t := &Tier{ring: ketama.New(servers), maxValue: o.MaxValue}
+	for _, addr := range servers {
+		client := memcache.NewFromSelector(&server{addr: addr})
+		client.Timeout = o.Timeout
+		client.MaxIdleConns = o.Connections
+		t.nodes = append(t.nodes, node{client, guard.New("memcachedtier: "+addr, uint32(o.Failures), o.Pause)})
+	}
+	return t, nil
 }
+
+// server is the one that a client has. Its name is looked up for each new
+// connection, not when the client is made.
+type server struct{ addr string }
+
+func (s *server) Network() string                     { return "tcp" }
+func (s *server) String() string                      { return s.addr }
+func (s *server) PickServer(string) (net.Addr, error) { return s, nil }
+func (s *server) Each(f func(net.Addr) error) error   { return f(s) }
+
+// pick returns the server of a key, the first on the ring whose guard is not
+// open, and whether that is its home; -1 if there is none.
+func (t *Tier) pick(key string) (n int, home bool) {
+	asked := 0
+	n = t.ring.Pick(key, func(n int) bool { asked++; return !t.nodes[n].guard.Open() })
+	return n, asked == 1
+}
+
+// errNone is returned while no server answers.
+var errNone = fmt.Errorf("memcachedtier: no server answers: %w", guard.ErrOpen)
 
 // Get implements ssdcache.Tier.
 func (t *Tier) Get(_ context.Context, key string, lease time.Duration) (value []byte, token string, err error) {
 	key = wireKey(key)
-	leased := false
-	err = t.guard.Do(func() error {
-		it, err := t.client.Get(key)
+	at, _ := t.pick(key)
+	if at < 0 {
+		return nil, "", errNone
+	}
+	n, leased := t.nodes[at], false
+	err = n.guard.Do(func() error {
+		it, err := n.client.Get(key)
 		if errors.Is(err, memcache.ErrCacheMiss) {
-			token, err = t.lease(key, lease)
-			leased = token == ""
+			token, err = n.lease(key, lease)
+			leased = err == nil && token == ""
 			return err
 		}
 		if err != nil {
@@ -133,22 +180,25 @@ func (t *Tier) Get(_ context.Context, key string, lease time.Duration) (value []
 	if err == nil && leased {
 		err = ssdcache.ErrLeased
 	}
-	return value, token, err
+	if err != nil {
+		return nil, "", err
+	}
+	return value, strconv.Itoa(at) + ":" + token, nil
 }
 
 // lease puts a marker in the place of a value and returns its token; none if
 // somebody else was faster.
-func (t *Tier) lease(key string, lease time.Duration) (token string, err error) {
+func (n node) lease(key string, lease time.Duration) (token string, err error) {
 	var mine [8]byte
 	_, _ = rand.Read(mine[:]) // never fails
-	err = t.client.Add(&memcache.Item{Key: key, Value: mine[:], Flags: flagMarker, Expiration: max(seconds(lease), 1)})
+	err = n.client.Add(&memcache.Item{Key: key, Value: mine[:], Flags: flagMarker, Expiration: max(seconds(lease), 1)})
 	if errors.Is(err, memcache.ErrNotStored) {
 		return "", nil
 	}
 	if err != nil {
 		return "", err
 	}
-	it, err := t.client.Get(key) // for its cas
+	it, err := n.client.Get(key) // for its cas
 	if errors.Is(err, memcache.ErrCacheMiss) {
 		return "", nil // deleted already
 	}
@@ -160,15 +210,22 @@ func (t *Tier) lease(key string, lease time.Duration) (token string, err error) 
 
 // Fill implements ssdcache.Tier.
 func (t *Tier) Fill(_ context.Context, key string, value []byte, ttl time.Duration, token string) error {
-	cas, err := strconv.ParseUint(token, 10, 64)
-	if err != nil {
-		return fmt.Errorf("memcachedtier: token %.20q: %w", token, err)
+	server, unique, _ := strings.Cut(token, ":")
+	at, err := strconv.Atoi(server)
+	cas, cerr := strconv.ParseUint(unique, 10, 64)
+	if err = errors.Join(err, cerr); err != nil {
+		return fmt.Errorf("memcachedtier: token %.30q: %w", token, err)
 	}
-	if len(value) > t.maxValue {
-		return t.Delete(context.Background(), key)
+	key = wireKey(key)
+	if now, _ := t.pick(key); now != at {
+		return nil // the token was another server's
 	}
-	return t.guard.Do(func() error {
-		err := t.client.CompareAndSwap(&memcache.Item{Key: wireKey(key), Value: value, Flags: flagValue, Expiration: seconds(ttl), CasID: cas})
+	n := t.nodes[at]
+	return n.guard.Do(func() error {
+		if len(value) > t.maxValue {
+			return n.delete(key) // what is there is older
+		}
+		err := n.client.CompareAndSwap(&memcache.Item{Key: key, Value: value, Flags: flagValue, Expiration: seconds(ttl), CasID: cas})
 		if errors.Is(err, memcache.ErrCASConflict) || errors.Is(err, memcache.ErrCacheMiss) || errors.Is(err, memcache.ErrNotStored) {
 			return nil // the token does not stand any more
 		}
@@ -176,18 +233,37 @@ func (t *Tier) Fill(_ context.Context, key string, value []byte, ttl time.Durati
 	})
 }
 
-// Delete implements ssdcache.Tier.
+// Delete implements ssdcache.Tier. While the key's own server is out of the ring
+// it deletes from the one that stands in, and fails.
 func (t *Tier) Delete(_ context.Context, key string) error {
-	return t.guard.Do(func() error {
-		if err := t.client.Delete(wireKey(key)); err != nil && !errors.Is(err, memcache.ErrCacheMiss) {
-			return err
-		}
-		return nil
-	})
+	key = wireKey(key)
+	at, home := t.pick(key)
+	if at < 0 {
+		return errNone
+	}
+	n := t.nodes[at]
+	err := n.guard.Do(func() error { return n.delete(key) })
+	if err == nil && !home {
+		err = fmt.Errorf("memcachedtier: the value may come back with its server: %w", guard.ErrOpen)
+	}
+	return err
+}
+
+func (n node) delete(key string) error {
+	if err := n.client.Delete(key); err != nil && !errors.Is(err, memcache.ErrCacheMiss) {
+		return err
+	}
+	return nil
 }
 
 // Close closes the idle connections.
-func (t *Tier) Close() error { return t.client.Close() }
+func (t *Tier) Close() error {
+	var errs []error
+	for _, n := range t.nodes {
+		errs = append(errs, n.client.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // seconds is a duration in whole seconds, rounded up; beyond 30 days memcached
 // takes them for a date.

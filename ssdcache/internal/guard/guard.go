@@ -42,3 +42,6 @@ func (g *Guard) Do(f func() error) error {
 	}
 	return nil
 }
+
+// Open reports whether calls would not be made.
+func (g *Guard) Open() bool { return g.b.State() == gobreaker.StateOpen }
