@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"time"
 )
 
@@ -223,6 +224,9 @@ func (s *frameSource) Read(p []byte) (int, error) {
 	if s.before != nil {
 		s.before()
 	}
+	// Whoever is about to run may make the peer send something. Then it is there
+	// when we look, more at once, and nobody has to wake us for it.
+	runtime.Gosched()
 	var until time.Time
 	switch {
 	case s.within:
