@@ -1,9 +1,11 @@
 package rpc_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,9 +64,9 @@ type joinArgs struct {
 func echo[T any](_ context.Context, v *T) (*T, error) { return v, nil }
 
 // heddleEcho serves the same with Heddle and returns its address.
-func heddleEcho(t testing.TB) string {
+func heddleEcho(t testing.TB, gzipOver int) string {
 	t.Helper()
-	srv, err := motan.NewServer(&motan.ServerOptions{Logger: slog.New(slog.DiscardHandler)})
+	srv, err := motan.NewServer(&motan.ServerOptions{Logger: slog.New(slog.DiscardHandler), GzipOver: gzipOver, AnswerOneWay: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,18 +212,19 @@ func plain(v any) any {
 var forms = []struct {
 	name  string
 	ser   motan.Serializer
+	gzip  int // the size in bytes over which Heddle compresses
 	lines []string
 }{
-	{"simple", motan.Simple{}, []string{"serialization: simple"}},
-	{"simple, gzip", motan.Simple{}, []string{"serialization: simple", "mingzSize: 1"}},
-	{"breeze", motan.Breeze{}, []string{"serialization: breeze"}},
-	{"protobuf", motan.Protobuf{}, []string{"serialization: protobuf"}},
+	{"simple", motan.Simple{}, 0, []string{"serialization: simple"}},
+	{"simple, gzip", motan.Simple{}, 1, []string{"serialization: simple", "mingzSize: 1"}},
+	{"breeze", motan.Breeze{}, 0, []string{"serialization: breeze"}},
+	{"protobuf", motan.Protobuf{}, 0, []string{"serialization: protobuf"}},
 }
 
 func TestMotanGoCallsHeddle(t *testing.T) {
-	addr := heddleEcho(t)
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
+			addr := heddleEcho(t, f.gzip)
 			c := motanGoClient(t, addr, echoPath, f.lines...)
 			for _, tc := range values {
 				if f.name == "protobuf" && !tc.pb {
@@ -255,7 +259,7 @@ func TestHeddleCallsMotanGo(t *testing.T) {
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			addr := motanGoServer(t, map[string]any{echoPath: &goEcho{}}, f.lines...)
-			c := heddleClient(t, addr, echoPath, motan.ClientOptions{Serializer: f.ser})
+			c := heddleClient(t, addr, echoPath, motan.ClientOptions{Serializer: f.ser, GzipOver: f.gzip})
 			ctx := t.Context()
 			for _, tc := range values {
 				if f.name == "protobuf" && !tc.pb {
@@ -387,7 +391,7 @@ func request(path, method string, args ...any) *mcore.MotanRequest {
 }
 
 func TestHeddleExceptionsReachMotanGo(t *testing.T) {
-	addr := heddleEcho(t)
+	addr := heddleEcho(t, 0)
 	for _, tc := range []struct {
 		path, method string
 		code, typ    int
@@ -414,7 +418,7 @@ func TestHeddleExceptionsReachMotanGo(t *testing.T) {
 // A node that motan-go has given up takes calls again once Heddle has answered
 // its heartbeat.
 func TestMotanGoHeartbeat(t *testing.T) {
-	ep := motanGoEndpoint(t, heddleEcho(t), echoPath, map[string]string{"errorCountThreshold": "1", "keepaliveInterval": "20"})
+	ep := motanGoEndpoint(t, heddleEcho(t, 0), echoPath, map[string]string{"errorCountThreshold": "1", "keepaliveInterval": "20"})
 	until(t, "the endpoint connects", ep.IsAvailable)
 	if e := ep.Call(request(echoPath, "noSuch", "x")).GetException(); e == nil {
 		t.Fatal("no exception from a method that is not there")
@@ -425,10 +429,95 @@ func TestMotanGoHeartbeat(t *testing.T) {
 	}
 }
 
+// goSlow answers when it is told to.
+type goSlow struct{ begun, end chan struct{} }
+
+func (s *goSlow) Slow(name string) string {
+	s.begun <- struct{}{}
+	<-s.end
+	return "at last " + name
+}
+
+// A connection whose calls take long stays up as long as motan-go answers
+// Heddle's heartbeats.
+func TestHeddleHeartbeat(t *testing.T) {
+	const path = "com.example.Slow"
+	slow := &goSlow{make(chan struct{}, 1), make(chan struct{})}
+	relay, answered := countHeartbeats(t, motanGoServer(t, map[string]any{path: slow}))
+	c := heddleClient(t, relay, path, motan.ClientOptions{HA: motan.Failfast, Connections: 1, Heartbeat: 500 * time.Millisecond})
+	call := motan.Go[string](t.Context(), c, "slow", "x")
+	<-slow.begun
+	until(t, "motan-go answers two heartbeats", func() bool { return answered.Load() >= 2 })
+	close(slow.end)
+	if s, err := call.Wait(); err != nil || *s != "at last x" {
+		t.Errorf("%v, %v", s, err)
+	}
+}
+
+// countHeartbeats passes one connection on to addr and counts the answers to
+// heartbeats that come back on it.
+func countHeartbeats(t *testing.T, addr string) (relay string, answered *atomic.Int64) {
+	t.Helper()
+	ln, answered := listen(t), new(atomic.Int64)
+	go func() {
+		near, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer near.Close()
+		far, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		go func() {
+			defer far.Close()
+			io.Copy(far, near)
+		}()
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := far.Read(buf)
+			answered.Add(int64(bytes.Count(buf[:n], []byte{0xf1, 0xf1, 0x13})))
+			if _, werr := near.Write(buf[:n]); err != nil || werr != nil {
+				return
+			}
+		}
+	}()
+	return ln.Addr().String(), answered
+}
+
+// motan-go answers one-way calls too; what it says is dropped.
+func TestHeddleOneWay(t *testing.T) {
+	const path = "com.example.Slow"
+	slow := &goSlow{make(chan struct{}, 1), make(chan struct{})}
+	close(slow.end)
+	c := heddleClient(t, motanGoServer(t, map[string]any{path: slow}), path, motan.ClientOptions{Connections: 1})
+	for range 10 {
+		if err := motan.Send(t.Context(), c, "slow", "x"); err != nil {
+			t.Fatal(err)
+		}
+		<-slow.begun
+	}
+	call := motan.Go[string](t.Context(), c, "slow", "y")
+	<-slow.begun
+	if s, err := call.Wait(); err != nil || *s != "at last y" {
+		t.Errorf("%v, %v", s, err)
+	}
+}
+
+// motan-go waits for the answer to a one-way call.
+func TestMotanGoOneWay(t *testing.T) {
+	ep := motanGoEndpoint(t, heddleEcho(t, 0), echoPath, nil)
+	r := request(echoPath, "hello", "x")
+	r.GetRPCContext(true).Oneway = true
+	if e := ep.Call(r).GetException(); e != nil {
+		t.Errorf("%+v", e)
+	}
+}
+
 // Many callers share each side's few connections, and each gets its own answer.
 func TestConcurrentCalls(t *testing.T) {
 	const callers, each = 64, 100
-	heddle := heddleEcho(t)
+	heddle := heddleEcho(t, 0)
 	theirs := motanGoServer(t, map[string]any{echoPath: &goEcho{}})
 	goClient := motanGoClient(t, heddle, echoPath)
 	ours := heddleClient(t, theirs, echoPath, motan.ClientOptions{})
