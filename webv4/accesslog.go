@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,9 +14,10 @@ import (
 // request waits for a disk. When the writer is too slow, lines are dropped and
 // counted.
 type accessLog struct {
-	w       io.Writer
-	dropped atomic.Uint64
-	failed  atomic.Uint64
+	w        io.Writer
+	combined bool
+	dropped  atomic.Uint64
+	failed   atomic.Uint64
 
 	mu     sync.Mutex
 	buf    []byte
@@ -33,8 +35,8 @@ const (
 	logPeriod = 200 * time.Millisecond
 )
 
-func newAccessLog(w io.Writer) *accessLog {
-	l := &accessLog{w: w, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+func newAccessLog(w io.Writer, combined bool) *accessLog {
+	l := &accessLog{w: w, combined: combined, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -45,13 +47,13 @@ type entry struct {
 	took                   time.Duration
 	method, path, ip, user string
 	trace, id              string
+	proto, referer, agent  string // for the combined format
 	status, bytes, code    int
 	degraded               bool
 	err                    error
 }
 
-// add appends the entry as one JSON object. The query is left out: it may hold
-// a token.
+// add appends the entry as one line. The query is left out: it may hold a token.
 func (l *accessLog) add(e *entry) {
 	l.mu.Lock()
 	if l.closed || len(l.buf) > logLimit {
@@ -60,14 +62,33 @@ func (l *accessLog) add(e *entry) {
 		return
 	}
 	before := len(l.buf)
-	b := append(l.buf, `{"time":"`...)
+	if l.combined {
+		l.buf = e.appendCombined(l.buf)
+	} else {
+		l.buf = e.appendJSON(l.buf)
+	}
+	after := len(l.buf)
+	l.mu.Unlock()
+	if before < logChunk && after >= logChunk {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// maxLogged bounds what a line repeats of one thing that the client sent.
+const maxLogged = 1024
+
+func (e *entry) appendJSON(b []byte) []byte {
+	b = append(b, `{"time":"`...)
 	b = e.at.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
 	b = append(b, `","ip":`...)
 	b = appendJSONString(b, e.ip)
 	b = append(b, `,"method":`...)
 	b = appendJSONString(b, e.method)
 	b = append(b, `,"path":`...)
-	b = appendJSONString(b, e.path)
+	b = appendJSONString(b, e.path[:min(len(e.path), maxLogged)])
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(e.status), 10)
 	b = append(b, `,"bytes":`...)
@@ -98,17 +119,58 @@ func (l *accessLog) add(e *entry) {
 	if e.err != nil {
 		text := e.err.Error()
 		b = append(b, `,"error":`...)
-		b = appendJSONString(b, text[:min(len(text), 512)])
+		b = appendJSONString(b, text[:min(len(text), maxLogged)])
 	}
-	l.buf = append(b, "}\n"...)
-	after := len(l.buf)
-	l.mu.Unlock()
-	if before < logChunk && after >= logChunk {
-		select {
-		case l.wake <- struct{}{}:
+	return append(b, "}\n"...)
+}
+
+// appendCombined appends Apache's combined format, escaped as Apache does.
+func (e *entry) appendCombined(b []byte) []byte {
+	b = appendWord(b, e.ip)
+	b = append(b, " - "...)
+	b = appendWord(b, e.user)
+	b = append(b, " ["...)
+	b = e.at.AppendFormat(b, "02/Jan/2006:15:04:05 -0700")
+	b = append(b, "] \""...)
+	b = appendApache(b, e.method)
+	b = append(b, ' ')
+	b = appendApache(b, e.path)
+	b = append(b, ' ')
+	b = appendApache(b, e.proto)
+	b = append(b, "\" "...)
+	b = strconv.AppendInt(b, int64(e.status), 10)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(e.bytes), 10)
+	for _, s := range [...]string{e.referer, e.agent} {
+		b = append(b, " \""...)
+		if s == "" {
+			s = "-"
+		}
+		b = append(appendApache(b, s), '"')
+	}
+	return append(b, '\n')
+}
+
+// appendWord appends what must be one word.
+func appendWord(b []byte, s string) []byte {
+	if s == "" {
+		return append(b, '-')
+	}
+	return appendApache(b, strings.ReplaceAll(s, " ", "_"))
+}
+
+func appendApache(b []byte, s string) []byte {
+	for i := range min(len(s), maxLogged) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < ' ' || c >= 0x7f:
+			b = append(b, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
 		default:
+			b = append(b, c)
 		}
 	}
+	return b
 }
 
 func (l *accessLog) run() {

@@ -38,8 +38,10 @@ type core struct {
 	limits map[string]*limiter // by cost class
 	kept   *replies            // of interfaces with a stale step
 
-	none  *operation // requests for which there is no interface
-	stats counters
+	deny   *DenyList
+	drains atomic.Bool
+	none   *operation // requests for which there is no interface
+	stats  counters
 }
 
 // operation is one registered interface.
@@ -82,6 +84,7 @@ func New(opts *Options) (*API, error) {
 	}
 	a := &API{core: &core{opt: o, cells: newCells(), points: map[string]*point{}, limits: map[string]*limiter{}, kept: newReplies(o.KeepReplies)}}
 	a.degradable = []*point{a.point(Everything)}
+	a.deny = o.Deny
 	a.style, a.auth, a.middleware = WeiboErrors, o.Authenticator, o.Middleware
 	if o.Errors != 0 {
 		a.style = o.Errors
@@ -90,7 +93,7 @@ func New(opts *Options) (*API, error) {
 		return nil, err
 	}
 	if o.AccessLog != nil {
-		a.log = newAccessLog(o.AccessLog)
+		a.log = newAccessLog(o.AccessLog, o.CombinedLog)
 	}
 	a.none = &operation{name: "no interface", style: a.style, watch: o.Watchman.Operation(watchman.Server, "no interface")}
 	return a, nil
@@ -272,7 +275,7 @@ func (a *API) Shutdown(ctx context.Context) error {
 }
 
 type counters struct {
-	requests, errors, gone, panics, degraded, shed, limited, unauthorized atomic.Uint64
+	requests, errors, gone, panics, degraded, shed, limited, denied, unauthorized atomic.Uint64
 }
 
 // Stats are an API's counters; all but Callers and Limiters only grow.
@@ -285,6 +288,7 @@ type Stats struct {
 	Shed         uint64 // requests refused by overload protection
 	Limited      uint64 // requests refused by a quota
 	Callers      uint64 // callers whose quotas are remembered now; goes up and down
+	Denied       uint64 // requests refused by the deny list
 	Unauthorized uint64 // requests refused by the authenticator
 	LogDropped   uint64 // access log lines lost because the writer was too slow
 	LogFailed    uint64 // writes of the access log that failed
@@ -296,7 +300,7 @@ type Stats struct {
 func (a *API) Stats() Stats {
 	s := Stats{
 		Requests: a.stats.requests.Load(), Errors: a.stats.errors.Load(), Gone: a.stats.gone.Load(), Panics: a.stats.panics.Load(),
-		Degraded: a.stats.degraded.Load(), Shed: a.stats.shed.Load(), Limited: a.stats.limited.Load(), Unauthorized: a.stats.unauthorized.Load(),
+		Degraded: a.stats.degraded.Load(), Shed: a.stats.shed.Load(), Limited: a.stats.limited.Load(), Denied: a.stats.denied.Load(), Unauthorized: a.stats.unauthorized.Load(),
 	}
 	for cost, l := range a.limits {
 		s.Limiters = append(s.Limiters, l.stats(cost))

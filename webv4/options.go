@@ -57,9 +57,20 @@ type Options struct {
 	// It runs after routing; access log and tracing are outside of it.
 	Middleware []func(http.Handler) http.Handler
 
-	// AccessLog gets one JSON object a line for each request, from one
-	// goroutine, a moment later. nil: no access log.
-	AccessLog io.Writer
+	// AccessLog gets a line for each request, from one goroutine, a moment later:
+	// a JSON object, or Apache's combined format. nil: no access log.
+	AccessLog   io.Writer
+	CombinedLog bool
+
+	// LogSample is the share of the requests with a status below 400 that the
+	// access log has; those that failed are all in it. 0 means all.
+	LogSample float64
+
+	// Deny refuses addresses, users and applications. nil: nobody.
+	Deny *DenyList
+
+	// CORS lets pages of other origins call. nil: none may.
+	CORS *CORS
 
 	Watchman *watchman.Watchman // nil: nothing is watched
 	Logger   *slog.Logger       // nil means slog.Default(); hears of panics
@@ -101,6 +112,14 @@ func (o *Options) filled() (Options, error) {
 	if out.Overload != nil {
 		filled, err := out.Overload.filled()
 		out.Overload = &filled
+		errs = append(errs, err)
+	}
+	if out.LogSample < 0 || out.LogSample > 1 {
+		errs = append(errs, fmt.Errorf("webv4: Options.LogSample %v: want 0 to 1", out.LogSample))
+	}
+	if out.CORS != nil {
+		cors, err := out.CORS.filled()
+		out.CORS = &cors
 		errs = append(errs, err)
 	}
 	if out.Quotas != "" {

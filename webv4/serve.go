@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,10 +36,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else if op.accepts {
 		out.format = negotiate(r.Header["Accept"])
 	}
-	ctx, span := op.watch.StartRemote(r.Context(), watchman.FromHeader(r.Header))
-	c.Context = ctx
-	if sc := span.SpanContext(); sc.Sampled() {
-		w.Header()["Traceresponse"] = []string{string(sc.AppendTraceparent(nil))}
+	var span *watchman.Span
+	if c.Context = r.Context(); op.watch != nil {
+		c.Context, span = op.watch.StartRemote(c.Context, watchman.FromHeader(r.Header))
+		if sc := span.SpanContext(); sc.Sampled() {
+			w.Header()["Traceresponse"] = []string{string(sc.AppendTraceparent(nil))}
+		}
 	}
 	if a.opt.RequestIDs {
 		c.id = a.requestID(r)
@@ -84,6 +87,13 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 			err = a.recovered(op, p)
 		}
 	}()
+	if a.deny != nil && a.deny.denies(c.ip, c.began) {
+		a.stats.denied.Add(1)
+		return refusal(CodeIPDenied)
+	}
+	if a.opt.CORS != nil && a.opt.CORS.apply(&c.out, r, &a.router) {
+		return nil
+	}
 	switch {
 	case op == a.none:
 		return a.notFound(&c.out, r)
@@ -187,7 +197,8 @@ func (a *API) prepare(c *call, op *operation, r *http.Request) {
 	out := &c.out
 	zips := a.opt.CompressFrom > 0 && !op.streams
 	if op.accepts || zips {
-		out.w.Header()["Vary"] = vary[op.accepts][zips]
+		h := out.w.Header()
+		h["Vary"] = addVary(h["Vary"], vary(op.accepts, zips))
 	}
 	if zips {
 		out.zip, out.zipFrom = acceptsGzip(r.Header["Accept-Encoding"]), a.opt.CompressFrom
@@ -197,10 +208,32 @@ func (a *API) prepare(c *call, op *operation, r *http.Request) {
 	}
 }
 
-// vary is the Vary header: by whether the format is negotiated, and the encoding.
-var vary = map[bool]map[bool][]string{
-	true:  {true: {"Accept, Accept-Encoding"}, false: {"Accept"}},
-	false: {true: {"Accept-Encoding"}},
+var (
+	varyAccept   = []string{"Accept"}
+	varyEncoding = []string{"Accept-Encoding"}
+	varyBoth     = []string{"Accept, Accept-Encoding"}
+)
+
+// addVary puts lists together that others may share.
+func addVary(list, more []string) []string {
+	switch {
+	case len(list) == 0:
+		return more
+	case slices.Contains(list, more[0]):
+		return list
+	}
+	return slices.Concat(list, more)
+}
+
+// vary is the Vary header of a reply whose format or encoding is negotiated.
+func vary(format, encoding bool) []string {
+	switch {
+	case format && encoding:
+		return varyBoth
+	case format:
+		return varyAccept
+	}
+	return varyEncoding
 }
 
 // view is the model to write the reply by: all of it, what is left of it when
@@ -298,6 +331,12 @@ func (a *API) authenticate(c *call, op *operation, r *http.Request) error {
 		return Wrap(CodeTokenInvalid, err)
 	}
 	c.principal, c.authed = principal, true
+	if a.deny != nil {
+		if code := a.deny.deniesPrincipal(&principal, c.began); code != 0 {
+			a.stats.denied.Add(1)
+			return refusal(code)
+		}
+	}
 	if principal.Level < p.level {
 		return refusal(CodeAppPermission)
 	}
@@ -386,10 +425,11 @@ func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error) {
 	if out.status == statusGone {
 		a.stats.gone.Add(1)
 	}
-	if a.log != nil {
+	if a.log != nil && (a.opt.LogSample == 0 || out.status >= http.StatusBadRequest || rand.Float64() < a.opt.LogSample) {
 		e := entry{
 			at: c.began, took: time.Since(c.began), method: r.Method, path: r.URL.Path, ip: c.ip, user: c.principal.ID,
 			status: out.status, bytes: out.bytes, code: out.code, degraded: out.degraded, id: c.id, err: err,
+			proto: r.Proto, referer: r.Referer(), agent: r.UserAgent(),
 		}
 		if own := asError(err); own != nil {
 			e.err = own.cause // the rest is what the client saw
