@@ -1,0 +1,46 @@
+package web
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+type humaGet struct {
+	ID    int64 `path:"id" minimum:"1"`
+	Count int   `query:"count" default:"20" minimum:"1" maximum:"200"`
+	Page  int   `query:"page" default:"1"`
+}
+
+type humaPost struct {
+	Body struct {
+		Name  string   `json:"name" minLength:"1" maxLength:"50"`
+		Email string   `json:"email" pattern:"^[^@]+@[^@]+$"`
+		Age   int      `json:"age" minimum:"0" maximum:"150"`
+		Tags  []string `json:"tags" maxItems:"8"`
+		City  struct {
+			Name string `json:"name" maxLength:"40"`
+			Zip  string `json:"zip" maxLength:"10"`
+		} `json:"city"`
+	}
+}
+
+type humaReply struct{ Body *user }
+
+func init() {
+	peers = append(peers, peer{name: "huma", handler: func() http.Handler {
+		mux := http.NewServeMux()
+		config := huma.DefaultConfig("bench", "1")
+		config.CreateHooks = nil // no $schema links: the lean configuration
+		api := humago.New(mux, config)
+		huma.Get(api, "/users/{id}", func(_ context.Context, in *humaGet) (*humaReply, error) {
+			return &humaReply{answer(in.ID, in.Count)}, nil
+		})
+		huma.Register(api, huma.Operation{OperationID: "post", Method: "POST", Path: "/users", DefaultStatus: 200}, func(_ context.Context, in *humaPost) (*humaReply, error) {
+			return &humaReply{answer(7, in.Body.Age)}, nil
+		})
+		return mux
+	}})
+}
