@@ -435,7 +435,8 @@ func FuzzPages(f *testing.F) {
 			if rec.Code >= 500 {
 				t.Fatalf("%s?%s: %d %s", p, query, rec.Code, rec.Body)
 			}
-			if strings.Contains(rec.Body.String(), "<script>alert") {
+			// Complaints are plain text and may repeat what was asked.
+			if strings.HasPrefix(rec.Header().Get("Content-Type"), "text/html") && strings.Contains(rec.Body.String(), "<script>alert") {
 				t.Fatalf("%s?%s: markup", p, query)
 			}
 		}

@@ -189,7 +189,7 @@ func (sp *span) SetName(name string) { sp.s.SetAttr("otel.name", name) }
 
 func (sp *span) SetAttributes(list ...attribute.KeyValue) {
 	for _, a := range list {
-		sp.s.SetAttr(string(a.Key), a.Value.Emit())
+		sp.s.SetAttr(string(a.Key), a.Value.String())
 	}
 }
 
