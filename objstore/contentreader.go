@@ -85,6 +85,27 @@ func (r *ContentReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteTo writes what is left to w, and ends with what Read would end with.
+func (r *ContentReader) WriteTo(w io.Writer) (n int64, err error) {
+	buf := make([]byte, min(256<<10, max(r.info.Size-r.offset, 1)))
+	for {
+		got, err := r.Read(buf)
+		if got > 0 {
+			written, werr := w.Write(buf[:got])
+			n += int64(written)
+			if werr != nil {
+				return n, werr
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return n, nil
+		case err != nil:
+			return n, err
+		}
+	}
+}
+
 func (r *ContentReader) open() (err error) {
 	if !r.lib.gate.enter() {
 		return ErrClosed
