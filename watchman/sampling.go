@@ -56,6 +56,35 @@ func (sp *Sampling) ceiling(op string) float64 {
 	return sp.Ratio
 }
 
+// ceiling is an operation's ratio by the rules in force.
+func (sm *sampler) ceiling(op string) float64 {
+	if sm.all.Load() {
+		return 1
+	}
+	return sm.config.Load().ceiling(op)
+}
+
+// SampleAllSwitch is the name of the switch that SampleAll returns.
+const SampleAllSwitch = "watchman.sample-all"
+
+// SampleAll returns a switch, off by default: while it is on, every trace begun
+// here is sampled, within the budget of Sampling.TracesPerMinute. A policy of
+// package control can turn it while an objective is missed, so that there is
+// evidence.
+func (w *Watchman) SampleAll() *Switch {
+	if w == nil {
+		return nil
+	}
+	s := w.Switch(SampleAllSwitch, false)
+	w.sampler.allOnce.Do(func() {
+		w.OnChange(s, func(bool) {
+			w.sampler.all.Store(s.On())     // as it is now: listeners may overtake each other
+			_ = w.SetSampling(w.Sampling()) // they were valid before
+		})
+	})
+	return s
+}
+
 // sampler is the state behind Sampling.
 type sampler struct {
 	mu     sync.Mutex // one change at a time
@@ -64,6 +93,9 @@ type sampler struct {
 	next   atomic.Int64 // when the ratios are due
 	left   atomic.Int64 // traces that may be sampled until then
 	last   int64        // when they were set
+
+	all     atomic.Bool // the switch SampleAll is on
+	allOnce sync.Once
 }
 
 // adaptWindow is the time between two settings of the ratios. In one window at
@@ -82,7 +114,7 @@ func (w *Watchman) SetSampling(sp Sampling) error {
 	defer sm.mu.Unlock()
 	sm.config.Store(&sp) // first: an operation made from here on finds it
 	for o := range w.Handles() {
-		o.setRatio(sp.ceiling(o.name))
+		o.setRatio(sm.ceiling(o.name))
 	}
 	sm.last = w.now()
 	sm.left.Store(windowCap(sp.TracesPerMinute))
@@ -155,7 +187,7 @@ func (w *Watchman) adaptSampling(now int64) {
 	var shares []share
 	minutes := math.Max(float64(now-sm.last), 1) / 60e9
 	for o := range w.Handles() {
-		ceiling := config.ceiling(o.name)
+		ceiling := sm.ceiling(o.name)
 		all := float64(o.begins.Swap(0)) / minutes
 		if all == 0 {
 			o.setRatio(ceiling) // a rare operation is not to be missed when it comes

@@ -110,3 +110,25 @@ func TestManyOperationsUnderABudget(t *testing.T) {
 		}
 	})
 }
+
+func TestSampleAll(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: -1})
+	op := w.Operation(watchman.Server, "op")
+	s := w.SampleAll()
+	for _, on := range []bool{true, false, true} {
+		if err := w.SetSwitch(watchman.SampleAllSwitch, on, "ann", "look"); err != nil || s.On() != on {
+			t.Fatal(err)
+		}
+		_, span := op.Start(t.Context())
+		if span.SpanContext().Sampled() != on {
+			t.Errorf("the switch is %v, sampled %v", on, !on)
+		}
+		span.End(nil)
+	}
+	if r := w.Operation(watchman.Server, "new").SamplingRatio(); r != 1 {
+		t.Errorf("a new operation's ratio is %v", r)
+	}
+	if w.SampleAll() != s || len(w.Switches()) != 1 || w.Sampling().Ratio != 0 {
+		t.Error("there are two switches, or the rules have changed")
+	}
+}

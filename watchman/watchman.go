@@ -97,7 +97,7 @@ func (w *Watchman) Operation(kind Kind, name string) *Operation {
 	op = &Operation{w: w, kind: kind, name: key.name}
 	op.edges.Store(&edges{})
 	op.target.Store(math.MaxInt64)
-	op.setRatio(w.sampler.config.Load().ceiling(key.name))
+	op.setRatio(w.sampler.ceiling(key.name))
 	op.slowAfter.Store(int64(w.opt.Slow))
 	if w.opt.Slow < 0 {
 		op.slowAfter.Store(math.MaxInt64)

@@ -22,6 +22,7 @@ type rig struct {
 	op   *watchman.Operation
 	loop *control.Loop
 	log  bytes.Buffer
+	told []control.Decision
 	r    *rand.Rand
 }
 
@@ -40,7 +41,7 @@ func newRig(t *testing.T, policy func(w *watchman.Watchman) control.Policy, extr
 	if policy != nil {
 		policies = append(policies, policy(w))
 	}
-	r.loop, err = control.New(w, append(extra, objective), policies, &control.Options{Log: &r.log, Seed: 1})
+	r.loop, err = control.New(w, append(extra, objective), policies, &control.Options{Log: &r.log, Seed: 1, OnDecision: func(d control.Decision) { r.told = append(r.told, d) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,6 +123,9 @@ func TestSwitchIsTurnedAndTurnedBack(t *testing.T) {
 		}
 		if d[1].Outcome == nil || !strings.Contains(d[1].Reason, "bad windows in a row") || d[1].Window.Bad == 0 || d[1].Burn <= 0 {
 			t.Errorf("the first decision = %+v", d[1])
+		}
+		if len(r.told) != 2 || r.told[1].ID != d[0].ID {
+			t.Errorf("told of %+v", r.told)
 		}
 		if c := r.w.Changes(); len(c) != 2 || !c[0].Revert || c[1].By != "policy db to cache" {
 			t.Errorf("changes = %+v", c)

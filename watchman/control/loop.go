@@ -23,6 +23,11 @@ type Options struct {
 	// It is written from Run's goroutine; nil writes nothing. See Verify.
 	Log io.Writer
 
+	// OnDecision is called with every decision after it is written, from Run's
+	// goroutine, which waits for it: the place to dump a flight recorder or to
+	// tell somebody. nil means nothing.
+	OnDecision func(Decision)
+
 	// Seed makes the jitter repeatable. 0 means random.
 	Seed uint64
 }
@@ -198,6 +203,10 @@ func (l *Loop) do(todo []action) {
 		}
 		a.d.Traces, a.d.ErrorGroup = l.evidence(a.p.objective)
 		id := l.journal.add(a.d)
+		if l.opt.OnDecision != nil {
+			a.d.ID = id
+			l.opt.OnDecision(a.d)
+		}
 		l.mu.Lock()
 		a.p.decided(id, err != nil, a.d.At)
 		l.mu.Unlock()
