@@ -89,7 +89,7 @@ func New(opts *Options) (*API, error) {
 	if o.Errors != 0 {
 		a.style = o.Errors
 	}
-	if a.quotas, err = a.sharedQuotas(o.Quotas); err != nil {
+	if a.quotas, err = a.sharedQuotas("", o.Quotas); err != nil {
 		return nil, err
 	}
 	if o.AccessLog != nil {
@@ -275,7 +275,7 @@ func (a *API) Shutdown(ctx context.Context) error {
 }
 
 type counters struct {
-	requests, errors, gone, panics, degraded, shed, limited, denied, unauthorized atomic.Uint64
+	requests, errors, gone, panics, degraded, shed, limited, storeFailed, denied, unauthorized atomic.Uint64
 }
 
 // Stats are an API's counters; all but Callers and Limiters only grow.
@@ -287,6 +287,7 @@ type Stats struct {
 	Degraded     uint64 // requests answered by a switch: refused or by a fallback
 	Shed         uint64 // requests refused by overload protection
 	Limited      uint64 // requests refused by a quota
+	StoreFailed  uint64 // requests for which Options.QuotaStore did not answer in time
 	Callers      uint64 // callers whose quotas are remembered now; goes up and down
 	Denied       uint64 // requests refused by the deny list
 	Unauthorized uint64 // requests refused by the authenticator
@@ -300,7 +301,7 @@ type Stats struct {
 func (a *API) Stats() Stats {
 	s := Stats{
 		Requests: a.stats.requests.Load(), Errors: a.stats.errors.Load(), Gone: a.stats.gone.Load(), Panics: a.stats.panics.Load(),
-		Degraded: a.stats.degraded.Load(), Shed: a.stats.shed.Load(), Limited: a.stats.limited.Load(), Denied: a.stats.denied.Load(), Unauthorized: a.stats.unauthorized.Load(),
+		Degraded: a.stats.degraded.Load(), Shed: a.stats.shed.Load(), Limited: a.stats.limited.Load(), StoreFailed: a.stats.storeFailed.Load(), Denied: a.stats.denied.Load(), Unauthorized: a.stats.unauthorized.Load(),
 	}
 	for cost, l := range a.limits {
 		s.Limiters = append(s.Limiters, l.stats(cost))

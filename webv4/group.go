@@ -70,7 +70,7 @@ func (a *API) Group(path string, opts *GroupOptions) *API {
 	} else if o.Degrade != "" {
 		g.degradable = append(slices.Clone(a.degradable), a.point(o.Degrade))
 	}
-	quotas, err := a.sharedQuotas(o.Quotas)
+	quotas, err := a.sharedQuotas(g.prefix, o.Quotas)
 	if err != nil {
 		errs = append(errs, err)
 	}
@@ -98,13 +98,13 @@ func (c *core) styleOf(path string) ErrorStyle {
 }
 
 // sharedQuotas reads quotas that count calls of several interfaces.
-func (c *core) sharedQuotas(s string) ([]*quota, error) {
+func (c *core) sharedQuotas(prefix, s string) ([]*quota, error) {
 	if s == "" {
 		return nil, nil
 	}
 	list, err := parseQuotas(s)
 	for _, q := range list {
-		q.cells, q.general = c.cells, true
+		q.cells, q.general, q.scope = c.cells, true, "*"+prefix
 	}
 	return list, err
 }

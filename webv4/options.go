@@ -21,6 +21,16 @@ type Options struct {
 	// quota tag: "ip=10000/h". An interface with quota:"none" is exempt.
 	Quotas string
 
+	// QuotaStore counts for all processes together. nil: each for itself.
+	QuotaStore QuotaStore
+
+	// QuotaTimeout is how long the store may take. 0 means 5 ms.
+	QuotaTimeout time.Duration
+
+	// QuotaFailClosed refuses calls (10002) when the store does not answer. By
+	// default this process then counts by itself.
+	QuotaFailClosed bool
+
 	// MaxBody bounds a request's body in bytes. 0 means 1 MiB.
 	MaxBody int64
 
@@ -84,6 +94,9 @@ func (o *Options) filled() (Options, error) {
 	if out.MaxBody == 0 {
 		out.MaxBody = 1 << 20
 	}
+	if out.QuotaTimeout == 0 {
+		out.QuotaTimeout = 5 * time.Millisecond
+	}
 	if out.KeepReplies == 0 {
 		out.KeepReplies = 16 << 20
 	}
@@ -102,6 +115,9 @@ func (o *Options) filled() (Options, error) {
 	}
 	if out.CompressFrom < 0 {
 		errs = append(errs, fmt.Errorf("webv4: Options.CompressFrom %d: negative", out.CompressFrom))
+	}
+	if out.QuotaTimeout < 0 {
+		errs = append(errs, fmt.Errorf("webv4: Options.QuotaTimeout %v: negative", out.QuotaTimeout))
 	}
 	if out.Timeout < 0 {
 		errs = append(errs, fmt.Errorf("webv4: Options.Timeout %v: negative", out.Timeout))

@@ -1,6 +1,7 @@
 package webv4
 
 import (
+	"context"
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
@@ -37,6 +38,7 @@ type quota struct {
 
 	policy  string        // the RateLimit-Policy member
 	name    string        // in the RateLimit header
+	scope   string        // the interface, or the group, that it belongs to
 	general bool          // counts calls of several interfaces
 	total   *rate.Limiter // for byTotal
 	cells   *cells        // for the others
@@ -236,6 +238,9 @@ func (op *operation) limit(a *API) {
 	var policies []string
 	for _, q := range op.quotas {
 		q.cells = a.cells
+		if q.scope == "" {
+			q.scope = op.name
+		}
 		policies = append(policies, q.policy)
 	}
 	op.policy = []string{strings.Join(policies, ", ")}
@@ -243,7 +248,13 @@ func (op *operation) limit(a *API) {
 
 // count spends one call of each quota. If one is exhausted, what the others
 // spent is given back. The headers show the tightest.
-func (a *API) count(c *call, op *operation, now time.Time) error {
+func (a *API) count(ctx context.Context, c *call, op *operation, now time.Time) error {
+	if a.opt.QuotaStore != nil {
+		done, err := a.countShared(ctx, c, op)
+		if done || err != nil {
+			return err
+		}
+	}
 	var tightest standing
 	for i, q := range op.quotas {
 		key, ok := c.quotaKey(q)
@@ -257,9 +268,7 @@ func (a *API) count(c *call, op *operation, now time.Time) error {
 					spent.refund(key, now)
 				}
 			}
-			a.stats.limited.Add(1)
-			c.standing(op, &s)
-			return refusal(q.code())
+			return a.exhausted(c, op, &s)
 		}
 		if tightest.quota == nil || s.remaining < tightest.remaining {
 			tightest = s
@@ -269,6 +278,12 @@ func (a *API) count(c *call, op *operation, now time.Time) error {
 		c.standing(op, &tightest)
 	}
 	return nil
+}
+
+func (a *API) exhausted(c *call, op *operation, s *standing) error {
+	a.stats.limited.Add(1)
+	c.standing(op, s)
+	return refusal(s.quota.code())
 }
 
 // quotaKey is whom a quota counts for in this call; false if it cannot tell.

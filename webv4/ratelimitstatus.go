@@ -42,11 +42,13 @@ func (a *API) RateLimitStatus(ctx context.Context) (*RateLimitStatus, error) {
 	st := &RateLimitStatus{LimitTimeUnit: unitNames['h'], APIs: []APIRateLimit{}}
 	var reset time.Duration
 	for _, q := range a.quotas {
-		key, ok := call.quotaKey(q)
+		s, ok, err := a.look(ctx, call, q, now)
+		if err != nil {
+			return nil, err
+		}
 		if !ok {
 			continue
 		}
-		s := q.spend(key, now, 0)
 		switch q.by {
 		case byIP:
 			st.IPLimit, st.RemainingIPHits = q.limit, s.remaining
@@ -64,8 +66,11 @@ func (a *API) RateLimitStatus(ctx context.Context) (*RateLimitStatus, error) {
 			continue
 		}
 		for _, q := range op.plan.quotas {
-			if key, ok := call.quotaKey(q); ok {
-				s := q.spend(key, now, 0)
+			s, ok, err := a.look(ctx, call, q, now)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
 				st.APIs = append(st.APIs, APIRateLimit{
 					API: rt.path, Limit: q.limit, LimitBy: quotaNames[q.by], LimitTimeUnit: unitNames[q.unit], RemainingHits: s.remaining,
 				})

@@ -133,7 +133,7 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 		}
 	}
 	if len(op.quotas) > 0 {
-		if err := a.count(c, op, c.began); err != nil {
+		if err := a.count(ctx, c, op, c.began); err != nil {
 			return err
 		}
 	}

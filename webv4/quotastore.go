@@ -1,0 +1,111 @@
+package webv4
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// QuotaStore counts calls for several processes together. The rules:
+//
+//  1. Spend looks at all charges at one moment. If each has room for its cost,
+//     all are spent; else none is.
+//  2. A charge allows Limit calls in any Window, spread evenly with bursts up to
+//     the whole limit. The key is opaque; the same key always has the same
+//     limit and window.
+//  3. The standings are in the order of the charges, as they are afterwards.
+//  4. It honours ctx, and is called by many goroutines at once.
+type QuotaStore interface {
+	Spend(ctx context.Context, charges []Charge) ([]Standing, error)
+}
+
+// Charge is one quota that a call counts against.
+type Charge struct {
+	Key    string
+	Limit  int
+	Window time.Duration
+	Cost   int // 1, or 0 to look only
+}
+
+// Standing is what a quota says about a caller.
+type Standing struct {
+	OK        bool
+	Remaining int           // calls left now
+	Reset     time.Duration // until the whole limit is there again
+	Retry     time.Duration // until the next call is allowed, if not OK
+}
+
+// countShared asks the store. It returns false if this process must count by
+// itself.
+func (a *API) countShared(ctx context.Context, c *call, op *operation) (done bool, err error) {
+	charges := make([]Charge, 0, len(op.quotas))
+	quotas := make([]*quota, 0, len(op.quotas))
+	for _, q := range op.quotas {
+		if key, ok := c.quotaKey(q); ok {
+			charges = append(charges, q.charge(key, 1))
+			quotas = append(quotas, q)
+		}
+	}
+	if len(charges) == 0 {
+		return true, nil
+	}
+	list, err := a.ask(ctx, charges)
+	if err != nil {
+		if a.opt.QuotaFailClosed {
+			return true, Wrap(CodeUnavailable, err)
+		}
+		return false, nil
+	}
+	var tightest standing
+	for i := range list {
+		s := quotas[i].standing(&list[i])
+		if !s.ok {
+			return true, a.exhausted(c, op, &s)
+		}
+		if tightest.quota == nil || s.remaining < tightest.remaining {
+			tightest = s
+		}
+	}
+	c.standing(op, &tightest)
+	return true, nil
+}
+
+func (a *API) ask(ctx context.Context, charges []Charge) ([]Standing, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.opt.QuotaTimeout)
+	defer cancel()
+	list, err := a.opt.QuotaStore.Spend(ctx, charges)
+	if err == nil && len(list) != len(charges) {
+		err = fmt.Errorf("webv4: the quota store gave %d standings for %d charges", len(list), len(charges))
+	}
+	if err != nil {
+		a.stats.storeFailed.Add(1)
+	}
+	return list, err
+}
+
+// charge is the quota for the store. The key tells quotas and callers apart in
+// every process alike.
+func (q *quota) charge(key string, cost int) Charge {
+	return Charge{Key: fmt.Sprintf("%s %s %q", q.scope, q, key), Limit: q.limit, Window: q.window, Cost: cost}
+}
+
+func (q *quota) standing(s *Standing) standing {
+	return standing{quota: q, ok: s.OK, remaining: s.Remaining, reset: s.Reset, retry: s.Retry}
+}
+
+// look tells where the caller stands without counting anything; false if the
+// quota does not concern it.
+func (a *API) look(ctx context.Context, c *call, q *quota, now time.Time) (standing, bool, error) {
+	key, ok := c.quotaKey(q)
+	if !ok {
+		return standing{}, false, nil
+	}
+	if a.opt.QuotaStore == nil {
+		return q.spend(key, now, 0), true, nil
+	}
+	list, err := a.ask(ctx, []Charge{q.charge(key, 0)})
+	if err != nil {
+		return standing{}, false, err
+	}
+	return q.standing(&list[0]), true, nil
+}

@@ -1,0 +1,87 @@
+package webv4_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/heddle-go/heddle/webv4"
+)
+
+// stubStore answers what a test says and remembers what it was asked.
+type stubStore struct {
+	charges []webv4.Charge
+	answer  func(i int, c webv4.Charge) webv4.Standing
+	err     error
+	slow    bool
+}
+
+func (s *stubStore) Spend(ctx context.Context, charges []webv4.Charge) ([]webv4.Standing, error) {
+	s.charges = charges
+	if s.slow {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	var list []webv4.Standing
+	for i, c := range charges {
+		list = append(list, s.answer(i, c))
+	}
+	return list, s.err
+}
+
+func TestQuotaStore(t *testing.T) {
+	s := &stubStore{answer: func(i int, c webv4.Charge) webv4.Standing {
+		return webv4.Standing{OK: true, Remaining: 10 - i, Reset: time.Minute}
+	}}
+	for _, closed := range []bool{false, true} {
+		a := newAPI(t, &webv4.Options{QuotaStore: s, QuotaFailClosed: closed, Authenticator: users{}, Quotas: "ip=100/h"})
+		webv4.Handle(a, func(context.Context, *limited) (*empty, error) { return nil, nil })
+		webv4.Handle(a, func(ctx context.Context, _ *status) (*webv4.RateLimitStatus, error) { return a.RateLimitStatus(ctx) })
+		get := func() answer { return do(t, a, "GET /limited.json?access_token=7", "", "RemoteAddr: 1.2.3.4:5") }
+		r := get()
+		r.is(t, 200, "{}")
+		if r.header.Get("Ratelimit") != `"ip/h";r=8;t=60` {
+			t.Errorf("%v", r.header)
+		}
+		want := `[{* ip=100/h "1.2.3.4" 100 1h0m0s 1} {GET /limited.json user=3/m "7" 3 1m0s 1} {GET /limited.json ip=100/h "1.2.3.4" 100 1h0m0s 1}]`
+		if got := fmt.Sprint(s.charges); got != want {
+			t.Errorf("charges %s\nwant %s", got, want)
+		}
+		ok := s.answer
+		s.answer = func(i int, c webv4.Charge) webv4.Standing { return webv4.Standing{OK: i != 1, Retry: 90 * time.Second} }
+		r = get()
+		r.fails(t, 429, webv4.CodeUserAPILimit, "")
+		if r.header.Get("Retry-After") != "90" {
+			t.Errorf("%v", r.header)
+		}
+		s.answer = ok
+		if r := do(t, a, "GET /status.json?access_token=7", ""); r.status != 200 {
+			t.Errorf("%+v", r)
+		}
+		if s.charges[0].Cost != 0 {
+			t.Error("asking counts")
+		}
+		// When the store fails, the process counts by itself, or refuses.
+		for _, fail := range []func(){func() { s.err = errors.New("down") }, func() { s.err, s.slow = nil, true }} {
+			fail()
+			if closed {
+				get().fails(t, 503, webv4.CodeUnavailable, "service unavailable")
+			} else {
+				get().is(t, 200, "{}")
+			}
+		}
+		s.err, s.slow = nil, true
+		for range 3 {
+			r = get()
+		}
+		if !closed {
+			r.fails(t, 429, webv4.CodeUserAPILimit, "")
+		}
+		if a.Stats().StoreFailed != 5 {
+			t.Errorf("%+v", a.Stats())
+		}
+		s.slow = false
+	}
+}
