@@ -6,6 +6,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/bytedance/gopkg/util/logger"
 	"github.com/cloudwego/gopkg/protocol/thrift"
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/klog"
@@ -73,6 +74,7 @@ var kitexService = &serviceinfo.ServiceInfo{
 
 func startKitex(t testing.TB) func([]byte) ([]byte, error) {
 	klog.SetOutput(io.Discard)
+	logger.SetLevel(logger.LevelFatal) // its multiplexed client panics, and recovers, when the server leaves
 	ln := listen(t)
 	stop := make(chan error)
 	srv := server.NewServer(
