@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -153,6 +154,10 @@ var common struct {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if leaked := ourGoroutines(); code == 0 && leaked != "" {
+		fmt.Fprintf(os.Stderr, "goroutines left after the tests:\n%s\n", leaked)
+		code = 1
+	}
 	if common.c != nil {
 		common.c.stop()
 	}
@@ -160,6 +165,23 @@ func TestMain(m *testing.M) {
 		os.RemoveAll(common.dir)
 	}
 	os.Exit(code)
+}
+
+// ourGoroutines returns the stacks of goroutines that run code of this package,
+// once they have had time to end.
+func ourGoroutines() string {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		buf := make([]byte, 8<<20)
+		var ours []string
+		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")[1:] {
+			if strings.Contains(g, "mcq/jetqueue.") {
+				ours = append(ours, g)
+			}
+		}
+		if len(ours) == 0 || time.Now().After(end) {
+			return strings.Join(ours, "\n\n")
+		}
+	}
 }
 
 func commonServers(t testing.TB) *servers {
