@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/DataDog/dd-trace-go/v2/ddtrace/tracer"
 	zipkingo "github.com/openzipkin/zipkin-go"
@@ -14,7 +15,9 @@ import (
 	"github.com/openzipkin/zipkin-go/reporter"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
+	otelmetric "go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	oteltrace "go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
@@ -116,6 +119,47 @@ func otel(name string, tp oteltrace.TracerProvider) peer {
 	}
 }
 
+// measured is otel with a duration histogram beside it, which is what it takes
+// to know about the calls that are not sampled. The attribute sets are made once.
+func measured(b *testing.B, name string, tp oteltrace.TracerProvider) peer {
+	t := tp.Tracer("bench")
+	mp := metric.NewMeterProvider(metric.WithReader(metric.NewManualReader()))
+	b.Cleanup(func() { _ = mp.Shutdown(context.Background()) })
+	h, err := mp.Meter("bench").Float64Histogram("duration")
+	if err != nil {
+		b.Fatal(err)
+	}
+	set := otelmetric.WithAttributeSet(attribute.NewSet(attribute.String("operation", "op")))
+	end := func(ctx context.Context, s oteltrace.Span, began time.Time) {
+		h.Record(ctx, time.Since(began).Seconds(), set)
+		s.End()
+	}
+	return peer{name,
+		func(ctx context.Context) {
+			began := time.Now()
+			ctx, s := t.Start(ctx, "op", oteltrace.WithSpanKind(oteltrace.SpanKindServer))
+			end(ctx, s, began)
+		},
+		func(ctx context.Context) {
+			began := time.Now()
+			ctx, root := t.Start(ctx, "op", oteltrace.WithSpanKind(oteltrace.SpanKindServer))
+			for range 3 {
+				began := time.Now()
+				ctx, s := t.Start(ctx, "sub", oteltrace.WithSpanKind(oteltrace.SpanKindClient))
+				end(ctx, s, began)
+			}
+			end(ctx, root, began)
+		},
+		func(ctx context.Context) {
+			began := time.Now()
+			ctx, s := t.Start(ctx, "op", oteltrace.WithSpanKind(oteltrace.SpanKindServer), oteltrace.WithAttributes(
+				attribute.String("http.request.method", "GET"), attribute.String("http.route", "/2/statuses/show.json"),
+				attribute.Int("http.response.status_code", 200)))
+			end(ctx, s, began)
+		},
+	}
+}
+
 func zipkin(b *testing.B, name string, sampler zipkingo.Sampler) peer {
 	t, err := zipkingo.NewTracer(reporter.NewNoopReporter(), zipkingo.WithSampler(sampler), zipkingo.WithNoopSpan(true))
 	if err != nil {
@@ -183,6 +227,12 @@ func each(b *testing.B, pick func(p peer) func(context.Context)) {
 		func(b *testing.B) peer { return otel("otel sampled", otelProvider(b, sdktrace.AlwaysSample())) },
 		func(b *testing.B) peer {
 			return otel("otel unsampled", otelProvider(b, sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0))))
+		},
+		func(b *testing.B) peer {
+			return measured(b, "otel sampled, histogram", otelProvider(b, sdktrace.AlwaysSample()))
+		},
+		func(b *testing.B) peer {
+			return measured(b, "otel unsampled, histogram", otelProvider(b, sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0))))
 		},
 		func(b *testing.B) peer { return otel("otel noop", noop.NewTracerProvider()) },
 		func(b *testing.B) peer { return zipkin(b, "zipkin-go sampled", zipkingo.AlwaysSample) },
