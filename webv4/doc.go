@@ -4,12 +4,14 @@
 //
 // # Nouns
 //
-// An [API] is a set of interfaces and an [http.Handler]. An interface is a
-// method and a path, declared by the tags of a request struct; its parameters
-// are the struct's fields. [Handle] registers the function that answers it. A
-// [Principal] is who calls, told by an [Authenticator]. A quota is how many
-// calls somebody may make. A switch, watchman's, degrades an interface: it is
-// off, or a [Fallback] answers. An [Error] is what clients see when a call fails.
+// An [API] is a set of interfaces and an [http.Handler]; a group is an API below
+// a path. An interface is a method and a path, declared by the tags of a request
+// struct; its parameters are the struct's fields. [Handle] registers the function
+// that answers it. A [Principal] is who calls, told by an [Authenticator]. A
+// quota is how many calls somebody may make. A degrade point is a name under
+// which interfaces are degraded to a [Level]. An [Interceptor] stands around
+// handlers, a [Filter] before them. An [Error] is what clients see when a call
+// fails.
 //
 // # A program
 //
@@ -40,11 +42,21 @@
 //	          A path that ends in .json has a twin that ends in .xml and answers in XML.
 //	auth      user: the Authenticator must know who calls. none, the default: nobody is asked.
 //	scopes    what the principal's token must allow, separated by spaces
+//	level     the level that the principal's application must have at least
 //	quota     WHO=N/UNIT, several separated by commas. WHO is user, app, app+user, ip (an IPv6
 //	          /64 network counts as one) or total; UNIT is s, m, h or d. none: not even the
 //	          API's own quotas count.
-//	degrade   SWITCH=off answers 503 while the switch is on; SWITCH=fallback calls the Fallback
+//	degrade   POINT=STEP,…: what the interface does when its point is degraded: trim, stale:AGE,
+//	          static or fallback, shed, off; see Degradation
 //	timeout   a duration such as 3s. The handler's context ends then.
+//	class     critical, normal (the default) or low: whom overload and the step shed refuse first
+//	cost      the cost class, whose calls share a limit under Options.Overload
+//	with      names of interceptors and filters, separated by commas
+//	select    the query parameter by which clients choose the reply's fields: id,user.name
+//	etag      true: replies to GET carry an entity tag, and If-None-Match is answered with 304
+//
+// Other tags are for interceptors ([Call].Tag) and for openapi: summary, doc,
+// tags, id, deprecated.
 //
 // # Tags of a parameter
 //
@@ -82,15 +94,50 @@
 // is an element with one item a child, called item or the last name of a tag
 // such as xml:"statuses>status"; a map has <entry key="…"> children; null is
 // no element. The root is <result>, or what the xml tag of a field XMLName says.
+// In MessagePack objects are maps with string keys and bytes are bin. The suffix
+// of the path decides the format; without .json the Accept header does.
+//
+// A handler sets the status with [SetStatus] and headers on [Header]. A reply of
+// type [Redirect], [Content], [Stream] or [Events] writes itself.
 //
 // Errors are {"request":"/path","error_code":10017,"error":"text"}, the table is
-// that of the Code constants. A handler's *[Error] is answered as it is, any
-// other error as 10001, without its text; the access log and the trace have it.
+// that of the Code constants; [ErrorStyle] has two other forms. A handler's
+// *[Error] is answered as it is, any other error as 10001, without its text; the
+// access log and the trace have it.
+//
+// # Groups, interceptors, middleware
+//
+// [API.Group] gives a group its own error style, authenticator, quotas, degrade
+// point, interceptors and middleware, so that versions of an API can differ. An
+// [Interceptor] sees the typed request and reply, a [Filter] decides before the
+// parameters are read. Plain handlers mount with [API.Mount], and
+// func(http.Handler) http.Handler wraps interfaces by Options.Middleware.
+//
+// # Authentication
+//
+// [NewAPIKeys], [Basic], [ClientCert], [NewHMAC] for signed requests, package
+// jwtauth for JSON Web Tokens, [FirstOf] for several; or your own, often on
+// [AccessToken]. A [DenyList] refuses addresses, users and applications.
+//
+// # Degradation
+//
+// [API.Degrade] sets a degrade point to a level, for a time, for a share of the
+// clients, or as a dry run. An interface then acts on the strongest step of its
+// tag that is not beyond the level: trim leaves out the reply's fields tagged
+// trim:"true", stale answers with the last good reply to the same request and
+// caller, static with [SetStatic], fallback with [Fallback], shed refuses what is
+// not critical, off refuses all. The reply says so in X-Degraded; handlers ask
+// [LevelFrom]. The point [Everything] and GroupOptions.Degrade reach many at once.
+// A switch of watchman's with the point's name is the same as off.
+//
+// [Overload] refuses calls when there are more than the process can serve. Its
+// limit follows throughput and base latency; TestOverloadGoodput simulates it.
 //
 // # Guarantees
 //
-//	order         route, switch, authentication, quotas, parameters, handler, reply, log: each
-//	              refusal costs nothing of what comes after it; the body is read last
+//	order         route, deny list, degradation, overload, authentication, quotas, filters,
+//	              parameters, interceptors, handler, reply, log: each refusal costs nothing of
+//	              what comes after it; the body is read last
 //	one source    a parameter comes from where its tag says and from nowhere else
 //	all mistakes  registration panics, with all that is wrong with the tags at once
 //	handlers      get a request that is complete and keeps every rule of its tags; they may keep
@@ -99,6 +146,8 @@
 //	              the reply the connection ends, so that nobody takes half of it for all
 //	quotas        a refused call costs none of its quotas anything; remembering callers takes a
 //	              bounded 40 MB, beyond a million of them some start afresh
+//	overload      at five times the load a process can serve it serves at least 87 % of what it
+//	              can, and 99 % of what is critical (simulated: a pool, and shared cores)
 //	bounds        Options.MaxBody, 128 parts a form, 100 levels of JSON, 64 parameters, 16 proxies;
 //	              Server bounds the header and the time for it
 //	log           one line of JSON a request whatever the client sends; lines that the writer is
@@ -108,19 +157,24 @@
 //
 // A timeout ends the handler's context; it does not stop a handler that never
 // looks at it. Strings in a request share the memory of its body: keep a copy
-// (strings.Clone) of a short one if bodies are large. A quota lives in this
-// process: two processes allow twice as much.
+// (strings.Clone) of a short one if bodies are large. Without a [QuotaStore] quotas
+// live in the process: two processes allow twice as much. Mounted handlers have
+// neither quotas nor overload protection. A request's body is JSON or a form; XML
+// and MessagePack are for replies.
 //
 // # Cost
 //
-// CPU time on two shared cores, in memory:
+// CPU time on two shared cores, in memory; TestAllocations holds the allocations:
 //
-//	a GET with three parameters and a JSON reply   0.6 µs, 3 allocations   go test -run '^$' -bench TypedGET ./webv4
-//	a POST of 110 bytes of JSON, checked           1.5 µs, 5 allocations   go test -run '^$' -bench ValidatedPOST ./webv4
-//	TestAllocations holds the allocations.
+//	a GET with three parameters and a JSON reply   0.65 µs, 3 allocations
+//	a POST of 120 bytes of JSON, checked           1.6 µs, 5 allocations
+//	  go test -run '^$' -bench 'WebTypedGET|WebValidatedPOST' ./webv4
+//	the same beside other frameworks
+//	  cd peers && go test -run '^$' -bench Web ./web
 //
 // # Reading order
 //
-// api.go, plan.go and field.go (what tags say), serve.go (the chain), route.go,
-// bind.go, model.go with jsonread.go and jsonwrite.go, reply.go, quota.go.
+// api.go and group.go, plan.go and field.go (what tags say), serve.go (the
+// chain), route.go, bind.go, model.go with jsonread.go and jsonwrite.go, reply.go,
+// quota.go, degrade.go, overload.go; the rest stands alone.
 package webv4

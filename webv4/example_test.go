@@ -3,8 +3,10 @@ package webv4_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/heddle-go/heddle/watchman"
 	"github.com/heddle-go/heddle/webv4"
@@ -120,4 +122,95 @@ func ExampleErrorf() {
 	// Output:
 	// 404 {"request":"/show.json","error_code":20101,"error":"target weibo does not exist"}
 	// 400 {"request":"/show.json","error_code":10016,"error":"miss required parameter: (id)"}
+}
+
+// Two versions of an API, with their own errors and quotas.
+func ExampleAPI_Group() {
+	type show struct {
+		_  struct{} `route:"GET /show.json"`
+		ID int64    `query:"id" required:"true"`
+	}
+	api, _ := webv4.New(nil)
+	answer := func(_ context.Context, in *show) (*greeting, error) { return &greeting{Text: "ok"}, nil }
+	webv4.Handle(api.Group("/2", nil), answer)
+	webv4.Handle(api.Group("/3", &webv4.GroupOptions{Errors: webv4.ProblemErrors, Quotas: "ip=1000/h"}), answer)
+	get(api, "/2/show.json")
+	get(api, "/3/show.json")
+	// Output:
+	// 400 {"request":"/2/show.json","error_code":10016,"error":"miss required parameter: (id)"}
+	// 400 {"type":"about:blank","title":"miss required parameter","status":400,"detail":"(id)","instance":"/3/show.json","error_code":10016}
+}
+
+// An interceptor sees the typed request and reply, and has a tag of its own.
+func ExampleAPI_Intercept() {
+	type pay struct {
+		_      struct{} `route:"GET /pay.json" with:"audit" audit:"money"`
+		Amount int      `query:"amount"`
+	}
+	api, _ := webv4.New(nil)
+	api.Intercept("audit", func(ctx context.Context, call *webv4.Call, next webv4.Next) (any, error) {
+		out, err := next(ctx)
+		fmt.Println(call.Tag("audit"), call.Input().(*pay).Amount, err)
+		return out, err
+	})
+	webv4.Handle(api, func(context.Context, *pay) (*greeting, error) { return &greeting{Text: "paid"}, nil })
+	get(api, "/pay.json?amount=5")
+	// Output:
+	// money 5 <nil>
+	// 200 {"text":"paid","times":0}
+}
+
+// An operator trims an interface for half an hour.
+func ExampleAPI_Degrade() {
+	type user struct {
+		ID  int    `json:"id"`
+		Bio string `json:"bio" trim:"true"`
+	}
+	type show struct {
+		_ struct{} `route:"GET /user.json" degrade:"users=trim,off"`
+	}
+	api, _ := webv4.New(&webv4.Options{Logger: slog.New(slog.DiscardHandler)})
+	webv4.Handle(api, func(context.Context, *show) (*user, error) { return &user{7, "long"}, nil })
+	get(api, "/user.json")
+	api.Degrade("users", webv4.Degradation{Level: webv4.Trim, TTL: 30 * time.Minute, By: "ada", Why: "New Year"})
+	get(api, "/user.json")
+	// Output:
+	// 200 {"id":7,"bio":"long"}
+	// 200 {"id":7}
+}
+
+func ExampleEvents() {
+	type watch struct {
+		_ struct{} `route:"GET /events"`
+	}
+	api, _ := webv4.New(nil)
+	webv4.Handle(api, func(context.Context, *watch) (*webv4.Events, error) {
+		return &webv4.Events{Run: func(ctx context.Context, send func(webv4.Event) error) error {
+			return send(webv4.Event{Name: "status", Data: "hello"})
+		}}, nil
+	})
+	get(api, "/events")
+	// Output:
+	// 200 event: status
+	// data: hello
+}
+
+func ExampleSignHMAC() {
+	type order struct {
+		_ struct{} `route:"GET /orders.json" auth:"user"`
+	}
+	secret := []byte("of the application")
+	api, _ := webv4.New(&webv4.Options{Authenticator: webv4.NewHMAC(0, func(key string) ([]byte, webv4.Principal, bool) {
+		return secret, webv4.Principal{ID: key}, key == "app"
+	})})
+	webv4.Handle(api, func(ctx context.Context, _ *order) (*greeting, error) {
+		p, _ := webv4.PrincipalFrom(ctx)
+		return &greeting{Text: "Hello, " + p.ID}, nil
+	})
+	r := httptest.NewRequest("GET", "/orders.json", nil)
+	webv4.SignHMAC(r, "app", secret, nil)
+	w := httptest.NewRecorder()
+	api.ServeHTTP(w, r)
+	fmt.Print(w.Body)
+	// Output: {"text":"Hello, app","times":0}
 }
