@@ -71,6 +71,8 @@ type PebbleStore struct {
 	// while it waits for the disk to sync; they are locked in rising order.
 	stripes [stripeCount]sync.Mutex
 
+	frontier frontier
+
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -369,8 +371,11 @@ func (s *PebbleStore) fill(batch *pebble.Batch, changes []Change) error {
 		if c.Row.Key != nil {
 			now, seen := written[string(c.Row.Key)]
 			if !seen {
-				var err error
-				if now, err = s.version(c.Row.Key); err != nil {
+				behind, err := s.frontier.pass(s.db, c.Row.Key)
+				if err == nil && !behind {
+					now, err = s.version(c.Row.Key)
+				}
+				if err != nil {
 					return err
 				}
 			}
@@ -395,6 +400,11 @@ func (s *PebbleStore) fill(batch *pebble.Batch, changes []Change) error {
 			}
 		}
 		for j := range c.Put {
+			if c.Put[j].Key[0] == prefixRecord {
+				if _, err := s.frontier.pass(s.db, c.Put[j].Key); err != nil {
+					return err
+				}
+			}
 			if err := set(c.Put[j].Key, 0, c.Put[j].Value); err != nil {
 				return err
 			}

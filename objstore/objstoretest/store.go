@@ -23,6 +23,7 @@ func TestStore(t *testing.T, open func(t *testing.T) objstore.Store) {
 	}{
 		{"Condition", testCondition},
 		{"SameRow", testSameRow},
+		{"Rising", testRising},
 		{"Entries", testEntries},
 		{"Scan", testScan},
 		{"ManyKeys", testManyKeys},
@@ -140,6 +141,22 @@ func testSameRow(t *testing.T, s store) {
 	want(t, s.get(t, "a", "b"), "3 three", "1 b")
 	want(t, s.apply(t, objstore.Change{Row: objstore.Row{Key: []byte("a")}, Expect: 3}, set("a", 0, "again")), nil, nil)
 	want(t, s.get(t, "a"), "1 again")
+}
+
+// Records come mostly in the order of their keys; what an engine makes of that
+// must not keep it from seeing what is there.
+func testRising(t *testing.T, s store) {
+	key := func(n int) string { return fmt.Sprintf("r\x00\x00\x00\x01\x00number%02d", n) }
+	for _, n := range []int{5, 6, 9, 7, 10} {
+		want(t, s.apply(t, set(key(n), 0, "one")), nil)
+		want(t, s.apply(t, set(key(n), 0, "two")), objstore.ErrConflict)
+	}
+	want(t, s.apply(t, set(key(12), 0, "a"), set(key(11), 0, "b"), set(key(12), 1, "c"), set(key(12), 0, "no")), nil, nil, nil, objstore.ErrConflict)
+	want(t, s.apply(t, objstore.Change{Put: []objstore.Row{row(key(20), 0, "entry")}}), nil)
+	want(t, s.apply(t, set(key(20), 1, "no")), objstore.ErrConflict)
+	want(t, s.apply(t, objstore.Change{Row: objstore.Row{Key: []byte(key(12))}, Expect: 2}), nil)
+	want(t, s.apply(t, set(key(12), 2, "no"), set(key(12), 0, "back")), objstore.ErrConflict, nil)
+	want(t, s.get(t, key(12), key(20)), "1 back", "0 entry")
 }
 
 func testEntries(t *testing.T, s store) {
