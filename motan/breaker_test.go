@@ -191,7 +191,21 @@ func TestPace(t *testing.T) {
 	}
 	p.took(5 * paceQuick)
 	if p.quick() {
-		t.Error("still quick after a slower one")
+		t.Error("still quick after a slower one, with none saved up")
+	}
+	for range paceFirst + paceSlack {
+		p.took(time.Microsecond)
+	}
+	p.took(5 * paceQuick)
+	p.took(50 * paceQuick)
+	if !p.quick() {
+		t.Error("not quick after two slower ones of very many")
+	}
+	for i := range 2000 {
+		p.took([]time.Duration{1, 2 * paceQuick}[max(i%20-18, 0)])
+	}
+	if p.quick() {
+		t.Error("quick though one of twenty is not")
 	}
 	p.delayed()
 	for range 2*paceFirst - 1 {

@@ -435,7 +435,7 @@ func TestGzip(t *testing.T) {
 			return &s, nil
 		})
 		return srv
-	}())), &motan.ClientOptions{MaxFrame: 100 << 10})
+	}())), &motan.ClientOptions{MaxFrame: 100 << 10, Timeout: patience})
 	_, err := motan.Call[string](t.Context(), tight, "bomb", "")
 	if e := wantCode(t, err, motan.CodeInternal); !strings.Contains(e.Message, "inflates beyond") {
 		t.Errorf("a bomb: %v", err)

@@ -184,7 +184,7 @@ func (c *clientConn) read() {
 	defer close(c.gone)
 	in := &frameSource{Conn: c.conn}
 	r := bufio.NewReaderSize(in, readBuffer)
-	var f frame
+	f := frame{src: in}
 	for {
 		err := c.readOne(in, r, &f)
 		if err != nil {

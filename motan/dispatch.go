@@ -77,8 +77,12 @@ func (c *serverConn) dispatch() bool {
 		j.parent = watchman.FromFields(view(m.traceparent), c.text(3, m.tracestate), string(m.baggage))
 	}
 	if !method.pace.quick() {
-		j.buf = append(j.buf[:0], f.body...)
-		j.body = j.buf
+		if f.backed {
+			j.buf, f.buf = f.buf, j.buf
+		} else {
+			j.buf = append(j.buf[:0], f.body...)
+			j.body = j.buf
+		}
 		s.handOver(j)
 		return true
 	}

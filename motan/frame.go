@@ -62,6 +62,10 @@ type frame struct {
 	body   []byte
 	buf    []byte // backs meta and body,
 	backed bool   // unless this is false: then the reader's own buffer does
+
+	// src is what the reader that read is given reads from, so that the rest of a
+	// large frame need not go through its buffer; nil if that is not known.
+	src io.Reader
 }
 
 // appendHeader appends everything up to the metadata's length.
@@ -151,6 +155,7 @@ func (f *frame) read(r *bufio.Reader, limit int) error {
 func (f *frame) moveTo(t *frame) {
 	if f.backed {
 		*f, *t = *t, *f
+		f.src, t.src = t.src, f.src
 		return
 	}
 	n := len(f.meta)
@@ -161,7 +166,7 @@ func (f *frame) moveTo(t *frame) {
 
 // fill reads bytes from and up to to of f.buf. It grows the buffer with what
 // arrives, so that a length alone does not make it allocate.
-func (f *frame) fill(r io.Reader, from, to int) error {
+func (f *frame) fill(r *bufio.Reader, from, to int) error {
 	const step = 1 << 20
 	for from < to {
 		next := min(to, from+step)
@@ -171,7 +176,13 @@ func (f *frame) fill(r io.Reader, from, to int) error {
 			f.buf = grown
 		}
 		f.buf = f.buf[:next]
-		if _, err := io.ReadFull(r, f.buf[from:next]); err != nil {
+		var in io.Reader = r
+		if n := r.Buffered(); f.src != nil && n > 0 {
+			next = min(next, from+n)
+		} else if f.src != nil && next-from > readBuffer/8 {
+			in = f.src
+		}
+		if _, err := io.ReadFull(in, f.buf[from:next]); err != nil {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}

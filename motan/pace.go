@@ -19,6 +19,11 @@ const (
 	paceQuick = 20 * time.Microsecond
 	paceFirst = 256
 	paceMost  = 1 << 18
+	// paceSlack quick ones more can be saved up. A slower run, most often the
+	// scheduler's doing, costs paceGlitch, one that is much slower four times as
+	// many: a handler stays quick if no more than one or two in a hundred are.
+	paceSlack  = 512
+	paceGlitch = 64
 	// paceTrust quick ones more, and half of what it takes is forgiven.
 	paceTrust = 8192
 )
@@ -29,19 +34,17 @@ func (p *pace) quick() bool { return p.run.Load() >= p.needed() }
 
 // took reports how long the handler ran.
 func (p *pace) took(d time.Duration) {
-	switch run := p.run.Load(); {
-	case d <= paceQuick:
-		switch need := p.needed(); {
-		case run < need || need > paceFirst && run < need+paceTrust:
-			p.run.Add(1)
-		case need > paceFirst:
-			p.need.Store(need / 2)
-			p.run.Store(need / 2)
-		}
-	case d <= 10*paceQuick: // the scheduler's doing, if it is rare
-		p.run.Store(run - run/4)
-	default:
-		p.run.Store(0)
+	run, need := p.run.Load(), p.needed()
+	switch {
+	case d > 10*paceQuick:
+		p.run.Store(max(run-4*paceGlitch, 0))
+	case d > paceQuick:
+		p.run.Store(max(run-paceGlitch, 0))
+	case run < need+paceSlack || need > paceFirst && run < need+paceTrust:
+		p.run.Add(1)
+	case need > paceFirst:
+		p.need.Store(need / 2)
+		p.run.Store(need/2 + paceSlack)
 	}
 }
 

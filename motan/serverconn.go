@@ -40,6 +40,7 @@ func newServerConn(s *Server, conn net.Conn) *serverConn {
 	c.out = newWriter(conn, func(error) { conn.Close() })
 	c.in = frameSource{Conn: conn, idle: s.opt.IdleTimeout, before: c.out.flush}
 	c.r = bufio.NewReaderSize(&c.in, readBuffer)
+	c.frame.src = &c.in
 	return c
 }
 
