@@ -34,5 +34,8 @@
 //
 // One goroutine looks at the figures every Options.Interval and keeps half an
 // hour of the 256 busiest operations: 23 KB each. Pages are made when they are
-// asked for.
+// asked for. On two cores of an AMD EPYC, a program that does nothing but 20,000
+// requests a second, each a server span and three client spans, with a control
+// loop and the console open, takes 3.3 % of one processor and 17 MiB from the
+// system: go test -run '^$' -bench Open -benchtime 15s ./watchman/console
 package console

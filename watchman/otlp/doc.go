@@ -11,7 +11,8 @@
 // receiver says so. The receiver's trouble is never the program's: spans wait
 // in the Watchman's own bounded store, and those that had to go before they
 // could be sent are counted in Stats. The messages are those of
-// go.opentelemetry.io/proto/otlp; gRPC is not linked.
+// go.opentelemetry.io/proto/otlp; gRPC is not linked. Attributes have the names
+// of OpenTelemetry's semantic conventions, of the version in Options.Conventions.
 //
 // An operation's buckets are linear within an octave; in the exponential
 // histograms (scale 3) every call stands in the bucket that holds the middle of

@@ -43,6 +43,10 @@ type Options struct {
 	// is tried again. 0 means 10 s and 60 s.
 	Timeout, MaxElapsed time.Duration
 
+	// Conventions is the version of OpenTelemetry's semantic conventions whose
+	// names the attributes get: 1.26.0 or 1.37.0. "" means DefaultConventions.
+	Conventions string
+
 	// BatchSpans is how many spans go into one request at most. 0 means 512.
 	BatchSpans int
 }
@@ -79,6 +83,9 @@ func New(w *watchman.Watchman, opts *Options) (*Exporter, error) {
 	if o.MaxElapsed == 0 {
 		o.MaxElapsed = time.Minute
 	}
+	if o.Conventions == "" {
+		o.Conventions = DefaultConventions
+	}
 	if o.BatchSpans == 0 {
 		o.BatchSpans = 512
 	}
@@ -88,6 +95,9 @@ func New(w *watchman.Watchman, opts *Options) (*Exporter, error) {
 	}
 	if u, err := url.Parse(o.Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
 		errs = append(errs, errors.New("otlp: Options.Endpoint: want http:// or https:// with a host and without a password"))
+	}
+	if _, ok := conventions[o.Conventions]; !ok {
+		errs = append(errs, fmt.Errorf("otlp: Options.Conventions %.20q: want one of %v", o.Conventions, versions()))
 	}
 	if o.Interval < 0 || o.Timeout < 0 || o.MaxElapsed < 0 || o.BatchSpans < 0 {
 		errs = append(errs, errors.New("otlp: Options: a negative Interval, Timeout, MaxElapsed or BatchSpans"))

@@ -41,25 +41,28 @@ func resource(service, release string) *resourcepb.Resource {
 }
 
 func (e *Exporter) traces(spans []watchman.SpanRecord) proto.Message {
-	return traces(spans, e.w.Release())
+	return traces(spans, e.w.Release(), e.opt.Conventions)
 }
 
 // Traces is spans as an OTLP message, which Marshal of proto or MarshalJSON
 // writes: for a download, or a receiver of one's own.
-func Traces(spans []watchman.SpanRecord) *tracepb.TracesData { return traces(spans, "") }
+func Traces(spans []watchman.SpanRecord) *tracepb.TracesData {
+	return traces(spans, "", DefaultConventions)
+}
 
-func traces(spans []watchman.SpanRecord, release string) *tracepb.TracesData {
+func traces(spans []watchman.SpanRecord, release, version string) *tracepb.TracesData {
+	n := conventions[version]
 	byService := map[string]*tracepb.ScopeSpans{}
 	m := &tracepb.TracesData{}
 	for i := range spans {
 		s := &spans[i]
 		scope := byService[s.Service]
 		if scope == nil {
-			scope = &tracepb.ScopeSpans{Scope: &commonpb.InstrumentationScope{Name: scopeName}}
+			scope = &tracepb.ScopeSpans{Scope: &commonpb.InstrumentationScope{Name: scopeName}, SchemaUrl: schemaURL(version)}
 			byService[s.Service] = scope
 			m.ResourceSpans = append(m.ResourceSpans, &tracepb.ResourceSpans{Resource: resource(s.Service, release), ScopeSpans: []*tracepb.ScopeSpans{scope}})
 		}
-		scope.Spans = append(scope.Spans, span(s))
+		scope.Spans = append(scope.Spans, span(s, &n))
 	}
 	return m
 }
@@ -72,7 +75,7 @@ var kinds = [...]tracepb.Span_SpanKind{
 	watchman.Consumer: tracepb.Span_SPAN_KIND_CONSUMER,
 }
 
-func span(s *watchman.SpanRecord) *tracepb.Span {
+func span(s *watchman.SpanRecord, n *names) *tracepb.Span {
 	out := &tracepb.Span{
 		TraceId:           s.TraceID[:],
 		SpanId:            s.SpanID[:],
@@ -86,8 +89,9 @@ func span(s *watchman.SpanRecord) *tracepb.Span {
 	if s.Parent.IsValid() {
 		out.ParentSpanId = s.Parent[:]
 	}
+	out.Attributes = n.describe(s.Kind, s.Name)
 	for _, a := range s.Attrs {
-		out.Attributes = append(out.Attributes, text(a.Key, a.Value))
+		out.Attributes = append(out.Attributes, text(n.known(a.Key), a.Value))
 	}
 	if s.Keep != "" {
 		out.Attributes = append(out.Attributes, text("heddle.keep", s.Keep))
@@ -183,6 +187,7 @@ type groupKey struct {
 // logs is a record for every kind of error that was seen since the last time,
 // and what to remember if it is taken.
 func (e *Exporter) logs() (proto.Message, map[groupKey]uint64) {
+	n := conventions[e.opt.Conventions]
 	seen := map[groupKey]uint64{}
 	var records []*logspb.LogRecord
 	for _, g := range e.w.Errors() {
@@ -197,8 +202,8 @@ func (e *Exporter) logs() (proto.Message, map[groupKey]uint64) {
 			SeverityNumber: logspb.SeverityNumber_SEVERITY_NUMBER_ERROR, SeverityText: "ERROR",
 			Body: text("", g.Text).Value,
 			Attributes: []*commonpb.KeyValue{
-				text("exception.type", g.Chain), text("exception.message", g.Text), text("heddle.operation", g.Operation),
-				text("heddle.kind", g.Kind.String()), text("code.function.name", g.Frame),
+				text(n.exceptionType, g.Chain), text(n.exceptionMessage, g.Text), text("heddle.operation", g.Operation),
+				text("heddle.kind", g.Kind.String()), text(n.fn, g.Frame),
 				{Key: "heddle.error.count", Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: int64(fresh)}}},
 			},
 		}
@@ -206,7 +211,7 @@ func (e *Exporter) logs() (proto.Message, map[groupKey]uint64) {
 			r.TraceId = g.Traces[n-1][:]
 		}
 		if len(g.Stack) > 0 {
-			r.Attributes = append(r.Attributes, text("exception.stacktrace", strings.Join(g.Stack, "\n")))
+			r.Attributes = append(r.Attributes, text(n.exceptionStack, strings.Join(g.Stack, "\n")))
 		}
 		records = append(records, r)
 	}

@@ -194,6 +194,53 @@ func TestExponentialHistogram(t *testing.T) {
 	}
 }
 
+// The products' operations get the conventions' names, of the version asked for.
+func TestConventions(t *testing.T) {
+	w, _ := watchman.New("s", &watchman.Options{Sample: 1})
+	for _, o := range []struct {
+		kind watchman.Kind
+		name string
+	}{
+		{watchman.Server, "GET /2/show.json"}, {watchman.Client, "feed.Feed/update"}, {watchman.Producer, "mcq put timeline"},
+		{watchman.Internal, "objstore.get"}, {watchman.Internal, "ssdcache.read"}, {watchman.Internal, "mcq odd"}, {watchman.Internal, "a/b"},
+	} {
+		_, s := w.Operation(o.kind, o.name).Start(t.Context())
+		s.SetAttr("batch", "7")
+		s.End(nil)
+	}
+	for version, db := range map[string]string{"": "db.system.name=objstore", "1.26.0": "db.system=objstore"} {
+		r := &receiver{}
+		export(t, w, r, otlp.Options{Conventions: version})
+		var m tracepb.TracesData
+		r.last(t, "/v1/traces", &m)
+		got := map[string]string{}
+		for _, s := range m.ResourceSpans[0].ScopeSpans[0].Spans {
+			var list []string
+			for _, a := range s.Attributes {
+				if a.Key != "heddle.keep" && a.Key != "messaging.batch.message_count" {
+					list = append(list, a.Key+"="+a.Value.GetStringValue())
+				}
+			}
+			got[s.Name] = strings.Join(list, " ")
+			if len(s.Attributes) != len(list)+2 {
+				t.Errorf("%s: %v", s.Name, s.Attributes)
+			}
+		}
+		for name, want := range map[string]string{
+			"GET /2/show.json": "http.request.method=GET http.route=/2/show.json",
+			"feed.Feed/update": "rpc.system=motan rpc.service=feed.Feed rpc.method=update",
+			"mcq put timeline": "messaging.system=mcq messaging.destination.name=timeline messaging.operation.name=put messaging.operation.type=send",
+			"objstore.get":     db + " db.operation.name=get",
+			"ssdcache.read":    strings.Replace(db, "objstore", "ssdcache", 1) + " db.operation.name=read",
+			"mcq odd":          "", "a/b": "",
+		} {
+			if got[name] != want {
+				t.Errorf("%q %s: %s, want %s", version, name, got[name], want)
+			}
+		}
+	}
+}
+
 func TestJSON(t *testing.T) {
 	w, id := shop(t)
 	r := &receiver{}
@@ -283,7 +330,7 @@ func TestReceiverAway(t *testing.T) {
 
 func TestNewRejects(t *testing.T) {
 	w, _ := shop(t)
-	for _, o := range []otlp.Options{{Endpoint: "collector:4318"}, {Endpoint: "ftp://x"}, {Endpoint: "http://u:secret@x"}, {Interval: -1}, {BatchSpans: -1}} {
+	for _, o := range []otlp.Options{{Endpoint: "collector:4318"}, {Endpoint: "ftp://x"}, {Endpoint: "http://u:secret@x"}, {Interval: -1}, {BatchSpans: -1}, {Conventions: "0.1"}} {
 		if _, err := otlp.New(w, &o); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%+v: %v", o, err)
 		}
