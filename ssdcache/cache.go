@@ -247,10 +247,17 @@ func (c *Cache) get(dst, key []byte, hash uint64) (out []byte, expires int64, er
 // fromBuffer reads a record from a pinned buffer and gives the pin back.
 func (c *Cache) fromBuffer(dst, key []byte, b *buffer, at slot) ([]byte, int64, verdict) {
 	defer b.mu.RUnlock()
-	value, expires, v := match(b.data[at.off()*unit:][:at.units()*unit], key, b.seed)
-	if v == whole {
-		c.bufferHits.Add(1)
-		dst = append(dst, value...)
+	value, raw, expires, v := match(b.data[at.off()*unit:][:at.units()*unit], key, b.seed)
+	if v != whole {
+		return dst, expires, v
+	}
+	c.bufferHits.Add(1)
+	if raw == 0 {
+		return append(dst, value...), expires, whole
+	}
+	dst, err := decompress(dst, value, raw)
+	if err != nil {
+		v = corrupt
 	}
 	return dst, expires, v
 }
@@ -263,10 +270,21 @@ func (c *Cache) fromFile(dst, key []byte, at slot, stamp uint64) ([]byte, int64,
 	if err := c.pread(rec, c.offset(at.seg())+int64(at.off()*unit)); err != nil {
 		return dst, 0, corrupt, err
 	}
-	value, expires, v := match(rec, key, seed(c.secret, stamp))
-	if v == whole {
-		c.deviceHits.Add(1)
-		dst = dst[:len(dst)+copy(rec, value)]
+	value, raw, expires, v := match(rec, key, seed(c.secret, stamp))
+	if v != whole {
+		return dst, expires, v, nil
+	}
+	c.deviceHits.Add(1)
+	if raw == 0 {
+		return dst[:len(dst)+copy(rec, value)], expires, whole, nil
+	}
+	// It lies where it is going to.
+	short := pressed.Get().(*[]byte)
+	defer keepPressed(short)
+	*short = append((*short)[:0], value...)
+	dst, err := decompress(dst, *short, raw)
+	if err != nil {
+		v = corrupt
 	}
 	return dst, expires, v, nil
 }
@@ -306,6 +324,14 @@ func (c *Cache) set(key, value []byte, hash uint64, expires int64, full Full, ep
 	if len(value) > c.maxItem || recordSize(len(key), len(value)) > c.maxItem {
 		return fmt.Errorf("%w: a value of %d bytes, want at most %d with this key", ErrTooLarge, len(value), c.maxItem-headerSize-len(key))
 	}
+	size, raw := len(key)+len(value), 0
+	if c.opts.Compress && len(value) >= minCompress {
+		room := pressed.Get().(*[]byte)
+		defer keepPressed(room)
+		if short, ok := compress(room, value); ok {
+			raw, value = len(value), short
+		}
+	}
 	n := recordSize(len(key), len(value))
 	if !c.admit(hash, n) {
 		c.rejected.Add(1)
@@ -319,7 +345,7 @@ func (c *Cache) set(key, value []byte, hash uint64, expires int64, full Full, ep
 		return err
 	}
 	defer b.writers.Done()
-	putRecord(b.data[off:off+n], key, value, b.seed, expires)
+	putRecord(b.data[off:off+n], key, value, raw, b.seed, expires)
 	shardNo, tag := place(hash)
 	at := c.geometry.newSlot(tag, b.stamp, off/unit, n/unit)
 	sh := &c.shards[shardNo]
@@ -337,7 +363,7 @@ func (c *Cache) set(key, value []byte, hash uint64, expires int64, full Full, ep
 		}
 	}
 	c.sets.Add(1)
-	c.userBytes.Add(uint64(len(key) + len(value)))
+	c.userBytes.Add(uint64(size))
 	return nil
 }
 

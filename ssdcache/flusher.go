@@ -235,7 +235,7 @@ func (c *Cache) salvage(b *buffer, kept []keptItem) []keptItem {
 		}
 		if off+n <= windowOff+len(window) {
 			rec := window[off-windowOff:][:n]
-			_, _, expires, ok := parseRecord(rec, old)
+			_, _, _, expires, ok := parseRecord(rec, old)
 			if !ok {
 				c.corrupt.Add(1)
 			}

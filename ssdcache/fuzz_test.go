@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"testing"
+
+	"github.com/klauspost/compress/s2"
 )
 
 func FuzzSuperblock(f *testing.F) {
@@ -23,12 +25,17 @@ func FuzzSuperblock(f *testing.F) {
 
 func FuzzRecord(f *testing.F) {
 	rec := make([]byte, recordSize(3, 5))
-	putRecord(rec, []byte("key"), []byte("value"), 9, 77)
+	putRecord(rec, []byte("key"), []byte("value"), 0, 9, 77)
 	f.Add(rec, uint32(9))
 	f.Add(rec[:40], uint32(9))
+	text := bytes.Repeat([]byte("text "), 50)
+	short := s2.Encode(nil, text)
+	rec = make([]byte, recordSize(3, len(short)))
+	putRecord(rec, []byte("key"), short, len(text), 9, 77)
+	f.Add(rec, uint32(9))
 	f.Add(make([]byte, headerSize), uint32(0))
 	f.Fuzz(func(t *testing.T, rec []byte, seed uint32) {
-		key, value, expires, ok := parseRecord(rec, seed)
+		key, value, raw, expires, ok := parseRecord(rec, seed)
 		if !ok {
 			return
 		}
@@ -36,11 +43,16 @@ func FuzzRecord(f *testing.F) {
 			t.Fatalf("%d and %d bytes of %d", len(key), len(value), len(rec))
 		}
 		again := make([]byte, recordSize(len(key), len(value)))
-		putRecord(again, key, value, seed, expires)
-		if k, v, e, ok := parseRecord(again, seed); !ok || !bytes.Equal(k, key) || !bytes.Equal(v, value) || e != expires {
+		if raw > 0 {
+			if v, err := decompress(nil, value, raw); err == nil && len(v) != raw {
+				t.Errorf("%d bytes of %d", len(v), raw)
+			}
+		}
+		putRecord(again, key, value, raw, seed, expires)
+		if k, v, n, e, ok := parseRecord(again, seed); !ok || n != raw || !bytes.Equal(k, key) || !bytes.Equal(v, value) || e != expires {
 			t.Error("not the same again")
 		}
-		if _, _, _, ok := parseRecord(again, seed+1); ok {
+		if _, _, _, _, ok := parseRecord(again, seed+1); ok {
 			t.Error("a record of another use")
 		}
 	})

@@ -44,7 +44,7 @@ func TestModel(t *testing.T) {
 	for range 6 {
 		path := temp(t)
 		buffers, keep := 2+r.IntN(3), float64(r.IntN(4)-1)/4
-		opts := &ssdcache.Options{SegmentSize: testSegment << r.IntN(2), Buffers: buffers, Keep: keep, Logger: quiet(), Restart: ssdcache.Restart(r.IntN(2)), Direct: canDirect && r.IntN(2) == 0}
+		opts := &ssdcache.Options{SegmentSize: testSegment << r.IntN(2), Buffers: buffers, Keep: keep, Logger: quiet(), Restart: ssdcache.Restart(r.IntN(2)), Direct: canDirect && r.IntN(2) == 0, Compress: r.IntN(2) == 0}
 		size := int64(opts.SegmentSize * (buffers + 4 + r.IntN(12)))
 		t.Logf("size %d, %+v", size, opts)
 		c := open(t, path, size, opts)

@@ -76,6 +76,11 @@ type Options struct {
 	// as Rejected. 0 means no bound.
 	WriteBudget int64
 
+	// Compress compresses values of 128 bytes and more by S2 where that saves at
+	// least an eighth. The largest item is the same. What was written before is
+	// read either way.
+	Compress bool
+
 	// Direct reads and writes around the page cache (O_DIRECT; Linux, and not on
 	// every file system: then Open fails). Use it when the file is much larger
 	// than the memory, or when others need the memory. A Get then always waits for

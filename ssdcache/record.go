@@ -13,7 +13,7 @@ import (
 //	4   2  length of the key
 //	6   2  0
 //	8   4  length of the value
-//	12  4  0
+//	12  4  length of the value before it was compressed, 0: it is not
 //	16  8  expiry in Unix milliseconds, 0: none
 //
 // The CRC starts from a seed of the cache and the segment's stamp instead of 0.
@@ -37,13 +37,14 @@ func seed(secret, stamp uint64) uint32 { return uint32(secret>>32) + uint32(stam
 // recordSize is the padded size of a record in bytes.
 func recordSize(key, value int) int { return (headerSize + key + value + unit - 1) &^ (unit - 1) }
 
-// putRecord writes a record that fills dst.
-func putRecord(dst, key, value []byte, seed uint32, expires int64) {
+// putRecord writes a record that fills dst; raw is the length of a compressed
+// value before that, else 0.
+func putRecord(dst, key, value []byte, raw int, seed uint32, expires int64) {
 	le := binary.LittleEndian
 	le.PutUint16(dst[4:], uint16(len(key)))
 	le.PutUint16(dst[6:], 0)
 	le.PutUint32(dst[8:], uint32(len(value)))
-	le.PutUint32(dst[12:], 0)
+	le.PutUint32(dst[12:], uint32(raw))
 	le.PutUint64(dst[16:], uint64(expires))
 	n := headerSize + copy(dst[headerSize:], key)
 	n += copy(dst[n:], value)
@@ -69,23 +70,24 @@ const (
 
 // parseRecord finds the key and value in rec, which may have any content. The
 // CRC is compared before anything is believed.
-func parseRecord(rec []byte, seed uint32) (key, value []byte, expires int64, ok bool) {
+func parseRecord(rec []byte, seed uint32) (key, value []byte, raw int, expires int64, ok bool) {
 	if len(rec) < headerSize {
-		return nil, nil, 0, false
+		return nil, nil, 0, 0, false
 	}
 	le := binary.LittleEndian
 	keyLen, valueLen := int(le.Uint16(rec[4:])), int(le.Uint32(rec[8:]))
+	raw = int(le.Uint32(rec[12:]))
 	end := headerSize + keyLen + valueLen
-	if valueLen > maxUnits*unit || end > len(rec) || crc32.Update(seed, castagnoli, rec[4:end]) != le.Uint32(rec) {
-		return nil, nil, 0, false
+	if valueLen > maxUnits*unit || raw > maxUnits*unit || end > len(rec) || crc32.Update(seed, castagnoli, rec[4:end]) != le.Uint32(rec) {
+		return nil, nil, 0, 0, false
 	}
 	key = rec[headerSize : headerSize+keyLen]
-	return key, rec[headerSize+keyLen : end], int64(le.Uint64(rec[16:])), true
+	return key, rec[headerSize+keyLen : end], raw, int64(le.Uint64(rec[16:])), true
 }
 
 // match is parseRecord for the record of key, also looking at the clock.
-func match(rec, key []byte, seed uint32) (value []byte, expires int64, v verdict) {
-	k, value, expires, ok := parseRecord(rec, seed)
+func match(rec, key []byte, seed uint32) (value []byte, raw int, expires int64, v verdict) {
+	k, value, raw, expires, ok := parseRecord(rec, seed)
 	switch {
 	case !ok:
 		v = corrupt
@@ -94,5 +96,5 @@ func match(rec, key []byte, seed uint32) (value []byte, expires int64, v verdict
 	case expires != 0 && expires <= time.Now().UnixMilli():
 		v = expired
 	}
-	return value, expires, v
+	return value, raw, expires, v
 }
