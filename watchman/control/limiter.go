@@ -13,7 +13,8 @@ import (
 // Limiter admits as much concurrent work as goes well: additive increase while
 // work takes less than half its target and the limit is used up, a small
 // decrease when it takes more than three quarters, a large one when a tenth of
-// it fails or misses the target; at most one change a window. It never waits: what it does not admit is
+// it fails or misses the target, or when less work ends than the limit needs to
+// end in time; at most one change a window. It never waits: what it does not admit is
 // refused at once, because a queue in front of something overloaded only makes
 // its work late. It is safe for concurrent use.
 type Limiter struct {
@@ -122,15 +123,21 @@ func (l *Limiter) Release(took time.Duration, err error) {
 	}
 	total := l.good + l.bad // at least this one
 	mean := l.took / time.Duration(total)
+	saturated := float64(l.peak) >= 0.9*l.limitLocked()
+	// What ended in this window would have a limit of so many take six tenths of
+	// the target (Little's law). It tells before the first ones are late.
+	bears := float64(total) / now.Sub(l.began).Seconds() * l.opt.Target.Seconds() * 0.6
 	switch {
 	case 10*l.bad > total: // more than a tenth
 		if now.After(l.calm) {
 			l.limit = max(float64(l.opt.Lowest), 0.6*min(l.limit, float64(max(l.peak, 1))))
 			l.calm = now.Add(l.opt.Target)
 		}
+	case saturated && bears < l.limit:
+		l.limit = max(float64(l.opt.Lowest), 0.6*l.limit, bears)
 	case mean > l.opt.Target*3/4: // before it goes bad
 		l.limit = max(float64(l.opt.Lowest), 0.9*l.limit)
-	case mean < l.opt.Target/2 && float64(l.peak) >= 0.9*l.limitLocked():
+	case saturated && mean < l.opt.Target/2:
 		l.limit = min(float64(l.opt.Highest), l.limit+max(1, math.Sqrt(l.limit)))
 	}
 	l.began, l.good, l.bad, l.took, l.peak = now, 0, 0, 0, l.inflight

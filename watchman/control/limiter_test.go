@@ -68,7 +68,7 @@ func TestLimiterFindsTheCapacity(t *testing.T) {
 		for range 40 {
 			p.workers <- struct{}{}
 		}
-		if n := drive(40 * time.Second); n < 7200 {
+		if n := drive(40 * time.Second); n < 7400 {
 			t.Errorf("with a fifth of the capacity %d of 8000 possible went well", n)
 		}
 		for range 40 {
