@@ -199,6 +199,8 @@ func commonServers(t testing.TB) *servers {
 
 var prefixes atomic.Int64
 
+func newPrefix() string { return fmt.Sprintf("t%d", prefixes.Add(1)) }
+
 func connect(t testing.TB, c *servers) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(c.urls(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
@@ -217,7 +219,7 @@ func open(t testing.TB, opts *jetqueue.Options) *jetqueue.Cluster {
 		o = *opts
 	}
 	if o.Prefix == "" {
-		o.Prefix = fmt.Sprintf("t%d", prefixes.Add(1))
+		o.Prefix = newPrefix()
 	}
 	if o.Timeout == 0 {
 		o.Timeout = patience // a loaded machine is slow

@@ -88,7 +88,7 @@ func (q *Queue) receive(ctx context.Context, limit int, hold, wait time.Duration
 			for i := range w.msgs {
 				ids[i] = w.msgs[i].ID
 			}
-			q.giveBack(ids, answerNak)
+			q.giveBack(ids)
 		}
 		return nil, ctx.Err()
 	}

@@ -98,7 +98,7 @@ func (q *Queue) Remove(ctx context.Context, limit int, wait time.Duration) ([]mc
 		return msgs, nil
 	}
 	kept := slices.DeleteFunc(msgs, func(m mcq.Message) bool { return slices.Contains(failed, m.ID) })
-	q.giveBack(failed, answerNak)
+	q.giveBack(failed)
 	if len(kept) > 0 {
 		return kept, nil
 	}
@@ -117,48 +117,18 @@ func (q *Queue) Ack(ctx context.Context, ids ...uint64) error {
 	return err
 }
 
-// ackAtOnce is how many acknowledgements of one call wait for their answers.
-const ackAtOnce = 64
-
 // ack returns the ids that were leased and could not be acknowledged, which stay leased.
 func (q *Queue) ack(ctx context.Context, ids []uint64) (failed []uint64, err error) {
 	if err := q.err(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := q.c.bound(ctx)
-	defer cancel()
 	claimed, missing := q.claim(ids)
-	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		next int
-	)
-	for range min(ackAtOnce, len(claimed)) {
-		wg.Go(func() {
-			for {
-				mu.Lock()
-				i := next
-				next++
-				mu.Unlock()
-				if i >= len(claimed) {
-					return
-				}
-				k := claimed[i]
-				e := q.c.try(ctx, func(ctx context.Context) error {
-					_, err := q.c.nc.RequestWithContext(ctx, k.lease.reply, answerAck)
-					return err
-				})
-				if e != nil {
-					mu.Lock()
-					failed, err = append(failed, k.id), e
-					mu.Unlock()
-					q.putBack(k)
-				}
-			}
-		})
+	lost, err := q.answer(ctx, claimed, answerAck)
+	for _, k := range lost {
+		failed = append(failed, k.id)
+		q.putBack(k)
 	}
-	wg.Wait()
-	if n := len(claimed) - len(failed); n > 0 {
+	if n := len(claimed) - len(lost); n > 0 {
 		q.c.stats.acked.Add(uint64(n))
 		q.trimmable.Store(true)
 	}
@@ -169,6 +139,45 @@ func (q *Queue) ack(ctx context.Context, ids []uint64) (failed []uint64, err err
 		return nil, fmt.Errorf("%w: %d of %d acknowledged to %s", mcq.ErrNotLeased, missing, len(ids), q.name)
 	}
 	return nil, nil
+}
+
+// answersAtOnce is how many answers of one call wait for the server's.
+const answersAtOnce = 64
+
+// answer answers deliveries and waits until the server has heard it. It returns
+// those of which that is not known.
+func (q *Queue) answer(ctx context.Context, list []claimed, answer []byte) (lost []claimed, err error) {
+	ctx, cancel := q.c.bound(ctx)
+	defer cancel()
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		next int
+	)
+	for range min(answersAtOnce, len(list)) {
+		wg.Go(func() {
+			for {
+				mu.Lock()
+				i := next
+				next++
+				mu.Unlock()
+				if i >= len(list) {
+					return
+				}
+				e := q.c.try(ctx, func(ctx context.Context) error {
+					_, err := q.c.nc.RequestWithContext(ctx, list[i].lease.reply, answer)
+					return err
+				})
+				if e != nil {
+					mu.Lock()
+					lost, err = append(lost, list[i]), e
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return lost, err
 }
 
 // claimed is a lease that was taken out of the queue's, to be ended.
@@ -203,23 +212,36 @@ func (q *Queue) putBack(k claimed) {
 }
 
 // Nack gives leased messages back: they are handed out again before what never
-// was. An id that is not leased gives mcq.ErrNotLeased.
-func (q *Queue) Nack(_ context.Context, ids ...uint64) error { return q.nack(answerNak, ids) }
+// was. It returns when the server knows. An id that is not leased gives
+// mcq.ErrNotLeased; after any other error messages may only come again after
+// Options.Failover.
+func (q *Queue) Nack(ctx context.Context, ids ...uint64) error { return q.nack(ctx, answerNak, ids) }
 
 // NackAfter gives leased messages back, to be handed out again after so long.
-func (q *Queue) NackAfter(_ context.Context, d time.Duration, ids ...uint64) error {
+func (q *Queue) NackAfter(ctx context.Context, d time.Duration, ids ...uint64) error {
 	if d <= 0 {
-		return q.nack(answerNak, ids)
+		return q.nack(ctx, answerNak, ids)
 	}
-	return q.nack(answerNakDelay(d), ids)
+	return q.nack(ctx, answerNakDelay(d), ids)
 }
 
-func (q *Queue) nack(answer []byte, ids []uint64) error {
+func (q *Queue) nack(ctx context.Context, answer []byte, ids []uint64) error {
 	if err := q.err(); err != nil {
 		return err
 	}
-	n, missing, err := q.giveBack(ids, answer)
-	q.c.stats.givenBack.Add(uint64(n))
+	ids = slices.Sorted(slices.Values(ids)) // the server hands them out in this order
+	list, missing := q.claim(ids)
+	var err error
+	for i, k := range list {
+		if i < len(list)-1 {
+			err = errors.Join(err, q.c.nc.Publish(k.lease.reply, answer))
+			continue
+		}
+		// The server reads them in order: that it has this one says so of all.
+		_, last := q.answer(ctx, list[i:], answer)
+		err = errors.Join(err, last)
+	}
+	q.c.stats.givenBack.Add(uint64(len(list)))
 	switch {
 	case err != nil:
 		return wrap("give back to", q.name, err)
@@ -229,14 +251,13 @@ func (q *Queue) nack(answer []byte, ids []uint64) error {
 	return nil
 }
 
-// giveBack ends leases. An answer that is lost is as if the process were: the
-// messages come again after Options.Failover.
-func (q *Queue) giveBack(ids []uint64, answer []byte) (given, missing int, err error) {
-	list, missing := q.claim(ids)
+// giveBack ends leases without waiting. An answer that is lost is as if the
+// process were: the message comes again after Options.Failover.
+func (q *Queue) giveBack(ids []uint64) {
+	list, _ := q.claim(ids)
 	for _, k := range list {
-		err = errors.Join(err, q.c.nc.Publish(k.lease.reply, answer))
+		q.c.nc.Publish(k.lease.reply, answerNak)
 	}
-	return len(list), missing, err
 }
 
 func (q *Queue) giveAllBack() {
@@ -247,7 +268,7 @@ func (q *Queue) giveAllBack() {
 	}
 	q.mu.Unlock()
 	slices.Sort(ids)
-	q.giveBack(ids, answerNak)
+	q.giveBack(ids)
 }
 
 // Extend makes the lease of a message last d from now; 0 means 30 s, at most 12 h.

@@ -120,10 +120,10 @@ func TestLeaseDuration(t *testing.T) {
 // What a process had leased that vanishes comes again.
 func TestVanishedProcess(t *testing.T) {
 	t.Parallel()
-	prefix := "vanished"
+	prefix := newPrefix()
 	other := open(t, &jetqueue.Options{Prefix: prefix, Failover: time.Second})
 	nc := connect(t, commonServers(t))
-	c, err := jetqueue.Open(t.Context(), nc, &jetqueue.Options{Prefix: prefix, Failover: time.Second, Timeout: time.Second})
+	c, err := jetqueue.Open(t.Context(), nc, &jetqueue.Options{Prefix: prefix, Failover: time.Second, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestVanishedProcess(t *testing.T) {
 // What is leased when a Cluster is closed is given back at once.
 func TestClose(t *testing.T) {
 	t.Parallel()
-	prefix := "closing"
+	prefix := newPrefix()
 	c, other := open(t, &jetqueue.Options{Prefix: prefix}), open(t, &jetqueue.Options{Prefix: prefix})
 	q := queue(t, c, "q")
 	put(t, q, "a")
@@ -292,7 +292,7 @@ func TestLimits(t *testing.T) {
 
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
-	c := open(t, &jetqueue.Options{Queue: mcq.QueueOptions{MaxAttempts: 2, DeadLetters: "q.dead"}, Logger: silent})
+	c := open(t, &jetqueue.Options{Queue: mcq.QueueOptions{MaxAttempts: 2, DeadLetters: "q.dead"}})
 	q := queue(t, c, "q")
 	if err := q.Put(t.Context(), mcq.Message{Body: []byte("poison"), Flags: 5}, mcq.Message{Body: []byte("good")}); err != nil {
 		t.Fatal(err)
@@ -391,11 +391,11 @@ func TestSubscribers(t *testing.T) {
 // What everybody has acknowledged leaves the servers.
 func TestTrim(t *testing.T) {
 	t.Parallel()
-	prefix := "trim"
+	prefix := newPrefix()
 	c := open(t, &jetqueue.Options{Prefix: prefix})
 	q, sub := queue(t, c, "q"), queue(t, c, "q+s")
 	put(t, q, "a", "b", "c")
-	s, err := jetStream(t, commonServers(t)).Stream(t.Context(), "TRIM_q")
+	s, err := jetStream(t, commonServers(t)).Stream(t.Context(), strings.ToUpper(prefix)+"_q")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -489,7 +489,7 @@ func TestFanOut(t *testing.T) {
 
 func TestDrop(t *testing.T) {
 	t.Parallel()
-	prefix := "drop"
+	prefix := newPrefix()
 	c, other := open(t, &jetqueue.Options{Prefix: prefix, Timeout: 5 * time.Second}), open(t, &jetqueue.Options{Prefix: prefix, Timeout: 5 * time.Second})
 	q, theirs := queue(t, c, "q"), queue(t, other, "q")
 	put(t, q, "a")
@@ -572,7 +572,7 @@ func TestOptions(t *testing.T) {
 
 // Options that changed are applied to the stream that is there.
 func TestOptionsChange(t *testing.T) {
-	prefix := "change"
+	prefix := newPrefix()
 	put(t, queue(t, open(t, &jetqueue.Options{Prefix: prefix}), "q"), "a")
 	q := queue(t, open(t, &jetqueue.Options{Prefix: prefix, Queue: mcq.QueueOptions{MaxLength: 1}}), "q")
 	if err := q.Put(t.Context(), mcq.Message{}); !errors.Is(err, mcq.ErrFull) {
