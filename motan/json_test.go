@@ -79,6 +79,25 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// What Motan Java writes with the same values, and what of it is lost: classes.
+func TestJSONFromJava(t *testing.T) {
+	var six joinArgs
+	if err := (JSON{}).Decode([]byte(`["a",-300L,x'dead',true,1.5D,["x","yz"]]`), &six); err != nil || !reflect.DeepEqual(six, joined) {
+		t.Errorf("%+v, %v", six, err)
+	}
+	var all Args
+	text := `[{"@type":"java.util.HashMap","k":Set["L1L",7L],"e":{"@type":"java.util.HashMap"}},"x'00'","\"@type\":\"",TreeSet[1.0F,2S,3B,-1.0E300D]]`
+	want := Args{map[string]any{"k": []any{"L1L", 7.0}, "e": map[string]any{}}, "x'00'", `"@type":"`, []any{1.0, 2.0, 3.0, -1e300}}
+	if err := (JSON{}).Decode([]byte(text), &all); err != nil || !reflect.DeepEqual(all, want) {
+		t.Errorf("%v, %v", all, err)
+	}
+	for _, bad := range []string{`["a`, `[x'de`, `[x'zz']`, `["@type":"x`, `[1LL]`, `["@type":"a"]`, `L`} {
+		if err := (JSON{}).Decode([]byte(bad), &six); !errors.Is(err, ErrSerialization) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
 func TestGRPCPb(t *testing.T) {
 	want := &timestamppb.Timestamp{Seconds: 300}
 	b, err := (GRPCPb{}).Append(nil, want)
@@ -111,7 +130,7 @@ func TestGRPCPb(t *testing.T) {
 }
 
 func FuzzJSON(f *testing.F) {
-	for _, s := range []string{`["a",-300,"3q0=",true,1.5,["x","yz"]]`, `{"A":"a","D":[{"B":1}],"E":{"x":[1.5]},"G":{"k":"v"}}`, `"\"[{"`, `[`, `null`} {
+	for _, s := range []string{`["a",-300,"3q0=",true,1.5,["x","yz"]]`, `{"A":"a","D":[{"B":1}],"E":{"x":[1.5]},"G":{"k":"v"}}`, `"\"[{"`, `[`, `null`, `["a",-300L,x'dead',true,1.5D,Set["x"],{"@type":"a","b":1F}]`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
