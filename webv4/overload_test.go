@@ -12,13 +12,13 @@ import (
 )
 
 type work struct {
-	_  struct{}      `route:"GET /work" cost:"db"`
-	MS time.Duration `query:"d"`
+	_ struct{}      `route:"GET /work" cost:"db"`
+	D time.Duration `query:"d"`
 }
 
 type vitalWork struct {
-	_  struct{}      `route:"GET /vital" cost:"db" class:"critical"`
-	MS time.Duration `query:"d"`
+	_ struct{}      `route:"GET /vital" cost:"db" class:"critical"`
+	D time.Duration `query:"d"`
 }
 
 type lowWork struct {
@@ -33,8 +33,8 @@ func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, &webv4.Options{Overload: &webv4.Overload{Queue: 3, Max: 4}})
 		wait := func(ctx context.Context, d time.Duration) (*empty, error) { time.Sleep(d); return nil, ctx.Err() }
-		webv4.Handle(a, func(ctx context.Context, in *work) (*empty, error) { return wait(ctx, in.MS) })
-		webv4.Handle(a, func(ctx context.Context, in *vitalWork) (*empty, error) { return wait(ctx, in.MS) })
+		webv4.Handle(a, func(ctx context.Context, in *work) (*empty, error) { return wait(ctx, in.D) })
+		webv4.Handle(a, func(ctx context.Context, in *vitalWork) (*empty, error) { return wait(ctx, in.D) })
 		webv4.Handle(a, func(context.Context, *lowWork) (*empty, error) { panic("low") })
 		webv4.Handle(a, func(context.Context, *otherWork) (*empty, error) { return nil, nil })
 		var wg sync.WaitGroup

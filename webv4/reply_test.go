@@ -70,7 +70,6 @@ type all struct {
 	ZeroT  time.Time           `json:"zerot,omitzero"`
 	Kids   []*all              `json:"kids,omitempty"`
 	Skip   int                 `json:"-"`
-	Dash   int                 `json:"-,"`
 	Odd    int                 `json:"a<b é"`
 	Anon   struct{ V []Inner } `json:"anon"`
 	hidden int
@@ -85,7 +84,7 @@ func samples() []all {
 		L: []string{"", "b"}, A: [2]Inner{{1, 2}, {}}, M: map[string]any{"z": 1, "a": []any{nil, true, "s", 1.5, map[string]any{}}, "<": int64(3)},
 		MI: map[int]string{2: "b", 1: "a"}, Any: Inner{1, 2}, C: 1, OwnP: &own{}, Raw: json.RawMessage(`{"a": [1, 2]}`), Num: "12.50", IP: netip.IPv6Loopback(),
 		Opt: webv4.Opt[int]{Set: true}, OptZ: webv4.Opt[string]{Set: true, Null: true}, Empty: "e", EmptyL: []int{1}, EmptyM: map[string]int{"a": 1}, EmptyP: &n,
-		EmptyI: 1, EmptyN: 1, EmptyB: true, ZeroT: time.Unix(0, 0).UTC(), Kids: []*all{{Raw: json.RawMessage("1"), Num: "1"}, nil}, Dash: 1, Odd: 2,
+		EmptyI: 1, EmptyN: 1, EmptyB: true, ZeroT: time.Unix(0, 0).UTC(), Kids: []*all{{Raw: json.RawMessage("1"), Num: "1"}, nil}, Odd: 2,
 		Anon: struct{ V []Inner }{[]Inner{{5, 6}}}, hidden: 1,
 	}
 	list := []all{{Raw: json.RawMessage("null"), Num: "0"}, full}
