@@ -8,6 +8,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"sync"
 )
 
 // ContentReader reads one content. It is an io.ReadSeekCloser for one goroutine
@@ -85,11 +86,16 @@ func (r *ContentReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+const copyBuffer = 256 << 10
+
+var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
+
 // WriteTo writes what is left to w, and ends with what Read would end with.
 func (r *ContentReader) WriteTo(w io.Writer) (n int64, err error) {
-	buf := make([]byte, min(256<<10, max(r.info.Size-r.offset, 1)))
+	buf := copyBuffers.Get().(*[copyBuffer]byte)
+	defer copyBuffers.Put(buf)
 	for {
-		got, err := r.Read(buf)
+		got, err := r.Read(buf[:])
 		if got > 0 {
 			written, werr := w.Write(buf[:got])
 			n += int64(written)

@@ -56,7 +56,8 @@
 //
 // The codec is stored with each value: a type can change from JSON to protobuf,
 // and what it wrote before stays readable. Type.Schema and Type.Upgrade are for
-// changes of the value's shape. record.proto describes the stored bytes.
+// changes of the value's shape. Type.Check sees an object before it is stored and
+// may correct it, Type.Committed after. record.proto describes the stored bytes.
 //
 // # Ids
 //
@@ -100,9 +101,8 @@
 // # Reading order
 //
 // id.go, generator.go, statefile.go; meta.go, type.go, codec.go, record.go,
-// recordmeta.go; store.go, keys.go, pebble.go,
-// frontier.go; content.go, filecontent;
-// library.go, collection.go, read.go, write.go, multiput.go; upload.go, dedupe.go,
-// contentreader.go, presign.go; index.go, scan.go, history.go, feed.go, cache.go;
-// sweep.go, export.go.
+// recordmeta.go; store.go, keys.go, pebble.go, frontier.go; content.go,
+// filecontent; library.go, collection.go, read.go, write.go, multiput.go;
+// upload.go, dedupe.go, contentreader.go, presign.go; index.go, scan.go,
+// history.go, feed.go, cache.go; sweep.go, export.go.
 package objstore

@@ -34,6 +34,9 @@ var (
 	// part of an object: used before, aborted, or left waiting too long.
 	ErrUpload = errors.New("objstore: unusable upload")
 
+	// ErrNoPresign is wrapped by the errors about a content store without URLs.
+	ErrNoPresign = errors.New("objstore: content store has no URLs")
+
 	// ErrLocked is wrapped by the error about a directory that is in use.
 	ErrLocked = errors.New("objstore: directory in use")
 

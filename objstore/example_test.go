@@ -138,3 +138,92 @@ func ExampleObject_json() {
 	//   }
 	// }
 }
+
+func ExampleCollection_Find() {
+	dir, remove := dir()
+	defer remove()
+	ctx := context.Background()
+	lib, err := objstore.Open(dir, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer lib.Close()
+	pictures, err := objstore.NewCollection(lib, objstore.Type[Picture]{
+		Number: 1042, Name: "image",
+		Indexes: []objstore.Index[Picture]{
+			{Name: "tags"},
+			{Name: "width", Keys: func(p *objstore.Object[Picture]) []string {
+				return []string{objstore.SortKey(int64(p.Value.Width))}
+			}},
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for width, tag := range map[int]string{640: "loom", 800: "loom", 1024: "shuttle"} {
+		picture := &objstore.Object[Picture]{Value: Picture{Width: width}}
+		picture.Tags = []string{tag}
+		if err := pictures.Create(ctx, picture); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	looms := 0
+	for _, err := range pictures.Find(ctx, "tags", "loom", nil) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		looms++
+	}
+	fmt.Println(looms, "looms")
+	for picture, err := range pictures.FindRange(ctx, "width", objstore.SortKey(700), "", nil) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(picture.Value.Width, picture.Tags)
+	}
+	// Output:
+	// 2 looms
+	// 800 [loom]
+	// 1024 [shuttle]
+}
+
+func ExampleType_upgrade() {
+	dir, remove := dir()
+	defer remove()
+	ctx := context.Background()
+	lib, err := objstore.Open(dir, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer lib.Close()
+
+	// What the program was like before: sizes were text, in MessagePack.
+	type old struct{ Size string }
+	before, err := objstore.NewCollection(lib, objstore.Type[old]{Number: 1042, Name: "image", Codec: objstore.Msgpack{}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	picture := &objstore.Object[old]{Value: old{Size: "640x480"}}
+	if err := before.Create(ctx, picture); err != nil {
+		log.Fatal(err)
+	}
+
+	now, err := objstore.NewCollection(lib, objstore.Type[Picture]{
+		Number: 1042, Name: "image", Schema: 1,
+		Upgrade: func(schema uint32, codec objstore.Codec, data []byte, p *Picture) error {
+			var was old
+			if err := codec.Decode(data, &was); err != nil {
+				return err
+			}
+			_, err := fmt.Sscanf(was.Size, "%dx%d", &p.Width, &p.Height)
+			return err
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	again, err := now.Get(ctx, picture.ID)
+	fmt.Println(again.Value, err)
+	// Output: {640 480} <nil>
+}

@@ -3,7 +3,6 @@ package objstore
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,9 +20,6 @@ type Presigner interface {
 	// must have the headers.
 	PresignPut(ctx context.Context, key string, ttl time.Duration) (string, http.Header, error)
 }
-
-// ErrNoPresign is wrapped by the errors about a content store without URLs.
-var ErrNoPresign = errors.New("objstore: content store has no URLs")
 
 func (l *Library) presigner(ttl time.Duration) (Presigner, error) {
 	p, ok := l.content.(Presigner)

@@ -245,7 +245,7 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 }
 
 // Sweep implements objstore.Content: it aborts multipart uploads that were begun
-// before. One of a day or more is aborted even if it is still under way.
+// before and have had no part since.
 func (b *Bucket) Sweep(ctx context.Context, before time.Time) error {
 	for up := range b.core.ListIncompleteUploads(ctx, b.bucket, b.opts.Prefix, true) {
 		if up.Err != nil {
@@ -254,12 +254,34 @@ func (b *Bucket) Sweep(ctx context.Context, before time.Time) error {
 		if !up.Initiated.Before(before) {
 			continue
 		}
-		err := b.core.AbortMultipartUpload(ctx, b.bucket, up.Key, up.UploadID)
-		if err != nil && minio.ToErrorResponse(err).Code != "NoSuchUpload" {
+		idle, err := b.idleSince(ctx, up, before)
+		if err == nil && idle {
+			err = b.core.AbortMultipartUpload(ctx, b.bucket, up.Key, up.UploadID)
+		}
+		if err != nil && minio.ToErrorResponse(err).Code != "NoSuchUpload" { // it has ended meanwhile
 			return fmt.Errorf("s3content: sweep %s: %w", up.Key, err)
 		}
 	}
 	return ctx.Err()
+}
+
+// idleSince tells whether an upload has had no part since before.
+func (b *Bucket) idleSince(ctx context.Context, up minio.ObjectMultipartInfo, before time.Time) (bool, error) {
+	for marker := 0; ; {
+		parts, err := b.core.ListObjectParts(ctx, b.bucket, up.Key, up.UploadID, marker, 1000)
+		if err != nil {
+			return false, err
+		}
+		for _, p := range parts.ObjectParts {
+			if !p.LastModified.Before(before) {
+				return false, nil
+			}
+		}
+		if !parts.IsTruncated || parts.NextPartNumberMarker <= marker {
+			return true, nil
+		}
+		marker = parts.NextPartNumberMarker
+	}
 }
 
 // PresignGet implements objstore.Presigner.

@@ -111,6 +111,43 @@ func TestSweepParts(t *testing.T) {
 	}
 }
 
+// An upload that is old and still under way is left alone.
+func TestSweepLeavesWhatGoesOn(t *testing.T) {
+	ctx := context.Background()
+	b, prefix := newBucket(t)
+	client, bucket := server(t)
+	core := minio.Core{Client: client}
+	id, err := core.NewMultipartUpload(ctx, bucket, prefix+"t/slow", minio.PutObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var begun time.Time
+	for up := range client.ListIncompleteUploads(ctx, bucket, prefix, true) {
+		begun = up.Initiated
+	}
+	// Put the part again until the server's clock says that it is later.
+	var part time.Time
+	for deadline := time.Now().Add(30 * time.Second); part.Sub(begun) < 2*time.Second; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the server's clock stands still")
+		}
+		if _, err := core.PutObjectPart(ctx, bucket, prefix+"t/slow", id, 1, strings.NewReader("part"), 4, minio.PutObjectPartOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		parts, err := core.ListObjectParts(ctx, bucket, prefix+"t/slow", id, 0, 1)
+		if err != nil || len(parts.ObjectParts) != 1 {
+			t.Fatal(parts, err)
+		}
+		part = parts.ObjectParts[0].LastModified
+	}
+	if err := b.Sweep(ctx, begun.Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if err := core.AbortMultipartUpload(ctx, bucket, prefix+"t/slow", id); err != nil {
+		t.Errorf("it is gone: %v", err)
+	}
+}
+
 type Video struct {
 	Seconds int `json:"seconds"`
 }
