@@ -24,8 +24,8 @@ func TestCallAllocations(t *testing.T) {
 		w    *watchman.Watchman
 		most float64
 	}{
-		{"plain", nil, 5},
-		{"watched", w, 8},
+		{"plain", nil, 3},
+		{"watched", w, 6},
 	} {
 		srv := newServer(t, &motan.ServerOptions{Watchman: tc.w})
 		motan.Handle(srv, "s", "double", func(_ context.Context, n *int64) (*int64, error) {

@@ -119,11 +119,12 @@ func (r inProcess) Watch(_ context.Context, _, _, _ string, update func([]Endpoi
 
 // tryLocal makes a try at a server of this process.
 func (c *Client) tryLocal(ctx context.Context, e *endpoint, o *outgoingCall, until time.Time) error {
+	given := o.req // the closure must not keep o, which would then be on the heap for all calls
 	l := &localCall{
 		meta:     callMeta{service: []byte(c.service), method: []byte(o.m.name), token: []byte(c.opt.Token)},
 		in:       Incoming{Peer: "in-process", Application: c.opt.Application, Group: c.opt.Group, Version: c.opt.Version},
 		deadline: until,
-		argument: func(want any) (any, error) { return c.pass(o.req, want) },
+		argument: func(want any) (any, error) { return c.pass(given, want) },
 	}
 	if o.meta != nil {
 		l.in.Metadata = decodeMeta(o.meta.pairs)
