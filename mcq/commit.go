@@ -40,6 +40,8 @@ type op struct {
 	session *session
 	one     [1]Message // backs msgs
 	began   time.Time
+	reply   []byte // what to send when it is durable
+	taken   int    // messages in it that are removed
 }
 
 var ops = sync.Pool{New: func() any {
@@ -59,8 +61,14 @@ func (o *op) release() {
 	o.count, o.ripe, o.drop = nil, nil, false
 	o.finish, o.err, o.done = nil, nil, false
 	o.session, o.one[0] = nil, Message{}
+	if o.reply, o.taken = o.reply[:0], 0; cap(o.reply) > maxKeptReply {
+		o.reply = nil
+	}
 	ops.Put(o)
 }
+
+// maxKeptReply bounds the room for a reply that a pooled op keeps.
+const maxKeptReply = 4 << 10
 
 // commit waits until o is durable and gives it back.
 func (b *Broker) commit(o *op) error {

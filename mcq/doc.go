@@ -85,6 +85,6 @@
 // message.go, policy.go, queue.go, window.go, lease.go, delay.go, deadletter.go,
 // admin.go, check.go; broker.go, inbox.go, commit.go, log.go, room.go, intervals.go;
 // backend.go, keyoptions.go, server.go, session.go, auth.go, storage.go,
-// commands.go, transaction.go, meta.go; client.go, clientconn.go, remote.go;
+// pipeline.go, commands.go, transaction.go, meta.go; client.go, clientconn.go, remote.go;
 // consume.go.
 package mcq

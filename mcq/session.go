@@ -29,9 +29,9 @@ const (
 )
 
 // session is one connection. Its goroutine reads commands and carries them out
-// one after the other, except that a set only hands its message to the
-// committer: the next command is read meanwhile, and the committer answers the
-// sets in their order. Every other command waits until they are answered.
+// one after the other, except that those that write, set first of all, are only
+// handed to the committer: the next command is read meanwhile, and the committer
+// answers them in their order. Every other command waits until they are answered.
 type session struct {
 	srv  *Server
 	conn net.Conn
@@ -43,9 +43,11 @@ type session struct {
 
 	mu      sync.Mutex
 	changed sync.Cond
-	pending int  // sets that are not answered yet
+	pending int  // commands that wait for the disk to be answered
 	idle    bool // waiting for a command
 	unwatch bool // watch is to end
+
+	pendingBytes int // of their replies
 
 	opens  map[string]uint64 // by queue, the message that is open
 	passed bool              // credentials were right, or none are wanted
@@ -155,7 +157,7 @@ func (c countedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// settle waits until every set before is answered.
+// settle waits until every command before is answered.
 func (c *session) settle() {
 	c.mu.Lock()
 	for c.pending > 0 {
@@ -227,9 +229,13 @@ func (c *session) command() bool {
 	if cmd.Storage {
 		return c.storage(cmd)
 	}
+	isGet := cmd.Is("get") || cmd.Is("gets")
+	if isGet && c.getPipelined(cmd) || cmd.Is("delete") && c.ackPipelined(cmd) {
+		return true
+	}
 	c.settle()
 	switch {
-	case cmd.Is("get"), cmd.Is("gets"):
+	case isGet:
 		return c.get(cmd)
 	case cmd.Is("eget"):
 		return c.get(cmd)

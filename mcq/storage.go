@@ -167,12 +167,7 @@ func (c *session) set(in *incoming) {
 		c.refuse(in.noreply, serverError(err))
 		return
 	}
-	c.mu.Lock()
-	for c.pending >= maxPending {
-		c.changed.Wait()
-	}
-	c.pending++
-	c.mu.Unlock()
+	c.reserve(0)
 	if local, ok := q.(localQueue); ok && in.form == replyStatus {
 		c.setLocal(local.Queue, m, in.noreply)
 		return
@@ -202,15 +197,7 @@ func (c *session) setLocal(q *Queue, m Message, noreply bool) {
 	if noreply {
 		o.finish = finishSilentSet
 	}
-	if err := q.b.submit(o); err != nil {
-		c.mu.Lock()
-		for c.pending > 1 { // those before are answered first
-			c.changed.Wait()
-		}
-		c.mu.Unlock()
-		o.err = err
-		o.finish(o)
-	}
+	c.hand(o)
 }
 
 func (c *session) refuse(noreply bool, reply string) {
@@ -262,10 +249,5 @@ func (c *session) finished(err error) {
 	} else {
 		c.srv.stats.errors.Add(1)
 	}
-	c.mu.Lock()
-	c.pending--
-	if c.pending <= 1 || c.pending == maxPending-1 {
-		c.changed.Broadcast()
-	}
-	c.mu.Unlock()
+	c.answered(0)
 }

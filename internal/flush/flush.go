@@ -100,6 +100,16 @@ func (w *Writer) Push(p []byte) {
 	}
 }
 
+// Room waits until less than the limit waits to be written, or the connection
+// has failed. Who Pushes for a peer can so be held up where it may be.
+func (w *Writer) Room() {
+	w.mu.Lock()
+	for len(w.buf) > w.limit && w.err == nil {
+		w.room.Wait()
+	}
+	w.mu.Unlock()
+}
+
 func (w *Writer) signal() {
 	select {
 	case w.wake <- struct{}{}:

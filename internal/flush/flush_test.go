@@ -112,3 +112,28 @@ func TestClose(t *testing.T) {
 		t.Errorf("got %q", data)
 	}
 }
+
+// Room lets nobody pass while too much waits.
+func TestRoom(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	w := flush.NewWriter(ours, 100, time.Minute, nil)
+	w.Room()
+	w.Push([]byte("x")) // the pipe takes nothing until it is read
+	w.Push(make([]byte, 1000))
+	w.Push(make([]byte, 1000))
+	passed := make(chan struct{})
+	go func() {
+		w.Room()
+		close(passed)
+	}()
+	if _, err := io.ReadFull(theirs, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, theirs)
+	<-passed
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	w.Room() // closed: does not wait
+}
