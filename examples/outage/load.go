@@ -18,6 +18,7 @@ type record struct {
 	began     time.Time
 	phases    []phase
 	decisions []control.Decision
+	late      time.Duration // how much later than due a request was sent, at most
 }
 
 // second is what became of the requests that were sent in it.
@@ -90,6 +91,7 @@ func (d *drill) play(ctx context.Context, on bool) (*record, error) {
 			case <-time.After(time.Until(next)):
 			}
 			sent := next
+			r.late = max(r.late, time.Since(sent))
 			asked.Go(func() { r.ask(users, p.url, sent) })
 		}
 	}

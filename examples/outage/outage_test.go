@@ -45,6 +45,7 @@ func TestReport(t *testing.T) {
 		{At: began.Add(16 * time.Second), Setting: "web.cached", Before: 1, Reason: "good"},
 		{At: began.Add(25 * time.Second), Setting: "web.cached", After: 1, Reason: "bad"},
 	}
+	on.late = time.Second
 	var b strings.Builder
 	d.report(&b, off, on)
 	out := strings.TrimSpace(b.String())
@@ -52,7 +53,7 @@ func TestReport(t *testing.T) {
 	if want := "result off_goodput=0.0% on_goodput=95.0% off_recovery=>4s on_recovery=2s oscillations=1"; last != want {
 		t.Errorf("got  %s\nwant %s", last, want)
 	}
-	for _, want := range []string{"152.0 with, 160.0 possible", "used 2.0 s after", "web.cached 0 → 1: bad"} {
+	for _, want := range []string{"152.0 with, 160.0 possible", "used 2.0 s after", "web.cached 0 → 1: bad", "up to 1s late"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

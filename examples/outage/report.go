@@ -31,9 +31,16 @@ func (d *drill) report(w io.Writer, off, on *record) {
 	} else {
 		fmt.Fprintln(w, "the copy was not used while the store was slow")
 	}
+	if late := max(off.late, on.late); late > maxLate {
+		fmt.Fprintf(w, "this machine was busy with something else: requests were sent up to %v late, and the services were as slow\n", late.Round(time.Millisecond))
+	}
 	fmt.Fprintf(w, "result off_goodput=%.1f%% on_goodput=%.1f%% off_recovery=%s on_recovery=%s oscillations=%d\n",
 		100*off.fullRate(1)/d.possible(), 100*on.fullRate(1)/d.possible(), d.recovery(off), d.recovery(on), oscillations(on.decisions))
 }
+
+// maxLate is the lateness from which a run says more about the machine than
+// about the platform.
+const maxLate = 100 * time.Millisecond
 
 func (r *record) at(i int) second {
 	if i < len(r.seconds) {
