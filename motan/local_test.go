@@ -201,7 +201,7 @@ func TestHTTPHandler(t *testing.T) {
 		t.Errorf("protobuf: %v, %v", v, err)
 	}
 	// A server that is no HTTPHandler.
-	strange := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "gone fishing", 502) }))
+	strange := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "gone fishing", http.StatusBadGateway) }))
 	t.Cleanup(strange.Close)
 	bad := newClient(t, "p", motan.Static(strange.URL), &motan.ClientOptions{Timeout: patience})
 	if _, err := motan.Call[string](t.Context(), bad, "hello", ""); err == nil {

@@ -28,7 +28,6 @@ type Server struct {
 	mu        sync.Mutex
 	serving   bool
 	draining  bool
-	closed    bool
 	listeners map[net.Listener]struct{}
 	conns     map[*serverConn]struct{}
 	leave     []func(context.Context) error // what Announce has to undo

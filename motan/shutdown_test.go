@@ -100,13 +100,11 @@ func TestShutdownRefusesStubbornClients(t *testing.T) {
 	}
 	eventually(t, "new calls are refused", func() bool {
 		c.send(t, request(2, "s", "m", "after"))
-		for {
-			f := c.read(t)
-			if f.id != 2 {
-				t.Fatalf("%+v", f)
-			}
-			return f.status == 1
+		f := c.read(t)
+		if f.id != 2 {
+			t.Fatalf("%+v", f)
 		}
+		return f.status == 1
 	})
 	if _, err := net.Dial("tcp", addr); err == nil {
 		t.Error("it still accepts connections")
