@@ -25,7 +25,7 @@ func TestBounds(t *testing.T) {
 	c := open(t, path, size, &ssdcache.Options{SegmentSize: 1 << 20})
 	k := make([]byte, 8)
 	worst := 0.0
-	for i := range 900_000 {
+	for i := range boundsSets {
 		binary.LittleEndian.PutUint64(k, uint64(i))
 		if err := c.Set(k, k, 0); err != nil {
 			t.Fatal(err)
@@ -58,7 +58,7 @@ func TestBounds(t *testing.T) {
 		wg.Go(func() {
 			k := make([]byte, 8)
 			for i := range 50 {
-				binary.LittleEndian.PutUint64(k, uint64(900_000-1-w*50-i))
+				binary.LittleEndian.PutUint64(k, uint64(boundsSets-1-w*50-i))
 				if _, err := c.Get(nil, k); err != nil && !errors.Is(err, ssdcache.ErrNotFound) {
 					t.Error(err)
 				}

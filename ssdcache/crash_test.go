@@ -83,7 +83,7 @@ func TestCrashAtAnyWrite(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		found := int64(0)
-		const points = 80
+		const points = crashPoints
 		image := temp(t)
 		for range points {
 			k := r.IntN(len(rec.writes) - 1) // the write that is torn

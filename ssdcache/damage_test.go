@@ -111,11 +111,12 @@ func TestBitFlips(t *testing.T) {
 	}
 	for _, g := range regions {
 		hits := 0
-		for range g.runs {
+		runs := 1 + g.runs*crashPoints/80
+		for range runs {
 			hits += restart(t, size, flip(crashed, g.from, g.to), nil, m)
 			hits += restart(t, size, flip(closed, g.from, g.to), index, m)
 		}
-		t.Logf("%s: %d hits a start", g.name, hits/g.runs/2)
+		t.Logf("%s: %d hits a start", g.name, hits/runs/2)
 	}
 	for range 20 {
 		restart(t, size, closed, flip(index, 0, len(index)), m)

@@ -10,7 +10,11 @@ import (
 	"github.com/heddle-go/heddle/ssdcache"
 )
 
-const killRounds = 100
+const (
+	killRounds  = 100
+	crashPoints = 80
+	boundsSets  = 900_000
+)
 
 func TestAllocations(t *testing.T) {
 	c := open(t, temp(t), 8<<20, nil)

@@ -2,4 +2,9 @@
 
 package ssdcache_test
 
-const killRounds = 20
+// The race detector makes everything slow; what is left is enough for races.
+const (
+	killRounds  = 10
+	crashPoints = 15
+	boundsSets  = 450_000
+)
