@@ -54,6 +54,28 @@ func BenchmarkPut(b *testing.B) {
 	}
 }
 
+// BenchmarkTake removes 256-byte messages one by one, from 50 goroutines.
+func BenchmarkTake(b *testing.B) {
+	for _, sync := range []mcq.Sync{mcq.Always, mcq.Never} {
+		b.Run("sync="+syncNames[sync], func(b *testing.B) {
+			q := queue(b, openBroker(b, b.TempDir(), &mcq.Options{Sync: sync}), "q")
+			batch := make([]mcq.Message, 1000)
+			for i := range batch {
+				batch[i].Body = make([]byte, 256)
+			}
+			for n := 0; n < b.N; n += len(batch) {
+				if err := q.Put(b.Context(), batch...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			crowd(b, 50, func() error {
+				_, err := q.Take(b.Context())
+				return err
+			})
+		})
+	}
+}
+
 // BenchmarkLease hands out and acknowledges batches of messages that are there.
 func BenchmarkLease(b *testing.B) {
 	for _, backlog := range []int{1000, 200_000} {

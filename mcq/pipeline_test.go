@@ -16,7 +16,7 @@ import (
 func TestPipelinedTakes(t *testing.T) {
 	b := openBroker(t, t.TempDir(), nil)
 	q := queue(t, b, "q")
-	const n = 2000
+	const n = 600
 	msgs := make([]mcq.Message, 2*n)
 	for i := range msgs {
 		msgs[i].Body = fmt.Appendf(nil, "%06d", i+1)

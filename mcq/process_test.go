@@ -114,9 +114,9 @@ func killRounds(t *testing.T) int {
 		return n
 	}
 	if testing.Short() {
-		return 3
+		return 2
 	}
-	return 8
+	return 5
 }
 
 // A server that is killed at any moment under many writers and readers loses
