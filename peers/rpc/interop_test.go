@@ -444,7 +444,7 @@ func TestHeddleHeartbeat(t *testing.T) {
 	const path = "com.example.Slow"
 	slow := &goSlow{make(chan struct{}, 1), make(chan struct{})}
 	relay, answered := countHeartbeats(t, motanGoServer(t, map[string]any{path: slow}))
-	c := heddleClient(t, relay, path, motan.ClientOptions{HA: motan.Failfast, Connections: 1, Heartbeat: 500 * time.Millisecond})
+	c := heddleClient(t, relay, path, motan.ClientOptions{HA: motan.Failfast, Connections: 1, Heartbeat: time.Second})
 	call := motan.Go[string](t.Context(), c, "slow", "x")
 	<-slow.begun
 	until(t, "motan-go answers two heartbeats", func() bool { return answered.Load() >= 2 })
