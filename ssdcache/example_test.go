@@ -75,6 +75,37 @@ func ExampleCache() {
 	// true
 }
 
+// What is in no tier is loaded with one call.
+func ExampleTiered_GetMany() {
+	cache, clean := temporary()
+	defer clean()
+	users, _ := ssdcache.NewTiered(cache, loadUser, nil)
+	found, err := users.GetMany(context.Background(), []string{"7", "8", "9"},
+		func(_ context.Context, ids []string) (map[string]user, error) {
+			fmt.Println("SELECT … WHERE id IN", ids)
+			return map[string]user{"7": {"Ann"}, "8": {"Bob"}}, nil
+		})
+	fmt.Println(found, err)
+	// Output:
+	// SELECT … WHERE id IN [7 8 9]
+	// map[7:{Ann} 8:{Bob}] <nil>
+}
+
+// Keys that do not exist are answered without asking anybody.
+func ExampleKeyFilter() {
+	cache, clean := temporary()
+	defer clean()
+	known := ssdcache.NewKeyFilter(1000)
+	known.Add("7") // at the start for every row, later before each INSERT
+	users, _ := ssdcache.NewTiered(cache, loadUser, &ssdcache.TieredOptions{Keys: known})
+	fmt.Println(users.Get(context.Background(), "7"))
+	fmt.Println(users.Get(context.Background(), "made up"))
+	// Output:
+	// one query
+	// {Ann} <nil>
+	// {} ssdcache: not found
+}
+
 func temporary() (cache *ssdcache.Cache, clean func()) {
 	dir, err := os.MkdirTemp("", "ssdcache")
 	if err != nil {
