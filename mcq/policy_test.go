@@ -379,7 +379,7 @@ func TestSubscribers(t *testing.T) {
 			t.Fatal(err)
 		}
 		b = openBroker(t, "store", opts)
-		one, two = queue(t, b, "q+one"), queue(t, b, "q+two")
+		one = queue(t, b, "q+one")
 		if got := b.Queues(); !slices.Equal(got, []string{"q", "q+one", "q+two"}) {
 			t.Fatalf("queues %q", got)
 		}
