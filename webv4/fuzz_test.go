@@ -172,7 +172,7 @@ func FuzzHeaders(f *testing.F) {
 	f.Add("OAuth2", "::1%eth0,,", "c", "*/*;q=2", ";;;")
 	f.Add("BeArer  ", "0", "0", "0", "0")
 	f.Add("bearer \x00\n", "10.0.0.1:80, [::1]", "c=\"", "", "multipart/form-data; boundary=\x01")
-	a := newAPI(f, &webv4.Options{Authenticator: users{}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Quotas: "ip=100000000/s"})
+	a := newAPI(f, &webv4.Options{Authenticator: users{}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Quotas: "ip=100000000/s", CompressFrom: 1})
 	type in struct {
 		_ struct{} `route:"POST /h.json" auth:"user"`
 		C string   `cookie:"c"`
@@ -181,6 +181,7 @@ func FuzzHeaders(f *testing.F) {
 	}
 	var ip string
 	webv4.Handle(a, func(ctx context.Context, r *in) (*empty, error) { ip = webv4.ClientIP(ctx); return nil, nil })
+	webv4.Handle(a, func(context.Context, *plainShow) (*in2, error) { return &in2{"x"}, nil })
 	f.Fuzz(func(t *testing.T, auth, fwd, cookie, accept, kind string) {
 		r := httptest.NewRequest("POST", "/h.json", strings.NewReader("f=x"))
 		r.RemoteAddr = "10.0.0.1:5"
@@ -197,6 +198,16 @@ func FuzzHeaders(f *testing.F) {
 		}
 		if _, err := netip.ParseAddr(ip); err != nil {
 			t.Fatalf("client %q", ip)
+		}
+		// The same headers where they decide on format, encoding and validity.
+		r = httptest.NewRequest("GET", "/show", nil)
+		r.Header["Accept"] = []string{accept}
+		r.Header["Accept-Encoding"] = []string{cookie}
+		r.Header["If-None-Match"] = []string{kind}
+		w = httptest.NewRecorder()
+		a.ServeHTTP(w, r)
+		if w.Code != 200 || w.Body.Len() == 0 {
+			t.Fatalf("status %d: %s", w.Code, w.Body)
 		}
 	})
 }
