@@ -31,6 +31,7 @@ type Cluster struct {
 
 	mu     sync.RWMutex
 	queues map[string]*Queue
+	making map[string]chan struct{} // by queue, while somebody asks the servers for it; then closed
 	closed bool
 
 	stats counters
@@ -56,7 +57,7 @@ func Open(ctx context.Context, nc *nats.Conn, opts *Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetqueue: open: %w", err)
 	}
-	c := &Cluster{nc: nc, js: js, opt: o, ids: newIDSource(), ended: make(chan struct{}), queues: make(map[string]*Queue)}
+	c := &Cluster{nc: nc, js: js, opt: o, ids: newIDSource(), ended: make(chan struct{}), queues: make(map[string]*Queue), making: make(map[string]chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	err = c.try(ctx, func(ctx context.Context) error {
 		_, err := js.AccountInfo(ctx)
@@ -153,18 +154,23 @@ func (c *Cluster) Queue(ctx context.Context, name string) (*Queue, error) {
 
 // queue returns a queue; without create it is nil if there is none.
 func (c *Cluster) queue(ctx context.Context, name string, create bool) (*Queue, error) {
-	c.mu.RLock()
-	q, closed := c.queues[name], c.closed
-	c.mu.RUnlock()
-	switch {
-	case closed:
-		return nil, mcq.ErrClosed
-	case q != nil:
-		return q, nil
+	if q, err := c.known(name); q != nil || err != nil {
+		return q, err
 	}
 	parent, subscriber, err := splitName(name)
 	if err != nil {
 		return nil, err
+	}
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	// The servers may leave one of several unanswered who make the same at once.
+	done, err := c.alone(ctx, parent)
+	if err != nil {
+		return nil, wrap("find", name, err)
+	}
+	defer done()
+	if q, err := c.known(name); q != nil || err != nil {
+		return q, err
 	}
 	var consumer jetstream.Consumer
 	cfg := c.streamConfig(parent)
@@ -186,12 +192,45 @@ func (c *Cluster) queue(ctx context.Context, name string, create bool) (*Queue, 
 	if c.closed {
 		return nil, mcq.ErrClosed
 	}
-	if q := c.queues[name]; q != nil {
-		return q, nil
-	}
-	q = newQueue(c, name, subscriber != "", cfg, consumer)
+	q := newQueue(c, name, subscriber != "", cfg, consumer)
 	c.queues[name] = q
 	return q, nil
+}
+
+// known returns a queue that is in use, or nil.
+func (c *Cluster) known(name string) (*Queue, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.closed {
+		return nil, mcq.ErrClosed
+	}
+	return c.queues[name], nil
+}
+
+// alone waits until nobody else in this process asks for the queue; done lets
+// the next one.
+func (c *Cluster) alone(ctx context.Context, queue string) (done func(), err error) {
+	for {
+		c.mu.Lock()
+		wait := c.making[queue]
+		if wait == nil {
+			mine := make(chan struct{})
+			c.making[queue] = mine
+			c.mu.Unlock()
+			return func() {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				delete(c.making, queue)
+				close(mine)
+			}, nil
+		}
+		c.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // ensure makes the stream and the consumer what they should be.

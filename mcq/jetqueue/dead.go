@@ -73,9 +73,18 @@ type burial struct {
 func (q *Queue) buryLater(b burial) {
 	ctx, cancel := context.WithTimeout(q.c.ctx, q.c.opt.Timeout)
 	defer cancel()
-	if err := q.bury(ctx, b); err != nil {
+	for {
+		err := q.bury(ctx, b)
+		if err == nil {
+			return
+		}
 		q.c.opt.Logger.Error("jetqueue: dead letter not moved, it will be tried again", "queue", q.name, "message", b.id, "error", err)
-		q.c.nc.Publish(b.reply, answerNakDelay(time.Second))
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done(): // by whoever it is delivered to next
+			q.c.nc.Publish(b.reply, answerNak)
+			return
+		}
 	}
 }
 
