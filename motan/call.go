@@ -170,6 +170,7 @@ func (c *Client) run(ctx context.Context, o *outgoingCall) error {
 			return err
 		}
 		c.stats.retries.Add(1)
+		o.span.SetAttr("motan.retry", e.addr+": "+err.Error())
 		tried = append(tried, e)
 		if p = c.picker.Load(); p == nil {
 			return err

@@ -42,6 +42,10 @@ func (j *job) release() {
 	jobs.Put(j)
 }
 
+// slowStart is the time between reading a request and its handler's beginning that
+// its span tells.
+const slowStart = time.Millisecond
+
 // stageMost is how many bytes of answers gather before they are written though
 // more requests are there to be read.
 const stageMost = 64 << 10
@@ -213,6 +217,11 @@ func (j *job) send() {
 func (j *job) serve(inline bool) (kept bool) {
 	s, c, method := j.conn.srv, j.conn, j.method
 	ctx, span := method.op.StartRemote(j.ctx, j.parent)
+	if !inline {
+		if waited := time.Since(j.ctx.in.Received); waited >= slowStart {
+			span.SetAttr("motan.waited", waited.String()) // for a goroutine to run on
+		}
+	}
 	resp, kept, err := j.run(ctx, inline)
 	if err == nil {
 		err = j.answer(resp)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/heddle-go/heddle/motan"
+	"github.com/heddle-go/heddle/watchman"
 )
 
 // exception answers f with the given M_e.
@@ -467,5 +468,35 @@ func TestRetryBudget(t *testing.T) {
 	st := c.Stats()
 	if st.Retries < 1000 || st.Retries > 1000+st.Calls/10+10 || st.OverBudget == 0 {
 		t.Errorf("%d calls, %d retries, %d over budget; want a tenth and 1000", st.Calls, st.Retries, st.OverBudget)
+	}
+}
+
+// The span of a call tells what went wrong before it went well.
+func TestSpanTellsOfRetries(t *testing.T) {
+	w, err := watchman.New("retries", &watchman.Options{Sample: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy := startWireServer(t, answerException(`{"errcode":10002,"errmsg":"busy today","errtype":1}`))
+	good := startNode(t, "good", nil)
+	c := newClient(t, "test.Echo", motan.Static(busy.addr, good.addr), &motan.ClientOptions{Timeout: patience, Watchman: w, Retries: 3})
+	eventuallyUp(t, c, 2)
+	ctx, root := w.Operation(watchman.Internal, "test").Start(t.Context())
+	for range 2 { // one of the two meets the busy one first
+		if _, err := motan.Call[string](ctx, c, "say", "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root.End(nil)
+	told := 0
+	for _, s := range w.Trace(root.SpanContext().TraceID) {
+		for _, a := range s.Attrs {
+			if a.Key == "motan.retry" && strings.HasPrefix(a.Value, busy.addr+": ") && strings.Contains(a.Value, "busy today") && s.Error == "" {
+				told++
+			}
+		}
+	}
+	if told == 0 || told > 2 {
+		t.Errorf("%d spans tell of a retry", told)
 	}
 }
