@@ -24,9 +24,9 @@ import (
 // library is whole again after Open, and a sweep leaves no content without an
 // object.
 func TestPowerCut(t *testing.T) {
-	rounds := 30
-	if testing.Short() {
-		rounds = 6
+	rounds := 10
+	if long() {
+		rounds = 200
 	}
 	for round := range rounds {
 		t.Run(fmt.Sprint(round), func(t *testing.T) { powerCut(t, uint64(round)) })

@@ -46,7 +46,7 @@ type modelVersion struct {
 const modelHistory = 3
 
 func TestModel(t *testing.T) {
-	rounds := 12
+	rounds := 8
 	if long() {
 		rounds = 300
 	}
