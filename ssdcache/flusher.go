@@ -96,8 +96,9 @@ func (c *Cache) detach(b *buffer, stamp uint64) {
 	seg := &c.segs[b.seg]
 	seg.stamp.Store(stamp)
 	seg.buf.Store(nil)
-	b.mu.Lock() // waits for those who found it before
-	b.mu.Unlock()
+	// Wait for those who found it before.
+	b.mu.Lock()
+	defer b.mu.Unlock()
 }
 
 // drop removes the item of a hash if it is in segment seg.

@@ -113,13 +113,6 @@ func (l *lru) put(k uint32) (gone uint32, evicted bool) {
 	return gone, true
 }
 
-func (l *lru) remove(k uint32) {
-	if e := l.items[k]; e != nil {
-		l.order.Remove(e)
-		delete(l.items, k)
-	}
-}
-
 // result is loads from the database and items written to the SSD, each for one
 // request.
 type result struct{ loads, writes float64 }
