@@ -146,7 +146,7 @@ func (c *Client) run(ctx context.Context, o *outgoingCall) error {
 		return err
 	}
 	var room [4]*endpoint
-	tried := room[:0]
+	tried, misses := room[:0], 0
 	for {
 		e, none := c.choose(ctx, p, tried, o.deadline)
 		if e == nil {
@@ -160,6 +160,14 @@ func (c *Client) run(ctx context.Context, o *outgoingCall) error {
 			e, err = c.tryTwo(ctx, p, e, tried, o)
 		} else {
 			err = c.try(ctx, e, o, c.tryUntil(o, len(tried)))
+		}
+		if missed(err) && misses < maxMisses && ctx.Err() == nil {
+			// Not even Failfast has made its try.
+			misses++
+			if p = c.picker.Load(); p == nil {
+				return err
+			}
+			continue
 		}
 		if err == nil || c.opt.HA == Failfast || len(tried) >= c.opt.Retries || !retry(err, o.m.idempotent) ||
 			ctx.Err() != nil || !time.Now().Before(o.deadline) {
@@ -176,6 +184,15 @@ func (c *Client) run(ctx context.Context, o *outgoingCall) error {
 			return err
 		}
 	}
+}
+
+// maxMisses is how often a call chooses again because the endpoint had just become
+// unusable.
+const maxMisses = 16
+
+func missed(err error) bool {
+	e, ok := err.(*Error)
+	return ok && e.missed
 }
 
 // tryUntil is when one try is given up.

@@ -42,6 +42,9 @@ type Error struct {
 
 	// sent reports that the request may have been executed.
 	sent bool
+	// missed reports that there was no try at all: the endpoint became unusable
+	// after it had been chosen.
+	missed bool
 	// cause is the local reason, nil if the error came over the wire.
 	cause error
 }

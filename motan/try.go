@@ -69,7 +69,7 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 	o.began = time.Time{}
 	probe, ok := e.breaker.allow()
 	if !ok {
-		return &Error{Code: CodeNoEndpoint, Message: e.addr + ": " + errResting.Error(), cause: errResting}
+		return &Error{Code: CodeNoEndpoint, Message: e.addr + ": " + errResting.Error(), cause: errResting, missed: true}
 	}
 	e.calls.Add(1)
 	if o.x != nil {
@@ -84,7 +84,7 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 	}()
 	conn := e.conn()
 	if conn == nil {
-		return &Error{Code: CodeConnection, Message: e.addr + ": not connected"}
+		return &Error{Code: CodeConnection, Message: e.addr + ": not connected", missed: true}
 	}
 	left := until.Sub(now)
 	if left <= 0 {
@@ -116,14 +116,15 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 	k := calls.Get().(*call)
 	k.ctx, k.deadline = ctx, until
 	id, alone, err := conn.start(k)
-	if err == nil {
-		binary.BigEndian.PutUint64(b[5:], id)
-		err = conn.out.send(b, !alone, until, ctx.Done())
-		if err != nil && conn.claim(id) == nil {
+	if err != nil {
+		k.release()
+		return &Error{Code: CodeConnection, Message: e.addr + ": " + err.Error(), cause: err, missed: true}
+	}
+	binary.BigEndian.PutUint64(b[5:], id)
+	if err = conn.out.send(b, !alone, until, ctx.Done()); err != nil {
+		if conn.claim(id) == nil {
 			<-k.done // the failure has been delivered, or is about to be
 		}
-	}
-	if err != nil {
 		k.release()
 		return sendError(ctx, e.addr, err)
 	}
@@ -197,7 +198,7 @@ func (e *endpoint) done(probe bool, err error) {
 	var w *Error
 	if errors.As(err, &w) {
 		switch {
-		case w.Code == CodeCancelled || w.Code == CodeEncode || !w.sent && w.Code == CodeTimeout:
+		case w.missed || w.Code == CodeCancelled || w.Code == CodeEncode || !w.sent && w.Code == CodeTimeout:
 			o = ignored
 		case w.Type != Framework && !w.notOffered():
 			o = succeeded
