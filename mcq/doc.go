@@ -82,8 +82,8 @@
 //
 // # Reading order
 //
-// message.go, policy.go, queue.go, window.go, lease.go, delay.go, deadletter.go,
-// admin.go, check.go; broker.go, inbox.go, commit.go, log.go, room.go, intervals.go;
+// message.go, policy.go, queue.go, window.go, lease.go, settle.go, delay.go,
+// deadletter.go, admin.go, check.go; broker.go, inbox.go, commit.go, log.go, room.go, intervals.go;
 // backend.go, keyoptions.go, server.go, session.go, auth.go, storage.go,
 // pipeline.go, commands.go, transaction.go, meta.go; client.go, clientconn.go, remote.go;
 // consume.go.

@@ -1,0 +1,139 @@
+package mcq
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// ack adds a message to those that o acknowledges; ids should ascend.
+func (o *op) ack(id uint64, size int) {
+	o.bytes += size
+	if n := len(o.acks); n > 0 && o.acks[n-1].to == id {
+		o.acks[n-1].to++
+	} else {
+		o.acks = append(o.acks, interval{id, id + 1})
+	}
+}
+
+// Ack removes leased messages for good and returns when that is durable. An id
+// that is not leased any more gives ErrNotLeased; the others are removed all
+// the same. A message whose lease ran out can be acknowledged until it has been
+// acknowledged by somebody else.
+func (q *Queue) Ack(_ context.Context, ids ...uint64) error {
+	o := takeOp(q)
+	missing, err := q.claim(o, ids)
+	if err != nil || len(o.acks) == 0 {
+		o.release()
+	} else {
+		err = q.b.commit(o)
+	}
+	if err != nil {
+		return err
+	}
+	if missing > 0 {
+		return fmt.Errorf("%w: %d of %d acknowledged to %s", ErrNotLeased, missing, len(ids), q.name)
+	}
+	return nil
+}
+
+// claim ends the leases of ids and collects them as o's acknowledgements. It
+// returns how many were not leased.
+func (q *Queue) claim(o *op, ids []uint64) (missing int, err error) {
+	if !slices.IsSorted(ids) {
+		ids = slices.Sorted(slices.Values(ids))
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed != nil {
+		return 0, q.closed
+	}
+	for _, id := range ids {
+		l, ok := q.leases[id]
+		if !ok {
+			l, ok = q.returned[id]
+		}
+		if !ok || l.attempts == 0 { // 0: its time has come, but nobody has had it
+			missing++
+			continue
+		}
+		q.unleaseLocked(id, l, o)
+	}
+	return missing, nil
+}
+
+// unleaseLocked takes a message out of the queue, as an acknowledgement of o.
+func (q *Queue) unleaseLocked(id uint64, l lease, o *op) {
+	delete(q.leases, id)
+	delete(q.returned, id) // and from again when it gets to the front
+	q.size -= int64(l.size)
+	o.ack(id, l.size)
+}
+
+// Nack gives leased messages back at once: they are the next to be handed out,
+// in the order of their ids. One that was handed out QueueOptions.MaxAttempts
+// times goes to the dead letters instead. An id that is not leased gives
+// ErrNotLeased.
+func (q *Queue) Nack(_ context.Context, ids ...uint64) error {
+	missing := 0
+	var dying []uint64
+	q.mu.Lock()
+	if q.closed != nil {
+		defer q.mu.Unlock()
+		return q.closed
+	}
+	for _, id := range ids {
+		l, ok := q.leases[id]
+		switch {
+		case !ok || l.until == math.MaxInt64:
+			missing++
+		case q.giveBackLocked(id, l):
+			dying = append(dying, id)
+		}
+	}
+	q.wakeLocked()
+	q.mu.Unlock()
+	if err := q.bury(dying, "the last lease was given back"); err != nil {
+		return err
+	}
+	if missing > 0 {
+		return fmt.Errorf("%w: %d of %d given back to %s", ErrNotLeased, missing, len(ids), q.name)
+	}
+	return nil
+}
+
+// giveBackLocked ends a lease. It reports whether the message has had its last
+// and is to be buried; until then it is held.
+func (q *Queue) giveBackLocked(id uint64, l lease) (dying bool) {
+	if most := q.opt.MaxAttempts; most > 0 && l.attempts >= most {
+		q.holdLocked(id, l)
+		return true
+	}
+	delete(q.leases, id)
+	q.returned[id] = l
+	q.again.push(id)
+	return false
+}
+
+// Extend makes the lease of a message last d from now; 0 means 30 s, at most 12 h.
+func (q *Queue) Extend(_ context.Context, id uint64, d time.Duration) error {
+	o, err := LeaseOptions{Duration: d}.filled()
+	if err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed != nil {
+		return q.closed
+	}
+	l, ok := q.leases[id]
+	if !ok || l.until == math.MaxInt64 {
+		return fmt.Errorf("%w: message %d of %s", ErrNotLeased, id, q.name)
+	}
+	l.until = time.Now().Add(o.Duration).UnixNano()
+	q.leases[id] = l
+	q.expireLaterLocked(l.until, interval{id, id + 1})
+	return nil
+}
