@@ -81,7 +81,7 @@ func TestServer(t *testing.T) {
 // each a function that fails now and then sees every message until it succeeds.
 func TestConsume(t *testing.T) {
 	t.Parallel()
-	c := open(t, nil)
+	c := open(t, &jetqueue.Options{Failover: 2 * time.Second}) // a delivery that is lost comes again soon
 	client, err := mcq.Dial(serve(t, c), &mcq.ClientOptions{Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestConsume(t *testing.T) {
 				stop()
 			}
 			return nil
-		}, &mcq.ConsumeOptions{Batch: 64, Concurrency: 2, Logger: silent})
+		}, &mcq.ConsumeOptions{Batch: 64, Concurrency: 2, Lease: 10 * time.Second, Logger: silent})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
