@@ -12,7 +12,7 @@ import (
 
 const (
 	killRounds  = 100
-	crashPoints = 80
+	crashPoints = 40
 	boundsSets  = 900_000
 )
 
