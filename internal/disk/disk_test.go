@@ -59,3 +59,20 @@ func TestTryLock(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestAllocateRefusesMoreThanThereIs(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := disk.Allocate(f, 1<<50); err == nil {
+		return // a file system that reserves no room, or has a pebibyte of it
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != 0 {
+		t.Errorf("afterwards the file has %d bytes, %v", info.Size(), err)
+	}
+	if err := disk.Allocate(f, 1<<20); err != nil {
+		t.Error(err)
+	}
+}
