@@ -12,10 +12,12 @@ import (
 	"github.com/heddle-go/heddle/mcq"
 )
 
-// The server's codes that say that a message was not stored, or is too large.
+// The server's codes that say that a message was not stored, is too large, or
+// is on its way through the cluster from an earlier try already.
 const (
 	codeStoreFailed = 10077
 	codeTooLarge    = 10054
+	codeInProcess   = 10158
 )
 
 // wrap words err, which JetStream or the connection gave, as one of package mcq's.
@@ -44,11 +46,11 @@ func wrap(op, name string, err error) error {
 	return fmt.Errorf("%w: %s %s: %w", kind, op, name, err)
 }
 
-// passing reports whether the same again may go well: the server was lost, or
-// the stream has no leader at the moment.
+// passing reports whether the same again may go well: the server was lost, the
+// stream has no leader at the moment, or the message is still being stored.
 func passing(err error) bool {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		return (api.Code == 503 || api.Code == 408) && !isFull(err)
+		return (api.Code == 503 || api.Code == 408 || api.ErrorCode == codeInProcess) && !isFull(err)
 	}
 	for _, e := range []error{
 		nats.ErrNoResponders, nats.ErrTimeout, nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrStaleConnection, nats.ErrNoServers,
