@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/heddle-go/heddle/examples/internal/feed"
+	"github.com/heddle-go/heddle/examples/internal/ports"
 	"github.com/heddle-go/heddle/watchman"
 )
 
@@ -50,17 +50,17 @@ type process struct {
 
 // startFleet starts web, two services, queue and processor on free ports.
 func startFleet(ctx context.Context, data string) (*fleet, error) {
-	ports, err := freePorts(10)
+	addrs, err := ports.Free(10)
 	if err != nil {
 		return nil, err
 	}
 	f := &fleet{cfg: feed.Config{
-		Data: data, Web: ports[0], Services: ports[1:3], Queue: ports[3], Processor: ports[4],
+		Data: data, Web: addrs[0], Services: addrs[1:3], Queue: addrs[3], Processor: addrs[4],
 	}}
 	common := []string{feedArg, "-data", data, "-web", f.cfg.Web, "-service", strings.Join(f.cfg.Services, ","),
 		"-queue", f.cfg.Queue, "-processor", f.cfg.Processor}
 	add := func(name string, args ...string) {
-		admin := ports[5+len(f.procs)]
+		admin := addrs[5+len(f.procs)]
 		args = append(append([]string{}, common...), append(args, "-admin", admin)...)
 		f.procs = append(f.procs, &process{name: name, args: args, admin: admin, log: filepath.Join(data, name+".log")})
 	}
@@ -76,20 +76,6 @@ func startFleet(ctx context.Context, data string) (*fleet, error) {
 		}
 	}
 	return f, nil
-}
-
-// freePorts asks the kernel for n loopback ports that are free now.
-func freePorts(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer ln.Close()
-		addrs = append(addrs, ln.Addr().String())
-	}
-	return addrs, nil
 }
 
 func (f *fleet) process(name string) *process {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/heddle-go/heddle/examples/internal/feed"
+	"github.com/heddle-go/heddle/examples/internal/ports"
 )
 
 // running is a feed in this process and a user who may post.
@@ -29,14 +29,9 @@ type running struct {
 func start(t *testing.T) *running {
 	t.Helper()
 	r := &running{t: t, uid: 1 + rand.Int64N(1<<40), cfg: feed.Config{Data: t.TempDir()}}
-	var addrs []string
-	for range 6 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		addrs = append(addrs, ln.Addr().String())
+	addrs, err := ports.Free(6)
+	if err != nil {
+		t.Fatal(err)
 	}
 	r.cfg.Web, r.cfg.Services, r.cfg.Queue, r.cfg.Processor, r.cfg.Admin = addrs[0], addrs[1:3], addrs[3], addrs[4], addrs[5]
 	t.Cleanup(func() { r.stop() })
