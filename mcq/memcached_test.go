@@ -11,11 +11,13 @@ import (
 // What a queue and a cache must answer alike, sent to a real memcached and to a
 // server: start one with
 //
-//	memcached -l 127.0.0.1 -p 11311 & HEDDLE_TEST_MEMCACHED=127.0.0.1:11311 go test ./mcq
+//	memcached -l 127.0.0.1 -p 11311 & HEDDLE_TEST_MEMCACHED_MCQ=127.0.0.1:11311 go test ./mcq
+//
+// It must be one that nobody else uses: the test empties it.
 func TestLikeMemcached(t *testing.T) {
-	peer := os.Getenv("HEDDLE_TEST_MEMCACHED")
+	peer := os.Getenv("HEDDLE_TEST_MEMCACHED_MCQ")
 	if peer == "" {
-		t.Skip("HEDDLE_TEST_MEMCACHED is not set: start memcached -l 127.0.0.1 -p 11311 and set it to 127.0.0.1:11311")
+		t.Skip("HEDDLE_TEST_MEMCACHED_MCQ is not set: start memcached -l 127.0.0.1 -p 11311 and set it to 127.0.0.1:11311")
 	}
 	_, ours := startServer(t, memBroker(t, nil), &mcq.ServerOptions{Logger: silent, AllowFlushAll: true})
 	cas := regexp.MustCompile(`(?m)^(VALUE \S+ \d+ \d+) \d+\r$`)

@@ -135,7 +135,8 @@ func TestServerRefusesBadFrames(t *testing.T) {
 		"oversize body":   {request(3, "test.Echo", "say", strings.Repeat("x", 1001)).bytes(), "larger than allowed"},
 		"half a frame":    {request(3, "test.Echo", "say", "xxxx").bytes()[:50], ""},
 		"half a header":   {request(3, "test.Echo", "say", "xxxx").bytes()[:9], ""},
-		"good, then junk": {append(request(3, "test.Echo", "say", "x").bytes(), "junkjunkjunkjunkjunk"...), "a:x"},
+		// The answer to the good one may be lost with the connection.
+		"good, then junk": {append(request(3, "test.Echo", "say", "x").bytes(), "junkjunkjunkjunkjunk"...), ""},
 	} {
 		before := n.srv.Stats().Malformed
 		c := dialWire(t, n.addr)

@@ -154,10 +154,12 @@ var (
 )
 
 // TestProtocol sends the script to a node and, if there is one, to memcached.
+// HEDDLE_TEST_MEMCACHED_SSDCACHED must be one that nobody else uses: the script
+// empties it.
 func TestProtocol(t *testing.T) {
 	node, _ := start(t)
 	servers := map[string]string{"ssdcached": node}
-	if addr := os.Getenv("HEDDLE_TEST_MEMCACHED"); addr != "" {
+	if addr := os.Getenv("HEDDLE_TEST_MEMCACHED_SSDCACHED"); addr != "" {
 		servers["memcached"] = addr
 	}
 	for name, addr := range servers {
@@ -168,7 +170,7 @@ func TestProtocol(t *testing.T) {
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		in := bufio.NewReader(conn)
-		if name == "memcached" { // others' tests use it too
+		if name == "memcached" { // an earlier run may have left something
 			if _, err := io.WriteString(conn, "flush_all\r\n"); err != nil {
 				t.Fatal(err)
 			}
