@@ -127,14 +127,14 @@ func TestServerRefusesBadFrames(t *testing.T) {
 		send    []byte
 		explain string // what the server says before it hangs up
 	}{
-		"http":            {[]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), ""},
-		"short garbage":   {[]byte("x"), ""},
-		"Motan1":          {motan1, "Motan1"},
-		"version 9":       {append([]byte{0xf1, 0xf1, 0, 9 << 3}, make([]byte, 40)...), ""},
-		"huge metadata":   {huge, "larger than allowed"},
-		"oversize body":   {request(3, "test.Echo", "say", strings.Repeat("x", 1001)).bytes(), "larger than allowed"},
-		"half a frame":    {request(3, "test.Echo", "say", "xxxx").bytes()[:50], ""},
-		"half a header":   {request(3, "test.Echo", "say", "xxxx").bytes()[:9], ""},
+		"http":          {[]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), ""},
+		"short garbage": {[]byte("x"), ""},
+		"Motan1":        {motan1, "Motan1"},
+		"version 9":     {append([]byte{0xf1, 0xf1, 0, 9 << 3}, make([]byte, 40)...), ""},
+		"huge metadata": {huge, "larger than allowed"},
+		"oversize body": {request(3, "test.Echo", "say", strings.Repeat("x", 1001)).bytes(), "larger than allowed"},
+		"half a frame":  {request(3, "test.Echo", "say", "xxxx").bytes()[:50], ""},
+		"half a header": {request(3, "test.Echo", "say", "xxxx").bytes()[:9], ""},
 		// The answer to the good one may be lost with the connection.
 		"good, then junk": {append(request(3, "test.Echo", "say", "x").bytes(), "junkjunkjunkjunkjunk"...), ""},
 	} {

@@ -247,12 +247,10 @@ func (t *Tiered[V]) Invalidate(ctx context.Context, key string) error {
 	defer s.release()
 	s.key = append(append(s.key[:0], t.prefix...), key...)
 	hash := t.cache.hash(s.key)
-	t.epoch(hash).Add(1)
-	t.flights.forget(key)
+	// Fills that began before this come too late from here on …
+	epoch := t.epoch(hash)
+	epoch.Add(1)
 	t.invalidated.Add(1)
-	if t.memory != nil {
-		t.memory.remove(key)
-	}
 	_, err := t.cache.remove(hash)
 	if t.opts.Tier != nil {
 		if terr := t.opts.Tier.Delete(ctx, t.tierKey(key)); terr != nil {
@@ -260,5 +258,12 @@ func (t *Tiered[V]) Invalidate(ctx context.Context, key string) error {
 			err = errors.Join(err, fmt.Errorf("ssdcache: invalidate %q: %w", key, terr))
 		}
 	}
+	// … and so do those that have since found the value in a tier below before it
+	// was gone there. What they have put into memory goes, nobody joins them.
+	epoch.Add(1)
+	if t.memory != nil {
+		t.memory.remove(key)
+	}
+	t.flights.forget(key)
 	return err
 }
