@@ -32,8 +32,9 @@ func (c *session) getPipelined(cmd *memcached.Command) bool {
 	if k.n > 1 {
 		c.settle() // what this connection has put before is to be seen
 	}
+	waited := c.waiting() // asked before: what it waits for may be stored right after the look
 	msgs, err := q.receive(c.srv.ctx, max(k.n, 1), k.lease, 0)
-	if err == nil && len(msgs) == 0 && c.waiting() {
+	if err == nil && len(msgs) == 0 && waited {
 		c.settle()
 		msgs, err = q.receive(c.srv.ctx, max(k.n, 1), k.lease, 0)
 	}
