@@ -181,7 +181,7 @@ func (l *Library) Import(ctx context.Context, r io.Reader) (report ImportReport,
 				report.Skipped++
 			}
 		case frameLast:
-			if count, size := binary.Uvarint(body); size != len(body) || count != n {
+			if count, size := binary.Uvarint(body); size <= 0 || size != len(body) || count != n {
 				return report, fmt.Errorf("%w: import of %d objects, and its end says %d", ErrCorrupt, n, count)
 			}
 			return report, nil
@@ -279,12 +279,9 @@ func (in *importer) next() (kind byte, body []byte, err error) {
 	if kind, err = in.r.ReadByte(); err != nil {
 		return 0, nil, in.cut(err)
 	}
-	size, err := binary.ReadUvarint(in.r)
+	size, err := in.length()
 	if err != nil {
-		return 0, nil, in.cut(err)
-	}
-	if size > maxFrame {
-		return 0, nil, in.corrupt("length %d, at most %d allowed", size, maxFrame)
+		return 0, nil, err
 	}
 	// The body grows as it comes: a length that lies costs no more than what is there.
 	b := bytes.NewBuffer(in.buf[:0])
@@ -300,6 +297,24 @@ func (in *importer) next() (kind byte, body []byte, err error) {
 		return 0, nil, in.corrupt("wrong sum")
 	}
 	return kind, in.buf, nil
+}
+
+// length reads the varint in front of a body.
+func (in *importer) length() (size uint64, err error) {
+	for shift := 0; shift < 35; shift += 7 {
+		c, err := in.r.ReadByte()
+		if err != nil {
+			return 0, in.cut(err)
+		}
+		if size |= uint64(c&0x7f) << shift; c >= 0x80 {
+			continue
+		}
+		if size > maxFrame {
+			return 0, in.corrupt("length %d, at most %d allowed", size, maxFrame)
+		}
+		return size, nil
+	}
+	return 0, in.corrupt("length above %d", maxFrame)
 }
 
 // cut is what the end of the input means inside an export.

@@ -122,6 +122,7 @@ func FuzzImport(f *testing.F) {
 	f.Add(data[:2000])
 	f.Add([]byte("heddle-objects 1\nz\x01\x00\x00\x00\x00\x00"))
 	f.Add([]byte("heddle-objects 1\no\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
+	f.Add([]byte("heddle-objects 1\n0\xff\xff\xff\xff\xff\xff\xff\xff\xff0"))
 	var opts objstore.Options
 	opts.SetFS(vfs.NewMem())
 	lib := openLibrary(f, filepath.Join(f.TempDir(), "lib"), opts)
