@@ -39,6 +39,7 @@ type endpoint struct {
 	next   atomic.Uint32
 	since  time.Time // when it came to a running client; zero: it was there from the start
 
+	leaving  atomic.Bool // no longer listed: no new calls
 	inFlight atomic.Int64
 	lastUsed atomic.Int64 // for least recently used: the client's sequence number
 	calls    atomic.Uint64
@@ -249,6 +250,7 @@ func (e *endpoint) stats() EndpointStats {
 // drain closes an endpoint that is no longer listed once its calls are answered,
 // or when the client closes.
 func (e *endpoint) drain(most time.Duration, closing <-chan struct{}) {
+	e.leaving.Store(true)
 	end := time.NewTimer(most)
 	defer end.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)

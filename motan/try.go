@@ -75,15 +75,16 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 	if o.x != nil {
 		o.x.Peer = e.addr
 	}
+	// In flight from before the look at leaving: drain does it the other way round.
+	e.inFlight.Add(1)
 	defer func() {
-		if err != nil {
+		if err != nil || o.oneWay {
+			e.inFlight.Add(-1)
 			e.done(probe, err)
-		} else if o.oneWay {
-			e.done(probe, nil)
 		}
 	}()
 	conn := e.conn()
-	if conn == nil {
+	if conn == nil || e.leaving.Load() {
 		return &Error{Code: CodeConnection, Message: e.addr + ": not connected", missed: true}
 	}
 	left := until.Sub(now)
@@ -128,7 +129,6 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 		k.release()
 		return sendError(ctx, e.addr, err)
 	}
-	e.inFlight.Add(1)
 	*t = try{e: e, conn: conn, k: k, id: id, probe: probe, began: now, until: until}
 	return nil
 }
