@@ -175,6 +175,7 @@
 // # Reading order
 //
 // api.go and group.go, plan.go and field.go (what tags say), serve.go (the
-// chain), route.go, bind.go, model.go with jsonread.go and jsonwrite.go, reply.go,
-// quota.go, degrade.go, overload.go; the rest stands alone.
+// chain), route.go, bind.go, model.go with jsonread.go, jsoncontainer.go and
+// jsonwrite.go, reply.go, quota.go, degrade.go, overload.go; the rest stands
+// alone.
 package webv4
