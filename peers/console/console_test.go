@@ -30,8 +30,10 @@ func browser(t *testing.T) (ctx context.Context, complaints func() []string) {
 	if path == "" {
 		t.Skip("needs HEDDLE_TEST_CHROMIUM, the path of Chromium (Debian: apt-get install chromium, then /usr/bin/chromium)")
 	}
+	// The profile is chromedp's own temporary directory, not t.TempDir: Chromium's children may still write there
+	// when the browser has ended, and a directory that is not empty must not fail the test.
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(60*time.Second))
+		chromedp.WSURLReadTimeout(60*time.Second))
 	alloc, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(alloc)
