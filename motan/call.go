@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/heddle-go/heddle/watchman"
@@ -110,15 +111,21 @@ type exchange struct {
 }
 
 func (c *Client) withInterceptors(ctx context.Context, o outgoingCall) error {
-	x := &exchange{Exchange{Service: c.service, Method: o.m.name, Request: o.req, Response: o.resp}, o}
+	x := exchanges.Get().(*exchange)
+	x.Exchange = Exchange{Service: c.service, Method: o.m.name, Request: o.req, Response: o.resp, self: x}
+	x.call = o
 	x.call.x = &x.Exchange
-	x.Exchange.self = x
 	err := c.invoke(ctx, &x.Exchange)
 	if err == nil && o.resp != nil && x.Response != o.resp {
 		err = assign(o.resp, x.Response)
 	}
+	*x = exchange{}
+	exchanges.Put(x)
 	return err
 }
+
+// exchanges are pooled: interceptors do not keep them.
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 // intercepted is what the innermost interceptor calls.
 func (c *Client) intercepted(ctx context.Context, x *Exchange) error {

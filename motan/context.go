@@ -3,6 +3,7 @@ package motan
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -88,7 +89,14 @@ func IncomingCall(ctx context.Context) (in Incoming, ok bool) {
 	if !ok {
 		return Incoming{}, false
 	}
-	return c.in, true
+	in = Incoming{
+		Service: c.method.names[0], Method: c.method.names[1], Peer: c.caller.peer, Application: c.caller.application,
+		Group: c.caller.group, Version: c.caller.version, RequestID: c.id, Received: c.received,
+	}
+	if c.meta != nil {
+		in.Metadata = slices.Clone(*c.meta) // other calls have the same
+	}
+	return in, true
 }
 
 // Reply adds a key and its value to the metadata of the answer to the call that
@@ -110,12 +118,21 @@ func Reply(ctx context.Context, key, value string) error {
 
 type incomingKey struct{}
 
+// caller is what the requests of one client have in common. Nobody changes one.
+type caller struct {
+	peer, application, group, version string
+}
+
 // callContext is the context of a handler. Most handlers never ask for Done, so
 // the timer and channel that it needs are only made for those that do.
 type callContext struct {
 	context.Context // the server's
 	deadline        time.Time
-	in              Incoming
+	received        time.Time
+	id              uint64
+	method          *serverMethod
+	caller          *caller
+	meta            *Metadata // what the caller added; nil for nothing
 
 	mu     sync.Mutex
 	timed  context.Context // made by Done

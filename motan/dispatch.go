@@ -27,6 +27,8 @@ type job struct {
 	body   []byte
 	buf    []byte // backs body of a job that was handed over
 	out    []byte // the answer being built
+
+	exchange Exchange // what interceptors see
 }
 
 var jobs = sync.Pool{New: func() any { return new(job) }}
@@ -78,7 +80,7 @@ func (c *serverConn) dispatch() bool {
 	j.header, j.conn, j.method, j.body = f.header, c, method, f.body
 	j.ctx = c.context(method, &m, now)
 	if len(m.traceparent) > 0 || len(m.baggage) > 0 {
-		j.parent = watchman.FromFields(view(m.traceparent), c.text(3, m.tracestate), string(m.baggage))
+		j.parent = watchman.FromFields(view(m.traceparent), text(&c.last.tracestate, m.tracestate), text(&c.last.baggage, m.baggage))
 	}
 	if !method.pace.quick() {
 		if f.backed {
@@ -218,7 +220,7 @@ func (j *job) serve(inline bool) (kept bool) {
 	s, c, method := j.conn.srv, j.conn, j.method
 	ctx, span := method.op.StartRemote(j.ctx, j.parent)
 	if !inline {
-		if waited := time.Since(j.ctx.in.Received); waited >= slowStart {
+		if waited := time.Since(j.ctx.received); waited >= slowStart {
 			span.SetAttr("motan.waited", waited.String()) // for a goroutine to run on
 		}
 	}
@@ -257,7 +259,7 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 			method.pace.delayed()
 		}
 	}()
-	began := j.ctx.in.Received
+	began := j.ctx.received
 	if !inline { // it has waited for its turn
 		began = time.Now()
 		if d := j.ctx.deadline; !d.IsZero() && !began.Before(d) {
@@ -275,11 +277,11 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 	if method.invoke == nil {
 		resp, err = method.call(ctx, req)
 	} else {
-		x := &Exchange{
+		j.exchange = Exchange{
 			Service: method.names[0], Method: method.names[1], Peer: j.conn.peer, Request: req, RequestBytes: len(j.body),
 		}
-		err = method.invoke(ctx, x)
-		resp = x.Response
+		err = method.invoke(ctx, &j.exchange)
+		resp = j.exchange.Response
 	}
 	j.ended = time.Now()
 	method.pace.took(j.ended.Sub(began))
@@ -325,7 +327,7 @@ func (j *job) answer(resp any) error {
 	b = append(b, 0, 0, 0, 0)
 	start := len(b)
 	b = append(b, keyProcessTime+"\n"...)
-	b = strconv.AppendInt(b, j.ended.Sub(j.ctx.in.Received).Milliseconds(), 10)
+	b = strconv.AppendInt(b, j.ended.Sub(j.ctx.received).Milliseconds(), 10)
 	b = j.ctx.appendReply(b)
 	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
 	b = append(b, 0, 0, 0, 0)
@@ -431,15 +433,12 @@ func (m *callMeta) read(meta []byte) {
 
 // context makes the context of a handler.
 func (c *serverConn) context(method *serverMethod, m *callMeta, now time.Time) *callContext {
-	ctx := &callContext{Context: c.srv.ctx, in: Incoming{
-		Service: method.names[0], Method: method.names[1], Peer: c.peer, RequestID: c.frame.id, Received: now,
-		Application: c.text(0, m.application), Group: c.text(1, m.group), Version: c.text(2, m.version),
-	}}
+	ctx := &callContext{Context: c.srv.ctx, method: method, caller: c.from(m), id: c.frame.id, received: now}
 	if m.timeout > 0 {
 		ctx.deadline = now.Add(m.timeout)
 	}
 	if m.others > 0 {
-		ctx.in.Metadata = applicationMeta(c.frame.meta, m.others)
+		ctx.meta = c.added(c.frame.meta)
 	}
 	return ctx
 }

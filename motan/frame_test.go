@@ -73,8 +73,14 @@ func FuzzMetadata(f *testing.F) {
 		}
 		var c callMeta
 		c.read(b)
-		if n := len(applicationMeta(b, c.others)); n != c.others {
-			t.Fatalf("%q: %d and %d pairs of the application", b, n, c.others)
+		added := textMeta(string(appendApplicationMeta(nil, b)))
+		if len(added) != c.others {
+			t.Fatalf("%q: %d and %d pairs of the application", b, len(added), c.others)
+		}
+		for _, p := range added {
+			if !slices.Contains(m, p) {
+				t.Fatalf("%q: %q was not there", b, p)
+			}
 		}
 	})
 }

@@ -66,7 +66,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	parent := watchman.FromHeader(r.Header)
 	l := &localCall{
 		meta: callMeta{service: []byte(service), method: []byte(method)}, parent: &parent, bytes: len(body),
-		in: Incoming{Peer: r.RemoteAddr, Metadata: fromHeader(r.Header)},
+		from: caller{peer: r.RemoteAddr}, added: fromHeader(r.Header),
 		argument: func(want any) (any, error) {
 			if raw, ok := want.(*Raw); ok {
 				*raw = Raw{ser.ID(), body}

@@ -16,7 +16,8 @@ import (
 // HTTP.
 type localCall struct {
 	meta     callMeta
-	in       Incoming // Service and Method need not be set
+	from     caller
+	added    Metadata // by the caller
 	deadline time.Time
 	parent   *watchman.SpanContext // nil: the span in the context is the parent
 	bytes    int                   // length of the body, 0 if there is none
@@ -46,8 +47,10 @@ func (s *Server) answer(ctx context.Context, l *localCall) (resp any, err error)
 		s.inFlight.Add(-1)
 		m.inFlight.Add(-1)
 	}()
-	l.in.Service, l.in.Method, l.in.Received = m.names[0], m.names[1], time.Now()
-	cc := &callContext{Context: ctx, deadline: l.deadline, in: l.in}
+	cc := &callContext{Context: ctx, deadline: l.deadline, received: time.Now(), method: m, caller: &l.from}
+	if len(l.added) > 0 {
+		cc.meta = &l.added
+	}
 	defer cc.end()
 	stop := context.AfterFunc(s.ctx, cc.cut)
 	defer stop()
@@ -75,7 +78,7 @@ func (s *Server) answer(ctx context.Context, l *localCall) (resp any, err error)
 	if m.invoke == nil {
 		resp, err = m.call(ctx, req)
 	} else {
-		x := &Exchange{Service: m.names[0], Method: m.names[1], Peer: l.in.Peer, Request: req, RequestBytes: l.bytes}
+		x := &Exchange{Service: m.names[0], Method: m.names[1], Peer: l.from.peer, Request: req, RequestBytes: l.bytes}
 		err = m.invoke(ctx, x)
 		resp = x.Response
 	}
@@ -122,12 +125,12 @@ func (c *Client) tryLocal(ctx context.Context, e *endpoint, o *outgoingCall, unt
 	given := o.req // the closure must not keep o, which would then be on the heap for all calls
 	l := &localCall{
 		meta:     callMeta{service: []byte(c.service), method: []byte(o.m.name), token: []byte(c.opt.Token)},
-		in:       Incoming{Peer: "in-process", Application: c.opt.Application, Group: c.opt.Group, Version: c.opt.Version},
+		from:     caller{"in-process", c.opt.Application, c.opt.Group, c.opt.Version},
 		deadline: until,
 		argument: func(want any) (any, error) { return c.pass(given, want) },
 	}
 	if o.meta != nil {
-		l.in.Metadata = decodeMeta(o.meta.pairs)
+		l.added = decodeMeta(o.meta.pairs)
 	}
 	if o.oneWay {
 		// The caller goes on; its context may end with it.

@@ -79,21 +79,35 @@ func decodeMeta(meta []byte) (m Metadata) {
 	}
 }
 
-// applicationMeta returns the n pairs that are the application's.
-func applicationMeta(meta []byte, n int) Metadata {
-	m := make(Metadata, 0, n)
+// appendApplicationMeta appends the pairs that are the application's, each ending
+// in a line feed.
+func appendApplicationMeta(b, meta []byte) []byte {
 	for {
 		k, v, rest, ok := nextPair(meta)
 		if !ok {
-			return m
+			return b
 		}
 		meta = rest
 		switch string(k) {
 		case keyService, keyMethod, keyGroup, keyVersion, keyTimeout, keyTraceparent, keyTracestate, keyBaggage, keyApplication, keyAuth, keyFramework:
 		default:
-			m = append(m, struct{ Key, Value string }{string(k), string(v)})
+			b = append(append(b, k...), '\n')
+			b = append(append(b, v...), '\n')
 		}
 	}
+}
+
+// textMeta makes metadata of pairs that each end in a line feed; its strings are
+// parts of text.
+func textMeta(text string) Metadata {
+	m := make(Metadata, 0, strings.Count(text, "\n")/2)
+	for text != "" {
+		k, rest, _ := strings.Cut(text, "\n")
+		v, rest, _ := strings.Cut(rest, "\n")
+		m = append(m, struct{ Key, Value string }{k, v})
+		text = rest
+	}
+	return m
 }
 
 func quote(s string) string { return strconv.Quote(s) }

@@ -29,7 +29,17 @@ type serverConn struct {
 	in    frameSource
 	r     *bufio.Reader
 	frame frame
-	texts [4]string // strings that came last, so as not to make them for each call
+	last  lastSeen
+}
+
+// lastSeen is what came last on a connection, so as not to make it for each call:
+// most requests of one client have it in common.
+type lastSeen struct {
+	caller              *caller
+	tracestate, baggage string
+	meta                *Metadata
+	metaText            string // what meta was made of
+	buf                 []byte // for the next metaText
 }
 
 func newServerConn(s *Server, conn net.Conn) *serverConn {
@@ -100,16 +110,41 @@ func (c *serverConn) finish() {
 	c.conn.Close()
 }
 
-// text returns b as a string; which is a place for strings of its kind.
-func (c *serverConn) text(which int, b []byte) string {
-	if len(b) == 0 {
-		return ""
+// text returns b as a string; last is the one that came before in its place.
+func text(last *string, b []byte) string {
+	if *last != string(b) {
+		*last = string(b)
 	}
-	if c.texts[which] != string(b) {
-		c.texts[which] = string(b)
-	}
-	return c.texts[which]
+	return *last
 }
+
+// from returns who makes the call.
+func (c *serverConn) from(m *callMeta) *caller {
+	l := c.last.caller
+	if l == nil || l.application != string(m.application) || l.group != string(m.group) || l.version != string(m.version) {
+		l = &caller{c.peer, string(m.application), string(m.group), string(m.version)}
+		c.last.caller = l
+	}
+	return l
+}
+
+// added returns the metadata that the application added to the call.
+func (c *serverConn) added(meta []byte) *Metadata {
+	l := &c.last
+	l.buf = appendApplicationMeta(l.buf[:0], meta)
+	if l.metaText != string(l.buf) {
+		l.metaText = string(l.buf)
+		m := textMeta(l.metaText)
+		l.meta = &m
+	}
+	if cap(l.buf) > keepMeta {
+		l.buf = nil
+	}
+	return l.meta
+}
+
+// keepMeta is the largest buffer for metadata that a connection keeps.
+const keepMeta = 16 << 10
 
 const (
 	// monitorEvery is how long at most a handler keeps the reading.
