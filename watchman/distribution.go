@@ -79,7 +79,7 @@ func (d *Distribution) Buckets() iter.Seq2[time.Duration, uint64] {
 func (o *Operation) Distribution() Distribution {
 	var d Distribution
 	if o != nil {
-		o.red.read(&d)
+		o.read(&d)
 	}
 	return d
 }

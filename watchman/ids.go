@@ -80,19 +80,31 @@ func unhex(what string, dst, b []byte) error {
 	return fmt.Errorf("watchman: %s %q: want %d hex digits", what, b, 2*len(dst))
 }
 
-// newTraceID and newSpanID need not be unguessable, only unique, and the
-// runtime's generator is some thirty times cheaper than the operating system's.
-func newTraceID() (id TraceID) {
+// Ids need not be unguessable, only unique, and Level 2 wants the last seven
+// bytes of a trace id random. The first half is the time, made random-looking
+// from the process's seed: cheaper than another random number and as rare.
+func (w *Watchman) traceID(now int64) (id TraceID) {
 	for !id.IsValid() {
-		binary.LittleEndian.PutUint64(id[:8], rand.Uint64())
 		binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
+		binary.LittleEndian.PutUint64(id[:8], splitMix(w.seed^uint64(now)))
 	}
 	return id
 }
 
-func newSpanID() (id SpanID) {
-	for !id.IsValid() {
-		binary.LittleEndian.PutUint64(id[:], rand.Uint64())
+// spanID is the id of the n-th span: SplitMix64's n-th number from a random
+// seed. No two spans of a process share one, spans of different processes do as
+// rarely as random numbers would, and it is cheaper than one.
+func (w *Watchman) spanID(n uint64) (id SpanID) {
+	z := splitMix(w.seed + n*0x9e3779b97f4a7c15)
+	if z == 0 { // the one number of 2^64 that is no id
+		z = rand.Uint64() | 1
 	}
+	binary.LittleEndian.PutUint64(id[:], z)
 	return id
+}
+
+func splitMix(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
 }

@@ -16,7 +16,8 @@ type localTrace struct {
 	traceID    TraceID // once done
 	force      string  // why the trace is kept whatever happens
 	spans      []spanEnd
-	over       uint64 // spans that found the buffer full
+	rare       []rareEnd // of the spans that have something rare
+	over       uint64    // spans that found the buffer full
 
 	// These belong to the store's mutex once it has l.
 	why    string // it was kept
@@ -31,47 +32,67 @@ const (
 	firstLocalSpans = 4
 )
 
-// spanEnd is what is left of a span that has ended.
+// spanEnd is what is left of a span that has ended. It holds no pointers, so
+// that moving it about costs no write barriers and the collector passes it by.
 type spanEnd struct {
-	op          *Operation
+	op          uint32 // its operation's number
+	rare        uint32 // 1 + its place in localTrace.rare, 0 if it has none
 	spanID      SpanID
 	parent      SpanID
 	start, took int64
-	extra       *extra
-	err         error
+}
+
+// rareEnd is what few spans leave.
+type rareEnd struct {
+	extra *extra
+	err   error
+}
+
+func (l *localTrace) appendLocked(r spanEnd, x rareEnd) {
+	if x.extra != nil || x.err != nil {
+		l.rare = append(l.rare, x)
+		r.rare = uint32(len(l.rare))
+	}
+	l.spans = append(l.spans, r)
+}
+
+// rareOf is what is rare about the i-th span.
+func (l *localTrace) rareOf(i int) rareEnd {
+	if at := l.spans[i].rare; at > 0 {
+		return l.rare[at-1]
+	}
+	return rareEnd{}
 }
 
 var locals = sync.Pool{New: func() any { return &localTrace{spans: make([]spanEnd, 0, firstLocalSpans)} }}
 
 func takeLocal() *localTrace { return locals.Get().(*localTrace) }
 
-// add files an ended span; late says that the local root was faster and the
-// span went into the ring, !ok that the buffer has gone.
-func (l *localTrace) add(generation uint32, r spanEnd) (late, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// addLocked files an ended span; late says that the local root was faster and
+// the span went into the ring, !ok that the buffer has gone.
+func (l *localTrace) addLocked(generation uint32, r spanEnd, x rareEnd) (late, ok bool) {
 	if l.generation != generation || l.done && len(l.spans) > maxLocalSpans {
 		return false, false
 	}
-	l.failed = l.failed || r.err != nil
+	l.failed = l.failed || x.err != nil
 	if !l.done && len(l.spans) == maxLocalSpans {
 		l.over++
 		return false, true
 	}
-	l.spans = append(l.spans, r)
+	l.appendLocked(r, x)
 	return l.done, true
 }
 
-// finish decides about the trace when its local root s has ended with r.
-func (l *localTrace) finish(s *Span, r spanEnd) {
+// finishLocked decides about the trace when its local root s has ended with r.
+// It unlocks l.
+func (l *localTrace) finishLocked(s *Span, r spanEnd, x rareEnd) {
 	w, op := s.op.w, s.op
-	l.mu.Lock()
-	why := op.keepFor(s, l.force, l.failed || r.err != nil, r.took)
+	why := op.keepFor(s, l.force, l.failed || x.err != nil, r.took)
 	if l.over > 0 {
 		w.dropped.Add(l.over)
 	}
 	l.traceID = s.traceID
-	l.spans = append(l.spans, r)
+	l.appendLocked(r, x)
 	n := len(l.spans)
 	l.spans[0], l.spans[n-1] = l.spans[n-1], l.spans[0] // the root goes first
 	switch {
@@ -99,21 +120,10 @@ func (l *localTrace) keepLocked(w *Watchman, why string) {
 	l.why = why
 	l.failed, l.done, l.over, l.force = false, false, 0, ""
 	l.generation++
-	if l.hasErrors() {
-		for i := range l.spans {
-			l.spans[i].settle()
-		}
+	for i := range l.rare {
+		l.rare[i].settle()
 	}
 	w.store.add(l)
-}
-
-func (l *localTrace) hasErrors() bool {
-	for i := range l.spans {
-		if l.spans[i].err != nil {
-			return true
-		}
-	}
-	return false
 }
 
 func (l *localTrace) resetLocked() {
@@ -123,10 +133,10 @@ func (l *localTrace) resetLocked() {
 }
 
 func (l *localTrace) clear() {
-	clear(l.spans)
-	l.spans = l.spans[:0]
+	clear(l.rare)
+	l.rare, l.spans = l.rare[:0], l.spans[:0]
 	if cap(l.spans) > 2*maxLocalSpans {
-		l.spans = make([]spanEnd, 0, firstLocalSpans) // grown by late spans
+		l.rare, l.spans = nil, make([]spanEnd, 0, firstLocalSpans) // grown by late spans
 	}
 	l.traceID = TraceID{}
 }
@@ -174,7 +184,9 @@ func (o *Operation) adaptSlow() {
 	if o.w.opt.Slow < 0 {
 		return
 	}
-	p99 := int64(o.red.figures().P99)
+	var d Distribution
+	o.read(&d)
+	p99 := int64(d.Quantile(0.99))
 	o.slowAfter.Store(max(int64(o.w.opt.Slow), min(3*p99, math.MaxInt64)))
 }
 

@@ -39,7 +39,9 @@ type Operation struct {
 	w    *Watchman
 	kind Kind
 	name string
-	red  red
+	own  red // of the calls that have no edge
+
+	number uint32 // its place in the Watchman's handles
 
 	slowAfter atomic.Int64  // nanoseconds after which a local root is slow
 	target    atomic.Int64  // nanoseconds after which a call counts as bad
@@ -56,6 +58,10 @@ type Operation struct {
 // hash of a pointer costs a third of that of a string. They are never changed,
 // only replaced.
 type edges struct {
+	// The first caller of this process, which is often the only one.
+	first        *Operation
+	firstFigures *red
+
 	local  map[*Operation]*red // an operation of this process
 	remote map[string]*red     // another service
 	lane   map[string]*red     // the calls of a lane are an edge too
@@ -89,12 +95,12 @@ func (o *Operation) Start(ctx context.Context) (context.Context, *Span) {
 	if o == nil {
 		return ctx, nil
 	}
-	s := &Span{Context: ctx, op: o, start: o.w.now()}
+	s := &Span{Context: ctx, op: o, figures: &o.own, start: o.w.now()}
 	if parent := FromContext(ctx); parent != nil && parent.op.w == o.w {
 		s.traceID, s.parent, s.flags = parent.traceID, parent.spanID, parent.flags
 		s.more = parent.more
 		s.local, s.generation = parent.local, parent.generation
-		s.edge = o.localEdge(parent.op)
+		s.figures = o.localEdge(parent.op)
 	} else if parent != nil {
 		o.continueFrom(s, parent.SpanContext())
 	} else {
@@ -111,7 +117,7 @@ func (o *Operation) StartRemote(ctx context.Context, parent SpanContext) (contex
 	if o == nil {
 		return ctx, nil
 	}
-	s := &Span{Context: ctx, op: o, start: o.w.now()}
+	s := &Span{Context: ctx, op: o, figures: &o.own, start: o.w.now()}
 	o.continueFrom(s, parent)
 	s.begin()
 	return s, s
@@ -125,7 +131,7 @@ func (o *Operation) StartLinked(ctx context.Context, parents ...SpanContext) (co
 	if o == nil {
 		return ctx, nil
 	}
-	s := &Span{Context: ctx, op: o, start: o.w.now()}
+	s := &Span{Context: ctx, op: o, figures: &o.own, start: o.w.now()}
 	if len(parents) > 0 && parents[0].Baggage != "" {
 		s.more = carry(&SpanContext{Baggage: parents[0].Baggage})
 	}
@@ -149,14 +155,14 @@ func (o *Operation) continueFrom(s *Span, parent SpanContext) {
 	s.traceID, s.parent, s.flags = parent.TraceID, parent.SpanID, parent.Flags
 	if parent.State != "" {
 		if caller := callerOf(parent.State); caller != "" {
-			s.edge = o.remoteEdge(caller)
+			s.figures = o.remoteEdge(caller)
 		}
 	}
 	s.openLocal()
 }
 
 func (o *Operation) root(s *Span) {
-	s.traceID, s.flags = newTraceID(), FlagRandom
+	s.traceID, s.flags = o.w.traceID(s.start), FlagRandom
 	if o.sampled(&s.traceID, s.start) {
 		s.flags |= FlagSampled
 	}
@@ -169,19 +175,22 @@ func (o *Operation) Observe(ctx context.Context, d time.Duration, err error) {
 	if o == nil {
 		return
 	}
-	var edge *red
+	figures := &o.own
 	if parent := FromContext(ctx); parent != nil && parent.op.w == o.w {
-		edge = o.localEdge(parent.op)
+		figures = o.localEdge(parent.op)
 	}
-	o.count(edge, int64(d), err)
+	figures.observe(int64(d), o.target.Load(), err)
 }
 
-// count files a call of o, and of its caller if that is known.
-func (o *Operation) count(edge *red, took int64, err error) {
-	target := o.target.Load()
-	o.red.observe(took, target, err)
-	if edge != nil {
-		edge.observe(took, target, err)
+// read sums the calls of all callers up.
+func (o *Operation) read(d *Distribution) {
+	o.own.read(d)
+	e := o.edges.Load()
+	for _, r := range e.local {
+		r.addTo(d)
+	}
+	for _, r := range e.remote {
+		r.addTo(d)
 	}
 }
 
@@ -201,14 +210,22 @@ func (o *Operation) SetTarget(d time.Duration) {
 // localEdge finds the figures of one caller, adding it the first time, as do
 // remoteEdge and laneEdge.
 func (o *Operation) localEdge(caller *Operation) *red {
-	if r := o.edges.Load().local[caller]; r != nil {
+	e := o.edges.Load()
+	if e.first == caller {
+		return e.firstFigures
+	}
+	if r := e.local[caller]; r != nil {
 		return r
 	}
 	return o.addEdge(func(e *edges) *red {
 		if r := e.local[caller]; r != nil || len(e.local) >= maxEdges {
 			return r
 		}
-		return addTo(&e.local, caller)
+		r := addTo(&e.local, caller)
+		if e.first == nil {
+			e.first, e.firstFigures = caller, r
+		}
+		return r
 	})
 }
 
@@ -329,7 +346,9 @@ func (o *Operation) Stats() OperationStats {
 	if o == nil {
 		return OperationStats{}
 	}
-	st := OperationStats{Kind: o.kind, Name: o.name, Figures: o.red.figures()}
+	var d Distribution
+	o.read(&d)
+	st := OperationStats{Kind: o.kind, Name: o.name, Figures: d.Figures()}
 	e := o.edges.Load()
 	for caller, r := range e.local {
 		st.Callers = append(st.Callers, EdgeStats{o.w.service, caller.name, r.figures()})

@@ -26,10 +26,7 @@ func (s *Span) Phase(name string) {
 	if s == nil {
 		return
 	}
-	x := s.extras()
-	if x.phases == nil {
-		x.phases = make([]phaseMark, 0, 8)
-	}
+	x := s.extras().withMore()
 	if len(x.phases) < maxPhases {
 		x.phases = append(x.phases, phaseMark{name, s.op.w.now()})
 	}
@@ -66,7 +63,7 @@ func (s *Span) AddLink(sc SpanContext) {
 	if s == nil || !sc.IsValid() {
 		return
 	}
-	if x := s.extras(); len(x.links) < maxLinks {
+	if x := s.extras().withMore(); len(x.links) < maxLinks {
 		x.links = append(x.links, Link{sc.TraceID, sc.SpanID})
 	}
 }

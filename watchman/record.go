@@ -28,20 +28,24 @@ const maxErrorText = 1024
 
 // record makes a record of a part's i-th span; the first is the local root.
 func (w *Watchman) record(l *localTrace, i int) SpanRecord {
-	r := &l.spans[i]
+	r, x := &l.spans[i], l.rareOf(i)
+	op := w.handle(r.op)
 	rec := SpanRecord{
 		TraceID: l.traceID, SpanID: r.spanID, Parent: r.parent,
-		Service: w.service, Kind: r.op.kind, Name: r.op.name,
+		Service: w.service, Kind: op.kind, Name: op.name,
 		Start: w.wall(r.start), Duration: time.Duration(r.took),
 	}
 	if i == 0 {
 		rec.Keep = l.why
 	}
-	if x := r.extra; x != nil {
-		rec.Attrs, rec.Phases, rec.Links = slices.Clone(x.attrs), phasesOf(x.phases, r.start, r.took), slices.Clone(x.links)
+	if x.extra != nil {
+		rec.Attrs = slices.Clone(x.extra.attrs)
+		if more := x.extra.more; more != nil {
+			rec.Phases, rec.Links = phasesOf(more.phases, r.start, r.took), slices.Clone(more.links)
+		}
 	}
-	if r.err != nil {
-		rec.Error = errorText(r.err)
+	if x.err != nil {
+		rec.Error = errorText(x.err)
 	}
 	return rec
 }
@@ -52,9 +56,9 @@ type settled string
 
 func (s settled) Error() string { return string(s) }
 
-func (r *spanEnd) settle() {
-	if r.err != nil {
-		r.err = settled(errorText(r.err))
+func (x *rareEnd) settle() {
+	if x.err != nil {
+		x.err = settled(errorText(x.err))
 	}
 }
 
@@ -74,18 +78,21 @@ func errorText(err error) (text string) {
 }
 
 // size estimates the memory that a settled span takes, in bytes.
-func (r *spanEnd) size() int64 {
-	n := 80
-	if r.err != nil {
-		n += 16 + len(r.err.Error())
+func (x rareEnd) size() int64 {
+	n := 48
+	if x.err != nil {
+		n += 40 + len(x.err.Error())
 	}
-	if x := r.extra; x != nil {
-		n += 208 + 16*len(x.links)
-		for _, a := range x.attrs {
+	if e := x.extra; e != nil {
+		n += 184
+		for _, a := range e.attrs {
 			n += 32 + len(a.Key) + len(a.Value)
 		}
-		for _, p := range x.phases {
-			n += 24 + len(p.name)
+		if more := e.more; more != nil {
+			n += 240 + 24*len(more.links)
+			for _, p := range more.phases {
+				n += 24 + len(p.name)
+			}
 		}
 	}
 	return int64(n)

@@ -86,9 +86,16 @@ func (r *red) figures() Figures {
 }
 
 func (r *red) read(d *Distribution) {
-	d.Errors, d.Bad, d.Rejected = r.errors.Load(), r.bad.Load(), r.rejected.Load()
-	d.Sum = time.Duration(r.sum.Load())
+	*d = Distribution{}
+	r.addTo(d)
+}
+
+func (r *red) addTo(d *Distribution) {
+	d.Errors += r.errors.Load()
+	d.Bad += r.bad.Load()
+	d.Rejected += r.rejected.Load()
+	d.Sum += time.Duration(r.sum.Load())
 	for i := range d.counts {
-		d.counts[i] = r.hist.counts[i].Load()
+		d.counts[i] += r.hist.counts[i].Load()
 	}
 }

@@ -3,7 +3,6 @@ package watchman
 import (
 	"context"
 	"encoding/binary"
-	"sync/atomic"
 	"time"
 )
 
@@ -15,7 +14,7 @@ type Span struct {
 
 	op         *Operation
 	local      *localTrace // where ended spans of this trace wait for the local root
-	edge       *red
+	figures    *red        // where it counts: the caller's edge, or the operation's own
 	more       *carried
 	extra      *extra
 	start      int64
@@ -23,7 +22,7 @@ type Span struct {
 	spanID     SpanID
 	parent     SpanID
 	generation uint32 // which use of local this span belongs to
-	ended      atomic.Bool
+	ended      bool   // guarded by local's mutex
 	flags      Flags
 	isRoot     bool // this is the local root
 }
@@ -39,9 +38,22 @@ type carried struct {
 // extra is what somebody added to a span.
 type extra struct {
 	attrs  []Attr
+	inline [4]Attr // the first attrs, so that a few cost one allocation
+	more   *moreExtra
+}
+
+type moreExtra struct {
 	phases []phaseMark
 	links  []Link
-	inline [4]Attr // the first attrs, so that a few cost one allocation
+	inline [8]phaseMark // the first phases, as above
+}
+
+func (x *extra) withMore() *moreExtra {
+	if x.more == nil {
+		x.more = &moreExtra{}
+		x.more.phases = x.more.inline[:0]
+	}
+	return x.more
 }
 
 // Attr is a fact about a span.
@@ -93,8 +105,7 @@ func FromContext(ctx context.Context) *Span {
 }
 
 func (s *Span) begin() {
-	s.spanID = newSpanID()
-	s.op.w.begun.Add(1)
+	s.spanID = s.op.w.spanID(s.op.w.begun.Add(1))
 	if s.isRoot && binary.LittleEndian.Uint64(s.spanID[:])%adaptEvery == 0 {
 		s.op.adaptSlow()
 	}
@@ -150,34 +161,48 @@ func (s *Span) SpanContext() SpanContext {
 // local root ends, the spans of its trace in this process are kept, put into
 // the ring of recent traces, or dropped.
 func (s *Span) End(err error) {
-	if s == nil || !s.ended.CompareAndSwap(false, true) {
+	if s == nil {
 		return
 	}
-	w := s.op.w
+	w, l := s.op.w, s.local
 	took := w.now() - s.start
-	s.op.count(s.edge, took, err)
+	r := spanEnd{op: s.op.number, spanID: s.spanID, parent: s.parent, start: s.start, took: took}
+	x := rareEnd{s.extra, err}
+	l.mu.Lock() // the span's alone if its trace has only one, and then uncontended
+	if s.ended {
+		l.mu.Unlock()
+		return
+	}
+	s.ended = true
+	if s.isRoot {
+		l.finishLocked(s, r, x)
+	} else {
+		late, ok := l.addLocked(s.generation, r, x)
+		l.mu.Unlock()
+		if late || !ok {
+			s.late(r, x, ok)
+		}
+	}
+	s.figures.observe(took, s.op.target.Load(), err)
 	if s.more != nil && s.more.lane != "" {
 		s.op.laneEdge(s.more.lane).observe(took, s.op.target.Load(), err)
 	}
 	if err != nil {
 		w.errors.note(s, err)
 	}
-	r := spanEnd{op: s.op, spanID: s.spanID, parent: s.parent, start: s.start, took: took, extra: s.extra, err: err}
-	if s.isRoot {
-		s.local.finish(s, r)
-		return
-	}
-	if late, ok := s.local.add(s.generation, r); ok {
-		if late {
-			w.late.Add(1)
-			w.inRing.Add(1)
-		}
+}
+
+// late accounts for a span that ended after its local root.
+func (s *Span) late(r spanEnd, x rareEnd, inRing bool) {
+	w := s.op.w
+	w.late.Add(1)
+	if inRing {
+		w.inRing.Add(1)
 		return
 	}
 	// The buffer has gone: the trace's fate is known to the store only.
-	w.late.Add(1)
-	r.settle()
-	if !w.store.append(s.traceID, r) {
+	x.settle()
+	if !w.store.append(s.traceID, r, x) {
 		w.dropped.Add(1)
 	}
 }

@@ -41,7 +41,7 @@ func (st *store) init(traces int, bytes int64) {
 func (st *store) add(l *localTrace) {
 	l.bytes = 0
 	for i := range l.spans {
-		l.bytes += l.spans[i].size()
+		l.bytes += l.rareOf(i).size()
 	}
 	n := len(l.spans)
 	st.mu.Lock()
@@ -85,7 +85,7 @@ func (st *store) evictLocked(i int) {
 
 // append adds a late span to the newest part of a trace that was kept; it
 // reports false if there is none.
-func (st *store) append(id TraceID, r spanEnd) bool {
+func (st *store) append(id TraceID, r spanEnd, x rareEnd) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for i := range st.newestLocked() {
@@ -96,8 +96,8 @@ func (st *store) append(id TraceID, r spanEnd) bool {
 		if len(l.spans) >= maxPartSpans {
 			return false
 		}
-		n := r.size()
-		l.spans = append(l.spans, r)
+		n := x.size()
+		l.appendLocked(r, x)
 		l.bytes += n
 		st.bytes += n
 		st.kept++
@@ -250,10 +250,10 @@ func (w *Watchman) Traces(limit int) []TraceSummary {
 			list = append(list, TraceSummary{TraceID: l.traceID})
 		}
 		root, sum := &l.spans[0], &list[at]
-		sum.Name, sum.Start, sum.Duration, sum.Keep = root.op.name, w.wall(root.start), time.Duration(root.took), l.why
+		sum.Name, sum.Start, sum.Duration, sum.Keep = w.handle(root.op).name, w.wall(root.start), time.Duration(root.took), l.why
 		sum.Spans += len(l.spans)
-		for k := range l.spans {
-			if l.spans[k].err != nil {
+		for k := range l.rare {
+			if l.rare[k].err != nil {
 				sum.Errors++
 			}
 		}

@@ -3,6 +3,7 @@ package watchman
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,11 @@ type Watchman struct {
 	opt     Options
 	base    time.Time // with its monotonic reading; all clocks are offsets from it
 
-	mu  sync.RWMutex
-	ops map[opKey]*Operation
+	mu      sync.RWMutex
+	ops     map[opKey]*Operation
+	handles []*Operation // by number
+
+	seed uint64 // of span ids
 
 	callerState string // tracestate of a trace begun here
 
@@ -54,7 +58,7 @@ func New(service string, opts *Options) (*Watchman, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watchman{service: service, opt: o, base: time.Now(), callerState: withCaller("", service), ops: make(map[opKey]*Operation)}
+	w := &Watchman{service: service, opt: o, base: time.Now(), seed: rand.Uint64(), callerState: withCaller("", service), ops: make(map[opKey]*Operation)}
 	w.store.init(max(o.KeepTraces, 0), o.KeepBytes)
 	if o.KeepTraces > 0 && o.RecentTraces > 0 {
 		w.ring = &ring{slots: make([]atomic.Pointer[localTrace], o.RecentTraces)}
@@ -94,7 +98,7 @@ func (w *Watchman) Operation(kind Kind, name string) *Operation {
 			return op
 		}
 	}
-	op = &Operation{w: w, kind: kind, name: key.name}
+	op = &Operation{w: w, kind: kind, name: key.name, number: uint32(len(w.handles))}
 	op.edges.Store(&edges{})
 	op.target.Store(math.MaxInt64)
 	op.setRatio(w.sampler.ceiling(key.name))
@@ -103,7 +107,15 @@ func (w *Watchman) Operation(kind Kind, name string) *Operation {
 		op.slowAfter.Store(math.MaxInt64)
 	}
 	w.ops[key] = op
+	w.handles = append(w.handles, op)
 	return op
+}
+
+// handle is the operation of a number.
+func (w *Watchman) handle(number uint32) *Operation {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.handles[number]
 }
 
 const otherName = "(other)"
