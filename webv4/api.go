@@ -37,6 +37,7 @@ type core struct {
 	points map[string]*point
 	limits map[string]*limiter // by cost class
 	kept   *replies            // of interfaces with a stale step
+	broken []*breaker
 
 	deny   *DenyList
 	drains atomic.Bool
@@ -56,8 +57,9 @@ type operation struct {
 	style    ErrorStyle
 	auth     Authenticator
 	quotas   []*quota
-	policy   []string          // the RateLimit-Policy header
-	degraded [Off + 1][]string // the X-Degraded header, by step
+	policy   []string // the RateLimit-Policy header
+	degraded *degradedBy
+	breaker  *breaker
 	filters  []Filter
 	around   []Interceptor
 	outer    http.Handler // the middleware, if there is any
@@ -83,7 +85,7 @@ func New(opts *Options) (*API, error) {
 		return nil, err
 	}
 	a := &API{core: &core{opt: o, cells: newCells(), points: map[string]*point{}, limits: map[string]*limiter{}, kept: newReplies(o.KeepReplies)}}
-	a.degradable = []*point{a.point(Everything)}
+	a.degradable = []*point{a.point(Everything, allLevels)}
 	a.deny = o.Deny
 	a.style, a.auth, a.middleware = WeiboErrors, o.Authenticator, o.Middleware
 	if o.Errors != 0 {
@@ -133,10 +135,12 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 		panic("webv4: Handle: " + rt.path + ": the reply writes itself: no stale, select or etag")
 	}
 	if p.steps.name != "" {
-		op.points = append([]*point{a.point(p.steps.name)}, a.degradable...)
-		for l := Trim; l <= Off; l++ {
-			op.degraded[l] = []string{l.String() + ";" + p.steps.name}
-		}
+		op.points = append([]*point{a.point(p.steps.name, p.steps.has)}, a.degradable...)
+	}
+	op.degraded = newDegradedBy(p.steps.name)
+	if p.breaker != nil {
+		op.breaker = a.newBreaker(op.name, p.breaker)
+		op.call = op.breaker.around(op.call)
 	}
 	op.limiter = a.limiter(p.cost)
 	op.limit(a)
@@ -295,6 +299,7 @@ type Stats struct {
 	LogFailed    uint64 // writes of the access log that failed
 
 	Limiters []LimiterStats // of overload protection, by cost class
+	Breakers []BreakerStats // of interfaces with a breaker tag, in the order of registration
 }
 
 // Stats returns a snapshot.
@@ -307,6 +312,9 @@ func (a *API) Stats() Stats {
 		s.Limiters = append(s.Limiters, l.stats(cost))
 	}
 	slices.SortFunc(s.Limiters, func(a, b LimiterStats) int { return strings.Compare(a.Cost, b.Cost) })
+	for _, b := range a.broken {
+		s.Breakers = append(s.Breakers, b.stats())
+	}
 	s.Callers = uint64(a.cells.callers())
 	if a.log != nil {
 		s.LogDropped, s.LogFailed = a.log.dropped.Load(), a.log.failed.Load()

@@ -27,6 +27,7 @@ type call struct {
 	authed    bool
 	ip        string
 	level     Level
+	rejected  bool      // the handler was not asked, because of load, a quota or a degradation
 	rateLimit [1]string // the header
 	out       reply
 

@@ -11,10 +11,13 @@ const (
 
 var classNames = [...]string{"critical", "normal", "low"}
 
-// String returns what a class tag calls the class.
+// String returns what a class tag calls the class; "none" for what is no class.
 func (c Class) String() string {
 	if c < 0 || int(c) >= len(classNames) {
-		return "unknown"
+		return "none"
 	}
 	return classNames[c]
 }
+
+// MarshalText writes the class's name.
+func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

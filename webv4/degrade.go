@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/heddle-go/heddle/watchman"
 )
 
 // Level is how far something is degraded, from Normal to Off. An interface acts
@@ -40,6 +38,16 @@ func (l Level) String() string {
 // MarshalText writes the level's name.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
+// UnmarshalText reads a level's name.
+func (l *Level) UnmarshalText(text []byte) error {
+	i := slices.Index(levelNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("webv4: level %.40q: want normal, trim, stale, static, shed or off", text)
+	}
+	*l = Level(i)
+	return nil
+}
+
 // Degradation is what Degrade sets.
 type Degradation struct {
 	Level   Level         `json:"level"`
@@ -60,7 +68,7 @@ const Everything = "*"
 // or everything.
 type point struct {
 	name     string
-	watch    *watchman.Switch
+	switches switches
 	state    atomic.Pointer[pointState]
 	degraded atomic.Uint64
 	dry      atomic.Uint64
@@ -71,33 +79,43 @@ type pointState struct {
 	since, until time.Time
 }
 
-// point returns the degrade point of that name, making it the first time. It
-// has a switch of watchman's of the same name, which means Off.
-func (c *core) point(name string) *point {
-	if p := c.points[name]; p != nil {
-		return p
+// point returns the degrade point of that name, making it the first time, with
+// switches for the levels that have is true for.
+func (c *core) point(name string, has [Off + 1]bool) *point {
+	p := c.points[name]
+	if p == nil {
+		p = &point{name: name}
+		p.switches.add(c.opt.Watchman, name, Off)
+		c.points[name] = p
 	}
-	p := &point{name: name, watch: c.opt.Watchman.Switch(name, false)}
-	c.points[name] = p
+	for l := Trim; l <= Off; l++ {
+		if has[l] {
+			p.switches.add(c.opt.Watchman, "webv4."+name+"."+l.String(), l)
+		}
+	}
 	return p
 }
 
+// allLevels are for points of many interfaces.
+var allLevels = [Off + 1]bool{Trim: true, Stale: true, Static: true, Shed: true, Off: true}
+
 // level is what applies to a client now.
-func (p *point) level(c *call, seed maphash.Seed) Level {
-	if p.watch.On() {
-		return Off
+func (p *point) level(a *API, c *call) Level {
+	level := Level(p.switches.level.Load())
+	if level > Trim && p.switches.probe(a.opt.Watchman, c.began) {
+		level = Normal
 	}
 	s := p.state.Load()
 	switch {
 	case s == nil || !s.until.IsZero() && !c.began.Before(s.until):
-		return Normal
-	case s.Percent > 0 && s.Percent < 100 && int(maphash.String(seed, c.ip)%100) >= s.Percent:
-		return Normal
+		return level
+	case s.Percent > 0 && s.Percent < 100 && int(maphash.String(a.cells.seed, c.ip)%100) >= s.Percent:
+		return level
 	case s.DryRun:
 		p.dry.Add(1)
-		return Normal
+		return level
 	}
-	return s.Level
+	return max(level, s.Level)
 }
 
 // Degrade sets how far the interfaces of a degrade point are degraded: that of
@@ -127,7 +145,7 @@ func (a *API) Degrade(name string, d Degradation) error {
 // PointState is a degrade point in a list.
 type PointState struct {
 	Name     string `json:"name"`
-	Switched bool   `json:"switched"` // watchman's switch of that name is on: Off
+	Switched Level  `json:"switched"` // what watchman's switches make of it, besides Level
 	Degradation
 	Since    time.Time `json:"since,omitzero"`
 	Until    time.Time `json:"until,omitzero"`
@@ -140,7 +158,7 @@ func (a *API) Points() []PointState {
 	list := make([]PointState, 0, len(a.points))
 	now := time.Now()
 	for _, p := range a.points {
-		st := PointState{Name: p.name, Switched: p.watch.On(), Degraded: p.degraded.Load(), Dry: p.dry.Load()}
+		st := PointState{Name: p.name, Switched: Level(p.switches.level.Load()), Degraded: p.degraded.Load(), Dry: p.dry.Load()}
 		if s := p.state.Load(); s != nil && (s.until.IsZero() || now.Before(s.until)) {
 			st.Degradation, st.Since, st.Until = s.Degradation, s.since, s.until
 		}
@@ -210,14 +228,41 @@ func (s *steps) step(l Level) Level {
 	return Normal
 }
 
+// cause is what degraded a call.
+type cause int
+
+const (
+	byPoint cause = iota
+	byOverload
+	byBreaker
+)
+
+// degradedBy are the X-Degraded headers of an interface: the step, and its
+// point's name or another cause.
+type degradedBy [byBreaker + 1][Off + 1][]string
+
+func newDegradedBy(point string) *degradedBy {
+	var d degradedBy
+	for l := Trim; l <= Off; l++ {
+		d[byPoint][l] = []string{l.String() + ";" + point}
+		d[byOverload][l] = []string{l.String() + ";overload"}
+		d[byBreaker][l] = []string{l.String() + ";breaker"}
+	}
+	return &d
+}
+
 // degrade finds the step that applies to a call.
 func (a *API) degrade(c *call, op *operation) Level {
 	var level Level
 	var by *point
 	for _, p := range op.points {
-		if l := p.level(c, a.cells.seed); l > level {
+		if l := p.level(a, c); l > level {
 			level, by = l, p
 		}
+	}
+	why := byPoint
+	if l := op.limiter.degraded(); l > level {
+		level, by, why = l, nil, byOverload
 	}
 	if level == Normal {
 		return Normal
@@ -229,9 +274,19 @@ func (a *API) degrade(c *call, op *operation) Level {
 	if step == Normal {
 		return Normal
 	}
-	c.level, c.out.degraded = level, true
-	a.stats.degraded.Add(1)
-	by.degraded.Add(1)
-	c.out.w.Header()["X-Degraded"] = op.degraded[step]
+	c.level = level
+	if by != nil {
+		by.degraded.Add(1)
+	}
+	a.degraded(c, op, step, why)
 	return step
+}
+
+// degraded notes that a reply is.
+func (a *API) degraded(c *call, op *operation, step Level, why cause) {
+	if !c.out.degraded {
+		c.out.degraded = true
+		a.stats.degraded.Add(1)
+	}
+	c.out.w.Header()["X-Degraded"] = op.degraded[why][step]
 }

@@ -156,7 +156,7 @@ func TestDegradationControls(t *testing.T) {
 		degrade(webv4.Everything, webv4.Degradation{})
 		w.SetSwitch("off", true, "t", "t")
 		check("a switch", "2 5 5 2")
-		if !a.Points()[2].Switched {
+		if a.Points()[2].Switched != webv4.Off {
 			t.Error("not shown as switched")
 		}
 		w.SetSwitch("off", false, "t", "t")

@@ -68,7 +68,7 @@ func (a *API) Group(path string, opts *GroupOptions) *API {
 	if o.Degrade == Everything {
 		errs = append(errs, errors.New("GroupOptions.Degrade: the name * is taken"))
 	} else if o.Degrade != "" {
-		g.degradable = append(slices.Clone(a.degradable), a.point(o.Degrade))
+		g.degradable = append(slices.Clone(a.degradable), a.point(o.Degrade, allLevels))
 	}
 	quotas, err := a.sharedQuotas(g.prefix, o.Quotas)
 	if err != nil {

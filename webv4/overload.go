@@ -30,8 +30,19 @@ type Overload struct {
 	// Patience is how long clients wait for an answer. 0 means 250 ms.
 	Patience time.Duration
 
-	// Max is the largest limit. 0 means 1000.
+	// Max is the largest limit. 0 means 1000. Watchman's dial webv4.limit, or
+	// webv4.limit.COST for another cost class than "", lowers it at run time.
 	Max int
+
+	// Degrade is how far interfaces of a class with refusals are degraded by
+	// themselves, at most: a level more for three windows of 100 ms in a row in
+	// which 5 % of the calls were refused, a level less for ten in a row with at
+	// most 1 %, or for up to 300 if calls are soon refused again. Normal, the
+	// default, means not at all.
+	Degrade Level
+
+	// DegradeDry only tells in Stats how far interfaces would be degraded.
+	DegradeDry bool
 }
 
 func (o *Overload) filled() (Overload, error) {
@@ -52,6 +63,9 @@ func (o *Overload) filled() (Overload, error) {
 	}
 	if out.Max < minLimit {
 		errs = append(errs, fmt.Errorf("webv4: Options.Overload.Max %d: want at least %d", out.Max, minLimit))
+	}
+	if out.Degrade < Normal || out.Degrade > Off {
+		errs = append(errs, fmt.Errorf("webv4: Options.Overload.Degrade %v: want normal to off", out.Degrade))
 	}
 	return out, errors.Join(errs...)
 }
@@ -77,8 +91,11 @@ type limiter struct {
 
 	admitted, queued, refused atomic.Uint64
 
+	strain strain
+
 	mu       sync.Mutex
 	limit    float64
+	most     float64 // opt.Max, or less by a dial
 	inflight int
 	queue    [Low + 1]fifo
 	waiting  int
@@ -113,7 +130,15 @@ type waiter struct {
 }
 
 func newLimiter(o Overload, now int64) *limiter {
-	return &limiter{opt: o, limit: min(firstLimit, float64(o.Max)), start: now, lastProbe: now}
+	return &limiter{opt: o, limit: min(firstLimit, float64(o.Max)), most: float64(o.Max), start: now, lastProbe: now, strain: strain{now: now, start: now}}
+}
+
+// cap is what a dial says.
+func (l *limiter) cap(most float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.most = most
+	l.limit = min(l.limit, most)
 }
 
 // admit lets a call in, queues it, or refuses it: then both results are zero.
@@ -121,13 +146,14 @@ func (l *limiter) admit(now int64, class Class) (w *waiter, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rollLocked(now)
+	l.strain.asked++
 	if l.waiting == 0 && l.inflight < int(l.limit) {
 		l.enterLocked()
 		return nil, true
 	}
 	l.saturated = true
 	if l.waiting >= l.opt.Queue && !l.pushOutLocked(class) {
-		l.refused.Add(1)
+		l.refuseLocked(class)
 		return nil, false
 	}
 	if l.waiting == 0 {
@@ -165,9 +191,14 @@ func (l *limiter) pushOutLocked(class Class) bool {
 func (l *limiter) dropLocked(w *waiter) {
 	l.waiting--
 	if !w.gone {
-		l.refused.Add(1)
+		l.refuseLocked(w.class)
 		w.verdict <- false
 	}
+}
+
+func (l *limiter) refuseLocked(class Class) {
+	l.refused.Add(1)
+	l.strain.refused(class)
 }
 
 // dispatchLocked lets waiting calls in, as far as the limit goes, and refuses
@@ -218,6 +249,7 @@ func (l *limiter) leave(began, now int64) {
 
 // rollLocked ends the window if it is time, and sets the limit.
 func (l *limiter) rollLocked(now int64) {
+	l.strain.roll(now, l.opt.Degrade)
 	if l.probing && (l.probed >= probeCalls || now-l.probeFrom >= int64(probeLasts)) {
 		l.endProbeLocked(now)
 	}
@@ -269,7 +301,7 @@ func (l *limiter) bestRate() (best float64) {
 func (l *limiter) setLimitLocked() {
 	next := 2*l.bestRate()*l.base + 2
 	next = min(max(next, 0.7*l.limit), 1.4*l.limit+1)
-	l.limit = min(max(next, minLimit), float64(l.opt.Max))
+	l.limit = min(max(next, minLimit), l.most)
 }
 
 func (l *limiter) beginProbeLocked(now int64, forced bool) {
@@ -290,7 +322,7 @@ func (l *limiter) endProbeLocked(now int64) {
 			l.base = 0.6*l.base + 0.4*mean
 		}
 	}
-	l.limit = min(max(l.limit/probeShare, minLimit), float64(l.opt.Max))
+	l.limit = min(max(l.limit/probeShare, minLimit), l.most)
 	l.start, l.done, l.latency, l.peak, l.saturated = now, 0, 0, l.inflight, false
 }
 
@@ -303,6 +335,15 @@ func (c *core) limiter(cost string) *limiter {
 	if l == nil {
 		l = newLimiter(*c.opt.Overload, int64(time.Since(overloadEpoch)))
 		c.limits[cost] = l
+		name := "webv4.limit"
+		if cost != "" {
+			name += "." + cost
+		}
+		most := float64(c.opt.Overload.Max)
+		if d := c.opt.Watchman.Dial(name, most, minLimit, most); d != nil {
+			l.cap(d.Value())
+			c.opt.Watchman.OnDial(d, l.cap)
+		}
 	}
 	return l
 }
@@ -311,6 +352,7 @@ func (c *core) limiter(cost string) *limiter {
 var overloadEpoch = time.Now()
 
 // enter waits until the call may go on; false means that it is refused.
+// A call that waits until its own deadline is refused then.
 func (l *limiter) enter(ctx context.Context, class Class) (began int64, ok bool) {
 	now := int64(time.Since(overloadEpoch))
 	w, ok := l.admit(now, class)
@@ -320,7 +362,11 @@ func (l *limiter) enter(ctx context.Context, class Class) (began int64, ok bool)
 	if w == nil {
 		return now, true
 	}
-	timer := time.NewTimer(l.opt.Patience / 4)
+	patience := l.opt.Patience / 4
+	if d, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(d))
+	}
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case ok = <-w.verdict:
@@ -343,19 +389,21 @@ func (l *limiter) giveUp(w *waiter) bool {
 	}
 	// It stays in the queue, to be passed over: removing it would cost a search.
 	w.gone = true
-	l.refused.Add(1)
+	l.refuseLocked(w.class)
 	return false
 }
 
 // LimiterStats is what overload protection does for one cost class.
 type LimiterStats struct {
-	Cost     string // the class
-	Limit    int    // calls at a time that are let in now
-	InFlight int    // calls that are in now
-	Waiting  int    // calls that wait now
-	Admitted uint64 // calls let in; only grows, as the next two
-	Queued   uint64 // calls that had to wait
-	Refused  uint64 // calls refused
+	Cost     string `json:"cost"`      // the class
+	Limit    int    `json:"limit"`     // calls at a time that are let in now
+	InFlight int    `json:"in_flight"` // calls that are in now
+	Waiting  int    `json:"waiting"`   // calls that wait now
+	Admitted uint64 `json:"admitted"`  // calls let in; only grows, as the next two
+	Queued   uint64 `json:"queued"`    // calls that had to wait
+	Refused  uint64 `json:"refused"`   // calls refused
+	Admits   Class  `json:"admits"`    // the least class of which nothing was refused in the last second
+	Degraded Level  `json:"degraded"`  // how far Overload.Degrade has degraded, or would have in a dry run
 }
 
 func (l *limiter) stats(cost string) LimiterStats {
@@ -364,6 +412,7 @@ func (l *limiter) stats(cost string) LimiterStats {
 	return LimiterStats{
 		Cost: cost, Limit: int(l.limit), InFlight: l.inflight, Waiting: l.waiting,
 		Admitted: l.admitted.Load(), Queued: l.queued.Load(), Refused: l.refused.Load(),
+		Admits: l.strain.admits(), Degraded: Level(l.strain.level.Load()),
 	}
 }
 

@@ -38,6 +38,7 @@ type plan struct {
 	quotas  []*quota
 	noQuota bool
 	steps   steps
+	breaker *breakerTag // nil without the tag
 	class   Class
 	cost    string // the limiter's name
 	etag    bool
@@ -152,6 +153,11 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 		}
 		if p.steps.has[Stale] && method != http.MethodGet {
 			bad("degrade %q: only a GET has replies that can be stale", d)
+		}
+	}
+	if b := tag.Get("breaker"); b != "" {
+		if p.breaker, err = parseBreaker(b); err != nil {
+			bad("%v", err)
 		}
 	}
 	switch c := tag.Get("class"); c {

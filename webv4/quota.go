@@ -282,6 +282,7 @@ func (a *API) count(ctx context.Context, c *call, op *operation, now time.Time) 
 
 func (a *API) exhausted(c *call, op *operation, s *standing) error {
 	a.stats.limited.Add(1)
+	c.rejected = true
 	c.standing(op, s)
 	return refusal(s.quota.code())
 }

@@ -108,8 +108,7 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 	step := Normal
 	if len(op.points) > 0 {
 		if step = a.degrade(c, op); step >= Shed {
-			c.out.w.Header()["Retry-After"] = retrySoon
-			return refusal(CodeUnavailable)
+			return c.unavailable()
 		}
 	}
 	if p.timeout > 0 {
@@ -117,11 +116,19 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 	} else if !op.streams {
 		c.deadline = c.began.Add(a.opt.Timeout)
 	}
+	if sent := r.Header["X-Deadline-Ms"]; len(sent) == 1 && !c.hurry(sent[0]) {
+		c.rejected = true
+		return refusal(CodeExpired)
+	}
 	a.prepare(c, op, r)
 	if l := op.limiter; l != nil {
 		began, ok := l.enter(ctx, p.class)
+		if left := l.strain.refuse.Load(); left != 0 {
+			c.out.w.Header()["X-Admission"] = admissions[left]
+		}
 		if !ok {
 			a.stats.shed.Add(1)
+			c.rejected = true
 			c.out.w.Header()["Retry-After"] = retryNow
 			return refusal(CodeBusy)
 		}
@@ -141,17 +148,19 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 	switch {
 	case step == Stale:
 		if kept := a.kept.get(replyKey(c, r), c.began, p.steps.stale); kept != nil {
+			c.rejected = true
 			kept.send(&c.out, c.began)
 			return nil
 		}
 	case step == Static && op.static != nil:
+		c.rejected = true
 		op.static.send(&c.out)
 		return nil
 	case step == Static:
 		if op.fallback == nil {
-			c.out.w.Header()["Retry-After"] = retrySoon
-			return refusal(CodeUnavailable)
+			return c.unavailable()
 		}
+		c.rejected = true
 		invoke = op.fallback
 	}
 	var seen *Call
@@ -178,10 +187,16 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 		seen.input = req
 		result, err = intercepted(ctx, op.around, seen, invoke)
 	}
+	if err != nil && op.breaker != nil && errors.Is(err, errBroken) {
+		var done bool
+		if done, result, err = a.broke(ctx, c, op, r, req); done {
+			return nil
+		}
+	}
 	if err != nil {
 		return err
 	}
-	if p.steps.has[Stale] && step == Normal {
+	if p.steps.has[Stale] && step == Normal && !c.rejected {
 		c.out.keep = func(contentType []string, body []byte) {
 			a.kept.put(replyKey(c, r), contentType, body, c.began, p.steps.stale)
 		}
@@ -190,6 +205,43 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 		return w.reply(ctx, c, r)
 	}
 	return c.out.result(op.reply, m, result)
+}
+
+// unavailable refuses what is switched off.
+func (c *call) unavailable() error {
+	c.rejected = true
+	c.out.w.Header()["Retry-After"] = retrySoon
+	return refusal(CodeUnavailable)
+}
+
+// broke answers in the place of a handler that the breaker keeps calls away
+// from, by the softest of the interface's steps that can; done says that the
+// reply is written.
+func (a *API) broke(ctx context.Context, c *call, op *operation, r *http.Request, req any) (done bool, result any, err error) {
+	c.rejected = true
+	s := &op.plan.steps
+	if s.has[Stale] {
+		if kept := a.kept.get(replyKey(c, r), c.began, s.stale); kept != nil {
+			c.level = Stale
+			a.degraded(c, op, Stale, byBreaker)
+			kept.send(&c.out, c.began)
+			return true, nil, nil
+		}
+	}
+	switch {
+	case op.static != nil:
+		c.level = Static
+		a.degraded(c, op, Static, byBreaker)
+		op.static.send(&c.out)
+		return true, nil, nil
+	case op.fallback != nil:
+		c.level = Static
+		a.degraded(c, op, Static, byBreaker)
+		result, err = op.fallback(ctx, req)
+		return false, result, err
+	}
+	a.degraded(c, op, Off, byBreaker)
+	return false, nil, c.unavailable()
 }
 
 // prepare notes what the reply's form depends on.
@@ -438,6 +490,16 @@ func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error) {
 			e.trace = sc.TraceID.String()
 		}
 		a.log.add(&e)
+	}
+	if c.rejected {
+		// The handler was not asked: a control loop learns nothing from this call.
+		if err != nil {
+			span.SetAttr("refused", strconv.Itoa(out.code))
+		} else {
+			span.SetAttr("degraded", c.level.String())
+		}
+		span.End(watchman.ErrRejected)
+		return
 	}
 	// What the client got wrong is no error of this service.
 	if err != nil && out.status >= http.StatusBadRequest && out.status < http.StatusInternalServerError {
