@@ -29,23 +29,27 @@ type echoValidator struct{ v *validator.Validate }
 func (e echoValidator) Validate(i any) error { return e.v.Struct(i) }
 
 func init() {
-	peers = append(peers, peer{name: "echo", handler: func() http.Handler {
-		e := echo.New()
-		e.Validator = echoValidator{validator.New()}
-		e.GET("/users/:id", func(c echo.Context) error {
-			in := echoGet{Count: 20, Page: 1}
-			if c.Bind(&in) != nil || c.Validate(&in) != nil {
-				return c.NoContent(http.StatusBadRequest)
-			}
-			return c.JSON(http.StatusOK, answer(in.ID, in.Count))
-		})
-		e.POST("/users", func(c echo.Context) error {
-			var in echoBody
-			if c.Bind(&in) != nil || c.Validate(&in) != nil {
-				return c.NoContent(http.StatusBadRequest)
-			}
-			return c.JSON(http.StatusOK, answer(7, in.Age))
-		})
-		return e
-	}})
+	register(peer{name: "echo", handler: func() http.Handler { return newEcho() }})
+}
+
+// newEcho has the interfaces registered.
+func newEcho() *echo.Echo {
+	e := echo.New()
+	e.Validator = echoValidator{validator.New()}
+	e.GET("/users/:id", func(c echo.Context) error {
+		in := echoGet{Count: 20, Page: 1}
+		if c.Bind(&in) != nil || c.Validate(&in) != nil {
+			return c.NoContent(http.StatusBadRequest)
+		}
+		return c.JSON(http.StatusOK, answer(in.ID, in.Count))
+	})
+	e.POST("/users", func(c echo.Context) error {
+		var in echoBody
+		if c.Bind(&in) != nil || c.Validate(&in) != nil {
+			return c.NoContent(http.StatusBadRequest)
+		}
+		return c.JSON(http.StatusOK, answer(7, in.Age))
+	})
+	e.GET("/timeline", func(c echo.Context) error { return c.JSON(http.StatusOK, theTimeline) })
+	return e
 }

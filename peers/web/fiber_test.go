@@ -13,7 +13,7 @@ type fiberQuery struct {
 }
 
 func init() {
-	peers = append(peers, peer{name: "fiber", serve: func(ln net.Listener) {
+	register(peer{name: "fiber", serve: func(ln net.Listener) {
 		app := fiber.New()
 		app.Get("/users/:id", func(c fiber.Ctx) error {
 			id, err := strconv.ParseInt(c.Params("id"), 10, 64)

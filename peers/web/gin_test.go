@@ -27,26 +27,32 @@ type ginBody struct {
 }
 
 func init() {
-	peers = append(peers, peer{name: "gin", handler: func() http.Handler {
+	register(peer{name: "gin", handler: func() http.Handler {
 		gin.SetMode(gin.ReleaseMode)
 		e := gin.New()
-		e.GET("/users/:id", func(c *gin.Context) {
-			var p ginPath
-			var q ginQuery
-			if c.ShouldBindUri(&p) != nil || c.ShouldBindQuery(&q) != nil {
-				c.Status(http.StatusBadRequest)
-				return
-			}
-			c.JSON(http.StatusOK, answer(p.ID, q.Count))
-		})
-		e.POST("/users", func(c *gin.Context) {
-			var b ginBody
-			if c.ShouldBindJSON(&b) != nil {
-				c.Status(http.StatusBadRequest)
-				return
-			}
-			c.JSON(http.StatusOK, answer(7, b.Age))
-		})
+		ginUsers(e)
 		return e
 	}})
+}
+
+// ginUsers registers the interfaces.
+func ginUsers(e *gin.Engine) {
+	e.GET("/users/:id", func(c *gin.Context) {
+		var p ginPath
+		var q ginQuery
+		if c.ShouldBindUri(&p) != nil || c.ShouldBindQuery(&q) != nil {
+			c.Status(http.StatusBadRequest)
+			return
+		}
+		c.JSON(http.StatusOK, answer(p.ID, q.Count))
+	})
+	e.POST("/users", func(c *gin.Context) {
+		var b ginBody
+		if c.ShouldBindJSON(&b) != nil {
+			c.Status(http.StatusBadRequest)
+			return
+		}
+		c.JSON(http.StatusOK, answer(7, b.Age))
+	})
+	e.GET("/timeline", func(c *gin.Context) { c.JSON(http.StatusOK, theTimeline) })
 }

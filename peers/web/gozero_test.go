@@ -26,7 +26,7 @@ type zeroPost struct {
 
 // go-zero's router and binder; its default chain is not in this.
 func init() {
-	peers = append(peers, peer{name: "go-zero-router", handler: func() http.Handler {
+	register(peer{name: "go-zero-router", handler: func() http.Handler {
 		rt := router.NewRouter()
 		must := func(err error) {
 			if err != nil {
@@ -49,6 +49,7 @@ func init() {
 			}
 			httpx.OkJson(w, answer(7, in.Age))
 		})))
+		must(rt.Handle("GET", "/timeline", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { httpx.OkJson(w, theTimeline) })))
 		return rt
 	}})
 }

@@ -16,7 +16,7 @@ type hertzGet struct {
 }
 
 func init() {
-	peers = append(peers, peer{name: "hertz", serve: func(ln net.Listener) {
+	register(peer{name: "hertz", serve: func(ln net.Listener) {
 		hlog.SetLevel(hlog.LevelFatal)
 		h := server.New(server.WithListener(ln))
 		h.GET("/users/:id", func(_ context.Context, c *app.RequestContext) {

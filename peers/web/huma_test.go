@@ -29,8 +29,10 @@ type humaPost struct {
 
 type humaReply struct{ Body *user }
 
+type humaTimeline struct{ Body *timeline }
+
 func init() {
-	peers = append(peers, peer{name: "huma", handler: func() http.Handler {
+	register(peer{name: "huma", handler: func() http.Handler {
 		mux := http.NewServeMux()
 		config := huma.DefaultConfig("bench", "1")
 		config.CreateHooks = nil // no $schema links: the lean configuration
@@ -41,6 +43,7 @@ func init() {
 		huma.Register(api, huma.Operation{OperationID: "post", Method: "POST", Path: "/users", DefaultStatus: 200}, func(_ context.Context, in *humaPost) (*humaReply, error) {
 			return &humaReply{answer(7, in.Body.Age)}, nil
 		})
+		huma.Get(api, "/timeline", func(context.Context, *struct{}) (*humaTimeline, error) { return &humaTimeline{theTimeline}, nil })
 		return mux
 	}})
 }

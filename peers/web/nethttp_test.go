@@ -66,22 +66,25 @@ func handPost(w http.ResponseWriter, r *http.Request) {
 	handReply(w, answer(7, u.Age))
 }
 
-func handReply(w http.ResponseWriter, u *user) {
+func handReply(w http.ResponseWriter, u any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(http.StatusOK)
 	json.NewEncoder(w).Encode(u)
 }
 
 func init() {
-	peers = append(peers, peer{name: "net-http-by-hand", handler: func() http.Handler {
+	register(peer{name: "net-http-by-hand", handler: func() http.Handler {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /users/{id}", func(w http.ResponseWriter, r *http.Request) { handGet(w, r, r.PathValue("id")) })
 		mux.HandleFunc("POST /users", handPost)
+		mux.HandleFunc("GET /timeline", func(w http.ResponseWriter, _ *http.Request) { handReply(w, theTimeline) })
 		return mux
-	}}, peer{name: "httprouter-by-hand", handler: func() http.Handler {
+	}})
+	register(peer{name: "httprouter-by-hand", handler: func() http.Handler {
 		rt := httprouter.New()
 		rt.GET("/users/:id", func(w http.ResponseWriter, r *http.Request, p httprouter.Params) { handGet(w, r, p.ByName("id")) })
 		rt.POST("/users", func(w http.ResponseWriter, r *http.Request, _ httprouter.Params) { handPost(w, r) })
+		rt.GET("/timeline", func(w http.ResponseWriter, _ *http.Request, _ httprouter.Params) { handReply(w, theTimeline) })
 		return rt
 	}})
 }

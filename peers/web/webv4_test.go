@@ -28,14 +28,19 @@ type webv4Post struct {
 	} `body:"" required:"true"`
 }
 
+type webv4Timeline struct {
+	_ struct{} `route:"GET /timeline"`
+}
+
 func init() {
-	peers = append(peers, peer{name: "webv4", handler: func() http.Handler {
+	register(peer{name: "webv4", handler: func() http.Handler {
 		a, err := webv4.New(nil)
 		if err != nil {
 			panic(err)
 		}
 		webv4.Handle(a, func(_ context.Context, in *webv4Get) (*user, error) { return answer(in.ID, in.Count), nil })
 		webv4.Handle(a, func(_ context.Context, in *webv4Post) (*user, error) { return answer(7, in.Body.Age), nil })
+		webv4.Handle(a, func(context.Context, *webv4Timeline) (*timeline, error) { return theTimeline, nil })
 		return a
 	}})
 }
