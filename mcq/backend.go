@@ -6,7 +6,8 @@ import (
 )
 
 // Backend is where the queues are that a Server serves: those of a Broker, or
-// of a system beyond this machine, as in package jetqueue. Its contract:
+// of a system beyond this machine, as in package jetqueue. Package mcqtest tests
+// its contract:
 //
 //  1. All methods may be called from many goroutines.
 //  2. FindQueue returns the queue of that name. One that is not there is made if
@@ -33,7 +34,11 @@ type Backend interface {
 //  3. Remove takes up to limit messages out of the queue for good, waiting for
 //     the first one if it must; without any it returns none and no error.
 //  4. Extend makes the lease of a message last d from now.
-//  5. Errors are those of Queue's methods of that name: ErrFull, ErrNotLeased,
+//  5. Messages that are leased may have a Receipt, whose low 48 bits are the ID
+//     and the topmost one 0. Where Ack, Nack and Extend are given that instead of
+//     an ID, it names one lease: it is ErrNotLeased once the message has been
+//     handed out again.
+//  6. Errors are those of Queue's methods of that name: ErrFull, ErrNotLeased,
 //     ErrDropped, ErrClosed.
 type BackendQueue interface {
 	Source
@@ -41,6 +46,9 @@ type BackendQueue interface {
 	Remove(ctx context.Context, limit int, wait time.Duration) ([]Message, error)
 	Extend(ctx context.Context, id uint64, d time.Duration) error
 }
+
+// Backend returns b as a Backend.
+func (b *Broker) Backend() Backend { return localBackend{b} }
 
 // localBackend is a Broker as a Backend.
 type localBackend struct{ *Broker }

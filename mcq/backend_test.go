@@ -66,19 +66,19 @@ func TestBackendServer(t *testing.T) {
 	}
 	for name, table := range map[string][]exchange{"memcacheq": memcacheqTable, "options": optionTable} {
 		t.Run(name, func(t *testing.T) {
-			addr := serveBackend(t, foreign{Backend: mcq.AsBackend(memBroker(t, &mcq.Options{Sync: mcq.Never}))})
+			addr := serveBackend(t, foreign{Backend: memBroker(t, &mcq.Options{Sync: mcq.Never}).Backend()})
 			for _, e := range table {
 				t.Run(fmt.Sprintf("%.40q", e.request), func(t *testing.T) { e.run(t, addr, whole) })
 			}
 		})
 	}
-	addr := serveBackend(t, foreign{Backend: mcq.AsBackend(memBroker(t, nil))})
+	addr := serveBackend(t, foreign{Backend: memBroker(t, nil).Backend()})
 	exchange{"set q 0 0 1\r\nx\r\nset r 0 0 1\r\nx\r\nflush_all\r\nstats queue\r\n", "STORED\r\nSTORED\r\nOK\r\nEND\r\n"}.run(t, addr, whole)
 }
 
 // Sets are answered in their order, and the client works through such a server.
 func TestBackendPipelining(t *testing.T) {
-	addr := serveBackend(t, foreign{Backend: mcq.AsBackend(memBroker(t, nil))})
+	addr := serveBackend(t, foreign{Backend: memBroker(t, nil).Backend()})
 	w := connect(t, addr)
 	const n = 3000 // more than may be pending
 	go func() {
@@ -106,6 +106,6 @@ func TestBackendPipelining(t *testing.T) {
 
 // A full queue answers NOT_STORED, and the connection goes on.
 func TestBackendFull(t *testing.T) {
-	addr := serveBackend(t, foreign{Backend: mcq.AsBackend(memBroker(t, nil)), full: true})
+	addr := serveBackend(t, foreign{Backend: memBroker(t, nil).Backend(), full: true})
 	exchange{"set q 0 0 1\r\nx\r\nset q 0 0 1 noreply\r\nx\r\nget q\r\n", "NOT_STORED\r\nEND\r\n"}.run(t, addr, whole)
 }

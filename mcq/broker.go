@@ -24,6 +24,7 @@ import (
 //	d id ms 8 seq 8 →              messages that wait for their time
 //	i id ms 8 seq 8 → key          keys of the messages put last
 //	f            → format 1
+//	o            → uvarint         how often the store was opened, from 1 to 127 and again
 //
 // The id of a subscriber is followed by the number of its first message, 8.
 const (
@@ -33,6 +34,7 @@ const (
 	prefixDelay  = 'd'
 	prefixSeen   = 'i'
 	prefixFormat = 'f'
+	prefixOpens  = 'o'
 
 	storeFormat = 1
 )
@@ -47,6 +49,8 @@ type Broker struct {
 	queues map[string]*Queue
 	lastID uint32
 	closed bool
+
+	opens uint64 // which time the store is open, in receipts
 
 	inbox *inbox
 
@@ -151,7 +155,7 @@ func (b *Broker) load(dir string, popts *pebble.Options) error {
 	default:
 		return err
 	}
-	return b.loadQueues()
+	return errors.Join(b.loadQueues(), b.countOpen())
 }
 
 func checkFormat(v []byte) error {

@@ -86,6 +86,9 @@ func (c *checker) run() error {
 	if err := errors.Join(checkFormat(v), closer.Close()); err != nil {
 		return err
 	}
+	if _, err := c.b.loadOpens(); err != nil {
+		c.bad("%v", err)
+	}
 	if err := c.b.loadQueues(); err != nil {
 		c.bad("%v", err)
 		return nil

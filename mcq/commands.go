@@ -42,13 +42,17 @@ func (c *session) get(cmd *memcached.Command) bool {
 			head := c.head[:0]
 			switch {
 			case prefixed:
-				head = strconv.AppendUint(append(head, 0), msgs[i].ID, 10)
+				head = strconv.AppendUint(append(head, 0), c.key.number(&msgs[i]), 10)
 				head[0] = byte(len(head) - 1)
 			case c.key.envelope:
 				head = appendEnvelope(head, &msgs[i])
 			}
 			c.head = head
-			c.out.Append(func(b []byte) []byte { return appendValue(b, key, &msgs[i], withID, head) })
+			cas := uint64(0)
+			if withID {
+				cas = c.key.number(&msgs[i])
+			}
+			c.out.Append(func(b []byte) []byte { return appendValue(b, key, &msgs[i], cas, head) })
 		}
 		if len(msgs) > 0 {
 			c.srv.stats.getHits.Add(1)
@@ -107,18 +111,18 @@ func (c *session) take(q BackendQueue, k *keyOptions) ([]Message, error) {
 	return msgs, err
 }
 
-// appendValue appends one VALUE block; the key is echoed as it came. head goes
-// in front of the body.
-func appendValue(b, key []byte, m *Message, withID bool, head []byte) []byte {
+// appendValue appends one VALUE block; the key is echoed as it came, a cas of 0
+// is left out. head goes in front of the body.
+func appendValue(b, key []byte, m *Message, cas uint64, head []byte) []byte {
 	b = append(b, "VALUE "...)
 	b = append(b, key...)
 	b = append(b, ' ')
 	b = strconv.AppendUint(b, uint64(m.Flags), 10)
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, int64(len(head)+len(m.Body)), 10)
-	if withID {
+	if cas != 0 {
 		b = append(b, ' ')
-		b = strconv.AppendUint(b, m.ID, 10)
+		b = strconv.AppendUint(b, cas, 10)
 	}
 	b = append(b, "\r\n"...)
 	b = append(b, head...)
@@ -223,7 +227,7 @@ func (c *session) eack(in *incoming) {
 }
 
 func (c *session) acknowledge(name, id []byte) string {
-	n, err := number(id, maxSeq)
+	n, err := number(id, 1<<63)
 	if err != nil || n == 0 {
 		return replyBadFormat
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/heddle-go/heddle/watchman"
 )
 
-// Source is where Consume gets messages: a Queue or a RemoteQueue.
+// Source is where Consume gets messages: a Queue or a RemoteQueue. Ack and Nack
+// are given the Receipt of those messages that Lease gave one, else the ID.
 type Source interface {
 	Name() string
 	Lease(ctx context.Context, limit int, o LeaseOptions) ([]Message, error)
@@ -140,10 +141,10 @@ func (c *consumer) run(ctx context.Context) {
 		}
 		ids := make([]uint64, len(batch))
 		for i := range batch {
-			ids[i] = batch[i].ID
+			ids[i] = batch[i].handle()
 		}
 		if err := c.process(ctx, batch); err != nil {
-			c.opt.Logger.Error("mcq: batch failed, it will come again", "queue", c.src.Name(), "messages", len(batch), "first", ids[0], "error", err)
+			c.opt.Logger.Error("mcq: batch failed, it will come again", "queue", c.src.Name(), "messages", len(batch), "first", batch[0].ID, "error", err)
 			if limit == 1 || len(batch) > 1 {
 				alone += len(batch)
 			}

@@ -9,7 +9,8 @@ import (
 
 // Reject takes leased messages out of the queue for good: they go to
 // QueueOptions.DeadLetters with that reason, or are dropped if there is none. It
-// returns when that is durable. An id that is not leased gives ErrNotLeased.
+// returns when that is durable. An id that is not leased gives ErrNotLeased; ids
+// may be Receipts.
 func (q *Queue) Reject(_ context.Context, reason string, ids ...uint64) error {
 	missing := 0
 	var dying []uint64
@@ -18,9 +19,10 @@ func (q *Queue) Reject(_ context.Context, reason string, ids ...uint64) error {
 		defer q.mu.Unlock()
 		return q.closed
 	}
-	for _, id := range ids {
+	for _, receipt := range ids {
+		id := receiptID(receipt)
 		l, ok := q.leases[id]
-		if !ok || l.until == math.MaxInt64 {
+		if !ok || l.until == math.MaxInt64 || !q.holds(receipt, l) {
 			missing++
 			continue
 		}

@@ -22,9 +22,6 @@ func ExpiriesHeld(q *Queue) int {
 	return q.expiries.len()
 }
 
-// AsBackend is b as a Backend.
-func AsBackend(b *Broker) Backend { return localBackend{b} }
-
 // RecordsHeld is how many messages are in the store.
 func RecordsHeld(b *Broker) int { return countKeys(b, prefixRecord) }
 

@@ -12,6 +12,7 @@ import (
 // and the options behind it, separated by slashes.
 //
 //	lease=SECONDS  hand out, do not remove; the cas value is the message's id
+//	receipt        the cas value is the lease's Message.Receipt; what takes an id takes it
 //	n=COUNT        up to so many messages
 //	t=MS           wait so long for the first one
 //	h              bodies have an envelope with the trace in front
@@ -28,6 +29,7 @@ import (
 type keyOptions struct {
 	name     []byte
 	lease    time.Duration
+	receipt  bool
 	n        int
 	wait     time.Duration
 	envelope bool
@@ -90,10 +92,11 @@ func (o *keyOptions) parse(key []byte) error {
 			if o.dedupe = value; len(value) == 0 {
 				err = errOption
 			}
-		case "open", "close", "abort", "peek":
+		case "receipt", "open", "close", "abort", "peek":
 			if len(value) > 0 {
 				err = errOption
 			}
+			o.receipt = o.receipt || string(opt) == "receipt"
 			o.open = o.open || string(opt) == "open"
 			o.close = o.close || string(opt) == "close"
 			o.abort = o.abort || string(opt) == "abort"
@@ -113,6 +116,14 @@ func (o *keyOptions) parse(key []byte) error {
 		return fmt.Errorf("%w: %.80q: options do not go together", errOption, key)
 	}
 	return nil
+}
+
+// number is what a reader who asked with these options names m by.
+func (o *keyOptions) number(m *Message) uint64 {
+	if o.receipt {
+		return m.handle()
+	}
+	return m.ID
 }
 
 func (o *keyOptions) setLease(seconds uint64) { o.lease = time.Duration(seconds) * time.Second }

@@ -223,6 +223,7 @@ func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message,
 		msgs[len(msgs)-1].Attempts = 1
 		size += len(m.Body)
 		if hold > 0 {
+			msgs[len(msgs)-1].Receipt = q.receipt(q.head, 1)
 			q.leases[q.head] = lease{until, 1, len(m.Body)}
 		} else {
 			q.size -= int64(len(m.Body))
@@ -399,6 +400,7 @@ func (q *Queue) handOutAgainLocked(limit int, hold time.Duration) (kept []Messag
 				q.size -= int64(len(m.Body))
 				continue
 			}
+			kept[len(kept)-1].Receipt = q.receipt(m.ID, l.attempts)
 			l.until, l.size = untilOf(now, hold), len(m.Body)
 			q.leases[m.ID] = l
 			q.expireLaterLocked(l.until, interval{m.ID, m.ID + 1})

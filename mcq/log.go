@@ -85,8 +85,9 @@ func (l *messageLog) load(db *pebble.DB) error {
 	return l.seen.load(db, l.id)
 }
 
-// maxSeq is a number that no queue reaches.
-const maxSeq = 1 << 62
+// maxSeq is a number that no queue reaches: a million messages a second are
+// eight years.
+const maxSeq = 1<<receiptShift - 1
 
 // seqOf is the number in the key of a record.
 func seqOf(key []byte) (uint64, error) {

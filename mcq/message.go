@@ -1,6 +1,7 @@
 package mcq
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,10 +10,16 @@ import (
 	"github.com/heddle-go/heddle/watchman"
 )
 
-// Message is one message. ID, Enqueued, Attempts and Dead are set by the queue
-// and ignored by Put.
+// Message is one message. ID, Receipt, Enqueued, Attempts and Dead are set by the
+// queue and ignored by Put.
 type Message struct {
-	ID       uint64    // within its queue; grows by one with each message, from 1
+	ID uint64 // within its queue; grows by one with each message, from 1
+
+	// Receipt says which lease of the message this is; 0 if it is none. Ack, Nack,
+	// Extend and Reject take it in place of the ID, and then do nothing to
+	// whoever has the message since that lease ran out. Its low 48 bits are the ID.
+	Receipt uint64
+
 	Body     []byte    // the caller's; Put does not keep it
 	Flags    uint32    // the memcached flags, for the application
 	Enqueued time.Time // when the queue took it, to the millisecond
@@ -40,6 +47,9 @@ type Message struct {
 	// the caller left it empty.
 	Trace watchman.SpanContext
 }
+
+// handle is what names the lease of m best: the receipt, or the ID where there is none.
+func (m *Message) handle() uint64 { return cmp.Or(m.Receipt, m.ID) }
 
 // Dead is why a message is in a dead-letter queue.
 type Dead struct {

@@ -125,7 +125,7 @@ func (c *session) metaGet(cmd *memcached.Command) {
 			case 'f':
 				b = strconv.AppendUint(append(b, " f"...), uint64(msg.Flags), 10)
 			case 'c':
-				b = strconv.AppendUint(append(b, " c"...), msg.ID, 10)
+				b = strconv.AppendUint(append(b, " c"...), c.key.number(msg), 10)
 			case 's':
 				b = strconv.AppendInt(append(b, " s"...), int64(len(msg.Body)), 10)
 			case 't':

@@ -55,7 +55,11 @@ func (c *session) getPipelined(cmd *memcached.Command) bool {
 			if k.envelope {
 				c.head = appendEnvelope(c.head, &msgs[i])
 			}
-			b = appendValue(b, cmd.Args[0], &msgs[i], withID, c.head)
+			cas := uint64(0)
+			if withID {
+				cas = k.number(&msgs[i])
+			}
+			b = appendValue(b, cmd.Args[0], &msgs[i], cas, c.head)
 		}
 		return append(b, replyEnd...)
 	}

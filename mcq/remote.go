@@ -122,6 +122,9 @@ func (q *RemoteQueue) fetch(ctx context.Context, limit int, lease time.Duration,
 	limit = min(limit, maxBatch)
 	x := &exchange{replies: 1, values: limit, value: func(_, head, body []byte) {
 		m, err := parseValue(head, body)
+		if lease > 0 && m.ID != receiptID(m.ID) {
+			m.Receipt, m.ID = m.ID, receiptID(m.ID)
+		}
 		if err != nil && bad == nil {
 			bad = err
 		}
@@ -133,7 +136,7 @@ func (q *RemoteQueue) fetch(ctx context.Context, limit int, lease time.Duration,
 		b = append(b, "/h/n="...)
 		b = strconv.AppendInt(b, int64(limit), 10)
 		if lease > 0 {
-			b = append(b, "/lease="...)
+			b = append(b, "/receipt/lease="...)
 			b = strconv.AppendInt(b, int64(lease), 10)
 		}
 		if wait > 0 {

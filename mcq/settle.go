@@ -20,8 +20,9 @@ func (o *op) ack(id uint64, size int) {
 
 // Ack removes leased messages for good and returns when that is durable. An id
 // that is not leased any more gives ErrNotLeased; the others are removed all
-// the same. A message whose lease ran out can be acknowledged until it has been
-// acknowledged by somebody else.
+// the same. A message whose lease ran out can be acknowledged by its ID until it
+// has been acknowledged by somebody else, and by its Receipt until it has been
+// handed out again.
 func (q *Queue) Ack(_ context.Context, ids ...uint64) error {
 	o := takeOp(q)
 	missing, err := q.claim(o, ids)
@@ -50,12 +51,13 @@ func (q *Queue) claim(o *op, ids []uint64) (missing int, err error) {
 	if q.closed != nil {
 		return 0, q.closed
 	}
-	for _, id := range ids {
+	for _, receipt := range ids {
+		id := receiptID(receipt)
 		l, ok := q.leases[id]
 		if !ok {
 			l, ok = q.returned[id]
 		}
-		if !ok || l.attempts == 0 { // 0: its time has come, but nobody has had it
+		if !ok || l.attempts == 0 || !q.holds(receipt, l) { // 0: its time has come, but nobody has had it
 			missing++
 			continue
 		}
@@ -75,7 +77,7 @@ func (q *Queue) unleaseLocked(id uint64, l lease, o *op) {
 // Nack gives leased messages back at once: they are the next to be handed out,
 // in the order of their ids. One that was handed out QueueOptions.MaxAttempts
 // times goes to the dead letters instead. An id that is not leased gives
-// ErrNotLeased.
+// ErrNotLeased. ids may be Receipts.
 func (q *Queue) Nack(_ context.Context, ids ...uint64) error {
 	missing := 0
 	var dying []uint64
@@ -84,10 +86,11 @@ func (q *Queue) Nack(_ context.Context, ids ...uint64) error {
 		defer q.mu.Unlock()
 		return q.closed
 	}
-	for _, id := range ids {
+	for _, receipt := range ids {
+		id := receiptID(receipt)
 		l, ok := q.leases[id]
 		switch {
-		case !ok || l.until == math.MaxInt64:
+		case !ok || l.until == math.MaxInt64 || !q.holds(receipt, l):
 			missing++
 		case q.giveBackLocked(id, l):
 			dying = append(dying, id)
@@ -117,8 +120,9 @@ func (q *Queue) giveBackLocked(id uint64, l lease) (dying bool) {
 	return false
 }
 
-// Extend makes the lease of a message last d from now; 0 means 30 s, at most 12 h.
-func (q *Queue) Extend(_ context.Context, id uint64, d time.Duration) error {
+// Extend makes the lease of a message, which is named by its ID or its Receipt,
+// last d from now; 0 means 30 s, at most 12 h.
+func (q *Queue) Extend(_ context.Context, receipt uint64, d time.Duration) error {
 	o, err := LeaseOptions{Duration: d}.filled()
 	if err != nil {
 		return err
@@ -128,8 +132,9 @@ func (q *Queue) Extend(_ context.Context, id uint64, d time.Duration) error {
 	if q.closed != nil {
 		return q.closed
 	}
+	id := receiptID(receipt)
 	l, ok := q.leases[id]
-	if !ok || l.until == math.MaxInt64 {
+	if !ok || l.until == math.MaxInt64 || !q.holds(receipt, l) {
 		return fmt.Errorf("%w: message %d of %s", ErrNotLeased, id, q.name)
 	}
 	l.until = time.Now().Add(o.Duration).UnixNano()

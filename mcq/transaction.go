@@ -26,7 +26,7 @@ func (c *session) transaction(k *keyOptions) ([]Message, error) {
 		if k.abort {
 			end = q.Nack
 		}
-		// It may have been open for too long, and is somebody else's by now.
+		// It may have been open for too long.
 		if err := end(context.Background(), id); err != nil && !errors.Is(err, ErrNotLeased) {
 			return nil, err
 		}
@@ -41,7 +41,7 @@ func (c *session) transaction(k *keyOptions) ([]Message, error) {
 		if c.opens == nil {
 			c.opens = make(map[string]uint64)
 		}
-		c.opens[name] = msgs[0].ID
+		c.opens[name] = msgs[0].handle()
 	}
 	return msgs, err
 }
