@@ -67,6 +67,8 @@ func (f *Future[Resp]) Wait() (*Resp, error) {
 type outgoingCall struct {
 	m        *clientMethod
 	span     *watchman.Span
+	trace    watchman.SpanContext // the span's
+	phases   phases
 	req      any
 	resp     any // nil for a one-way call
 	oneWay   bool
@@ -92,15 +94,26 @@ func (c *Client) call(ctx context.Context, name string, req, resp any, oneWay bo
 	}
 	o.meta, _ = ctx.Value(outgoingKey{}).(*outgoing)
 	o.reply, _ = ctx.Value(replyKey{}).(*Metadata)
+	if span != nil {
+		o.trace = span.SpanContext()
+		if o.phases.init(span, o.trace.Sampled()); o.phases.kept {
+			span.Phase("queue")
+		}
+	}
 	if c.invoke == nil {
 		err = c.run(ctx, &o)
 	} else {
-		err = c.withInterceptors(ctx, o)
+		err = c.withInterceptors(ctx, &o)
 	}
 	if err != nil {
 		c.stats.errors.Add(1)
 	}
-	span.End(err)
+	if span != nil {
+		if span.Keeping(err) {
+			o.phases.tell(clientPhases[:])
+		}
+		span.End(err)
+	}
 	return err
 }
 
@@ -110,15 +123,16 @@ type exchange struct {
 	call outgoingCall
 }
 
-func (c *Client) withInterceptors(ctx context.Context, o outgoingCall) error {
+func (c *Client) withInterceptors(ctx context.Context, o *outgoingCall) error {
 	x := exchanges.Get().(*exchange)
 	x.Exchange = Exchange{Service: c.service, Method: o.m.name, Request: o.req, Response: o.resp, self: x}
-	x.call = o
+	x.call = *o
 	x.call.x = &x.Exchange
 	err := c.invoke(ctx, &x.Exchange)
 	if err == nil && o.resp != nil && x.Response != o.resp {
 		err = assign(o.resp, x.Response)
 	}
+	o.phases = x.call.phases
 	*x = exchange{}
 	exchanges.Put(x)
 	return err
@@ -262,6 +276,12 @@ func (p *picker) none(service string) error {
 	}
 	const most = 16 // that are told one by one
 	var why strings.Builder
+	resting := true // all of them
+	for _, e := range p.endpoints {
+		if resting = e.unavailable() == errResting; !resting {
+			break
+		}
+	}
 	for i, e := range p.endpoints[:min(len(p.endpoints), most)] {
 		if i > 0 {
 			why.WriteString("; ")
@@ -275,5 +295,9 @@ func (p *picker) none(service string) error {
 	if n := len(p.endpoints) - most; n > 0 {
 		fmt.Fprintf(&why, "; and %d more", n)
 	}
-	return &Error{Code: CodeNoEndpoint, Message: "no endpoint of " + service + ": " + why.String()}
+	err := &Error{Code: CodeNoEndpoint, Message: "no endpoint of " + service + ": " + why.String()}
+	if resting {
+		err.cause = errResting
+	}
+	return err
 }

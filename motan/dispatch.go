@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -27,6 +28,8 @@ type job struct {
 	body   []byte
 	buf    []byte // backs body of a job that was handed over
 	out    []byte // the answer being built
+	err    error  // with which the call ended
+	phases phases
 
 	exchange Exchange // what interceptors see
 }
@@ -43,10 +46,6 @@ func (j *job) release() {
 	*j = job{buf: j.buf, out: j.out}
 	jobs.Put(j)
 }
-
-// slowStart is the time between reading a request and its handler's beginning that
-// its span tells.
-const slowStart = time.Millisecond
 
 // stageMost is how many bytes of answers gather before they are written though
 // more requests are there to be read.
@@ -68,7 +67,7 @@ func (c *serverConn) dispatch() bool {
 	m.read(f.meta)
 	method, err := s.find(&m)
 	if err == nil {
-		err = s.admit(method, &m)
+		err = s.admit(s.ctx, method, &m)
 	}
 	if err != nil {
 		s.stats.calls.Add(1)
@@ -115,10 +114,12 @@ func (c *serverConn) stage(b []byte) {
 }
 
 // admit decides whether a call may begin, and counts it if so.
-func (s *Server) admit(m *serverMethod, meta *callMeta) error {
+func (s *Server) admit(ctx context.Context, m *serverMethod, meta *callMeta) error {
 	reject := func(format string, args ...any) error {
 		s.stats.rejected.Add(1)
-		return &Error{Code: CodeReject, Type: Service, Message: fmt.Sprintf(format, args...)}
+		err := &Error{Code: CodeReject, Type: Service, Message: fmt.Sprintf(format, args...), cause: watchman.ErrRejected}
+		m.op.Observe(ctx, 0, err) // no span: refusing must stay cheap
+		return err
 	}
 	switch {
 	case len(s.opt.Tokens) > 0 && !s.authorized(meta.token):
@@ -139,16 +140,37 @@ func (s *Server) admit(m *serverMethod, meta *callMeta) error {
 	switch {
 	case all > most:
 		err = reject("more than %d calls in flight", most)
+	case s.most != nil && float64(all) > s.most.Value():
+		err = reject("more than %v calls in flight, as %s says", s.most.Value(), InFlightDial)
 	case s.opt.MaxPerMethod > 0 && of > int64(s.opt.MaxPerMethod):
 		err = reject("more than %d calls of %s/%s in flight", s.opt.MaxPerMethod, m.names[0], m.names[1])
 	case s.opt.MaxPerMethod == 0 && s.methods > 1 && of > most/2 && all > most/4*3:
 		err = reject("%d calls in flight, more than half of them of %s/%s", all, m.names[0], m.names[1])
+	}
+	if err == nil && s.opt.Limiter != nil {
+		if lerr := s.opt.Limiter.Acquire(); lerr != nil {
+			err = reject("%v", lerr)
+		}
 	}
 	if err != nil {
 		s.inFlight.Add(-1)
 		m.inFlight.Add(-1)
 	}
 	return err
+}
+
+// ended gives back what admit gave. What the application itself answers is no
+// failure to the limiter.
+func (s *Server) ended(m *serverMethod, received time.Time, err error) {
+	if s.opt.Limiter != nil {
+		var e *Error
+		if !errors.As(err, &e) || e.Type == Business {
+			err = nil
+		}
+		s.opt.Limiter.Release(time.Since(received), err)
+	}
+	s.inFlight.Add(-1)
+	m.inFlight.Add(-1)
 }
 
 // authorized compares in a time that says nothing about the tokens.
@@ -164,8 +186,7 @@ func (s *Server) authorized(token []byte) bool {
 
 // done ends an admitted job.
 func (s *Server) done(j *job) {
-	s.inFlight.Add(-1)
-	j.method.inFlight.Add(-1)
+	s.ended(j.method, j.ctx.received, j.err)
 	j.release()
 }
 
@@ -219,23 +240,32 @@ func (j *job) send() {
 func (j *job) serve(inline bool) (kept bool) {
 	s, c, method := j.conn.srv, j.conn, j.method
 	ctx, span := method.op.StartRemote(j.ctx, j.parent)
-	if !inline {
-		if waited := time.Since(j.ctx.received); waited >= slowStart {
-			span.SetAttr("motan.waited", waited.String()) // for a goroutine to run on
+	if span != nil {
+		j.phases.init(span, j.parent.Sampled() || !j.parent.IsValid() && span.SpanContext().Sampled())
+		if !inline { // it has waited for a goroutine to run on
+			span.Backdate(time.Since(j.ctx.received))
 		}
+		j.phases.begin(serverPhases[:], phaseArgument)
 	}
 	resp, kept, err := j.run(ctx, inline)
 	if err == nil {
-		err = j.answer(resp)
+		j.phases.begin(serverPhases[:], phaseReply)
+		err = j.answer(resp, span)
 	}
 	if err != nil {
 		err = serverError(ctx, err)
-		j.out = appendException(j.out[:0], j.header, encodeError(err))
+		j.out = appendException(j.out[:0], j.header, encodeError(err), span.Keeping(err))
 		s.stats.errors.Add(1)
 	}
+	j.err = err
 	s.stats.calls.Add(1)
 	j.ctx.end()
-	span.End(err)
+	if span != nil {
+		if span.Keeping(err) {
+			j.phases.tell(serverPhases[:])
+		}
+		span.End(err)
+	}
 	if !kept {
 		c.srv.opt.Logger.Debug("motan: a quick handler was not", "method", method.names[0]+"/"+method.names[1])
 		j.send()
@@ -271,6 +301,7 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 	if err != nil {
 		return nil, kept, err
 	}
+	j.phases.begin(serverPhases[:], phaseHandle)
 	if inline {
 		turn = j.conn.turn.Add(1)
 	}
@@ -316,7 +347,7 @@ func (j *job) argument() (any, error) {
 }
 
 // answer builds the frame of a normal answer.
-func (j *job) answer(resp any) error {
+func (j *job) answer(resp any, span *watchman.Span) error {
 	s := j.conn.srv
 	h := header{kind: bitResponse, serialization: j.serialization, id: j.id}
 	raw, isRaw := resp.(*Raw)
@@ -329,6 +360,9 @@ func (j *job) answer(resp any) error {
 	b = append(b, keyProcessTime+"\n"...)
 	b = strconv.AppendInt(b, j.ended.Sub(j.ctx.received).Milliseconds(), 10)
 	b = j.ctx.appendReply(b)
+	if span.Keeping(nil) {
+		b = appendMeta(b, start, keyKeep, "1")
+	}
 	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
 	b = append(b, 0, 0, 0, 0)
 	body := len(b)
@@ -367,17 +401,20 @@ func (c *serverConn) fail(h header, err error) {
 	if h.oneWay() && !c.srv.opt.AnswerOneWay {
 		return
 	}
-	c.stage(appendException(nil, h, encodeError(err)))
+	c.stage(appendException(nil, h, encodeError(err), false))
 }
 
 // appendException appends an exception answer to a request with header h; text is
-// the value of M_e.
-func appendException(b []byte, h header, text string) []byte {
+// the value of M_e. With keep set the caller is told to keep its part of the trace.
+func appendException(b []byte, h header, text string, keep bool) []byte {
 	b = appendHeader(b, header{kind: bitResponse, status: statusException, serialization: h.serialization, id: h.id})
 	b = append(b, 0, 0, 0, 0)
 	start := len(b)
 	b = appendMeta(b, start, keyProcessTime, "0")
 	b = appendMeta(b, start, keyException, text)
+	if keep {
+		b = appendMeta(b, start, keyKeep, "1")
+	}
 	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
 	return append(b, 0, 0, 0, 0)
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/heddle-go/heddle/watchman"
 )
 
 // Raw is a body that is, or stays, encoded: for gateways, which pass calls on
@@ -36,7 +38,7 @@ func (c *Client) encode(b []byte, o *outgoingCall, left time.Duration) ([]byte, 
 	b = append(b, o.m.meta...)
 	b = append(b, "\n"+keyTimeout+"\n"...)
 	b = strconv.AppendInt(b, max(left.Milliseconds(), 1), 10)
-	if sc := o.span.SpanContext(); sc.IsValid() {
+	if sc := &o.trace; sc.IsValid() {
 		b = append(b, "\n"+keyTraceparent+"\n"...)
 		b = sc.AppendTraceparent(b)
 		b = appendMeta(b, start, keyTracestate, sc.State)
@@ -81,6 +83,9 @@ func (c *Client) encode(b []byte, o *outgoingCall, left time.Duration) ([]byte, 
 func (c *Client) decode(f *frame, o *outgoingCall) error {
 	if o.x != nil {
 		o.x.ResponseBytes = len(f.body)
+	}
+	if o.span != nil && metaValue(f.meta, keyKeep) != nil {
+		o.span.Keep(watchman.KeepRemote)
 	}
 	if f.status != statusNormal {
 		return decodeError(metaValue(f.meta, keyException))

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/heddle-go/heddle/watchman"
 )
 
 const (
@@ -229,7 +231,13 @@ func (e *endpoint) unavailable() error {
 	return nil
 }
 
-var errResting = errors.New("resting after too many failures")
+// errResting is why an endpoint whose breaker is open takes no calls.
+var errResting error = resting{}
+
+type resting struct{}
+
+func (resting) Error() string { return "resting after too many failures" }
+func (resting) Unwrap() error { return watchman.ErrRejected }
 
 func (e *endpoint) stats() EndpointStats {
 	s := EndpointStats{

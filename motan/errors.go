@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/heddle-go/heddle/watchman"
 )
 
 // ErrorType says who an error is about.
@@ -45,7 +47,8 @@ type Error struct {
 	// missed reports that there was no try at all: the endpoint became unusable
 	// after it had been chosen.
 	missed bool
-	// cause is the local reason, nil if the error came over the wire.
+	// cause is the reason; of errors that came over the wire it is what their code
+	// says, if anything.
 	cause error
 }
 
@@ -61,8 +64,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("motan: %s error %d: %s", kind, e.Code, e.Message)
 }
 
-// Unwrap returns the local cause, such as a network error or
-// context.DeadlineExceeded.
+// Unwrap returns the cause, such as a network error, context.DeadlineExceeded, or
+// watchman.ErrRejected of calls that were refused to protect somebody.
 func (e *Error) Unwrap() error { return e.cause }
 
 // ErrClosed is returned by calls on a closed Client and by Serve on a closed Server.
@@ -112,8 +115,11 @@ func decodeError(b []byte) *Error {
 		return &Error{Code: CodeInternal, Type: Service, Message: "remote exception without a readable M_e", sent: true}
 	}
 	e := &Error{Code: w.Code, Type: w.Type, Message: w.Message, sent: w.Code != CodeReject && w.Code != CodeNotFound}
-	if w.Type == Service && w.Code == CodeTimeout {
+	switch {
+	case w.Type == Service && w.Code == CodeTimeout:
 		e.cause = context.DeadlineExceeded
+	case w.Type == Service && w.Code == CodeReject:
+		e.cause = watchman.ErrRejected
 	}
 	return e
 }

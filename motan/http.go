@@ -85,6 +85,9 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		l.deadline = time.Now().Add(time.Duration(ms) * time.Millisecond)
 	}
 	resp, err := s.answer(r.Context(), l)
+	if l.keep {
+		w.Header().Set(watchman.HeaderKeep, "1")
+	}
 	var out []byte
 	switch raw, isRaw := resp.(*Raw); {
 	case err != nil:
@@ -150,6 +153,7 @@ func (c *Client) tryHTTP(ctx context.Context, e *endpoint, o *outgoingCall, unti
 	if id := c.opt.Serializer.ID(); id == idProtobuf || id == idGRPCPb {
 		ser, kind = GRPCPb{}, typeProtobuf
 	}
+	o.phases.begin(clientPhases[:], phaseEncode)
 	var body []byte
 	raw, isRaw := o.req.(*Raw)
 	switch {
@@ -182,7 +186,8 @@ func (c *Client) tryHTTP(ctx context.Context, e *endpoint, o *outgoingCall, unti
 			req.Header.Set(headerMeta+p.Key, p.Value)
 		}
 	}
-	o.span.SpanContext().ToHeader(req.Header)
+	o.trace.ToHeader(req.Header)
+	o.phases.begin(clientPhases[:], phaseWait)
 	resp, err := e.web.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -199,6 +204,10 @@ func (c *Client) tryHTTP(ctx context.Context, e *endpoint, o *outgoingCall, unti
 		return &Error{Code: CodeConnection, Message: e.addr + ": " + err.Error(), sent: true, cause: err}
 	case len(b) > c.opt.MaxFrame:
 		return answerError(fmt.Errorf("%w: limit %d", errTooLarge, c.opt.MaxFrame))
+	}
+	o.phases.begin(clientPhases[:], phaseAnswer)
+	if resp.Header.Get(watchman.HeaderKeep) != "" {
+		o.span.Keep(watchman.KeepRemote)
 	}
 	if o.x != nil {
 		o.x.RequestBytes, o.x.ResponseBytes = len(body), len(b)

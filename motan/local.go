@@ -21,6 +21,7 @@ type localCall struct {
 	deadline time.Time
 	parent   *watchman.SpanContext // nil: the span in the context is the parent
 	bytes    int                   // length of the body, 0 if there is none
+	keep     bool                  // set by answer: the caller should keep its part of the trace
 
 	// argument turns what came into what the method wants, of which it gets an
 	// empty one.
@@ -38,16 +39,13 @@ func (s *Server) answer(ctx context.Context, l *localCall) (resp any, err error)
 	}()
 	m, err := s.find(&l.meta)
 	if err == nil {
-		err = s.admit(m, &l.meta)
+		err = s.admit(ctx, m, &l.meta)
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		s.inFlight.Add(-1)
-		m.inFlight.Add(-1)
-	}()
 	cc := &callContext{Context: ctx, deadline: l.deadline, received: time.Now(), method: m, caller: &l.from}
+	defer func() { s.ended(m, cc.received, err) }()
 	if len(l.added) > 0 {
 		cc.meta = &l.added
 	}
@@ -65,6 +63,7 @@ func (s *Server) answer(ctx context.Context, l *localCall) (resp any, err error)
 			s.opt.Logger.Error("motan: handler panicked", "method", m.names[0]+"/"+m.names[1], "panic", p, "stack", string(debug.Stack()))
 			resp, err = nil, &Error{Code: CodeInternal, Type: Service, Message: "provider call panic"}
 		}
+		l.keep = span.Keeping(err)
 		span.End(err)
 	}()
 	if cc.Err() != nil {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/heddle-go/heddle/watchman"
 )
 
 // Server answers Motan2 calls. Handle and Register say what it offers, before Serve.
@@ -15,6 +17,7 @@ type Server struct {
 	opt      ServerOptions
 	services map[string]*service
 	methods  int // of all services
+	most     *watchman.Dial
 
 	work     chan *job // to a worker that waits
 	inFlight atomic.Int64
@@ -35,6 +38,14 @@ type Server struct {
 	stats serverCounters
 }
 
+// InFlightDial is the name of the dial by which operators and control loops bound
+// the calls in flight of every server under a Watchman, below its MaxInFlight. Its
+// default is the MaxInFlight of the first one.
+const InFlightDial = "motan.max-in-flight"
+
+// maxInFlightDial is how far that dial goes at least, for servers that come later.
+const maxInFlightDial = 1 << 20
+
 // NewServer returns a server that offers nothing yet. It does no I/O.
 func NewServer(opts *ServerOptions) (*Server, error) {
 	o, err := opts.filled()
@@ -45,6 +56,7 @@ func NewServer(opts *ServerOptions) (*Server, error) {
 		opt: o, services: make(map[string]*service), work: make(chan *job),
 		listeners: make(map[net.Listener]struct{}), conns: make(map[*serverConn]struct{}),
 	}
+	s.most = o.Watchman.Dial(InFlightDial, float64(o.MaxInFlight), 1, max(float64(o.MaxInFlight), maxInFlightDial))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }

@@ -97,7 +97,7 @@ func (c *serverConn) explain(err error) {
 		if errors.Is(err, errTooLarge) {
 			h = c.frame.header
 		}
-		c.out.stage(appendException(nil, h, encodeError(e)))
+		c.out.stage(appendException(nil, h, encodeError(e), false))
 	}
 }
 

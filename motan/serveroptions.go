@@ -18,6 +18,15 @@ type Rate struct {
 	Burst     int // 0 means PerSecond, rounded up
 }
 
+// Limiter admits as much work at once as goes well. Both methods are called by many
+// goroutines at once and must not wait.
+type Limiter interface {
+	// Acquire admits a call, or refuses it with an error that says why.
+	Acquire() error
+	// Release ends an admitted call: how long it took and how it went.
+	Release(took time.Duration, err error)
+}
+
 // ServerOptions configures NewServer. The zero value is ready to use.
 type ServerOptions struct {
 	// MaxFrame bounds the metadata and the body of a frame, in bytes each; a
@@ -25,8 +34,14 @@ type ServerOptions struct {
 	MaxFrame int
 
 	// MaxInFlight bounds the calls worked on at once; further ones are rejected
-	// with CodeReject. 0 means 4096.
+	// with CodeReject. 0 means 4096. With a Watchman, its dial motan.max-in-flight
+	// bounds them too, of all servers that it watches each.
 	MaxInFlight int
+
+	// Limiter, if not nil, is asked for each call besides, such as a
+	// control.Limiter of package watchman/control, which finds the right bound by
+	// itself. Calls that it does not admit are rejected with CodeReject.
+	Limiter Limiter
 
 	// MaxPerMethod bounds the calls of one method. 0 means that a method may have
 	// half of MaxInFlight once three quarters are in use and there are others

@@ -94,6 +94,7 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 	if err := ctx.Err(); err != nil {
 		return timeoutError(e.addr, 0, err, false)
 	}
+	o.phases.begin(clientPhases[:], phaseEncode)
 	buf := scratch.Get().(*[]byte)
 	b, err := c.encode((*buf)[:0], o, left)
 	defer func() {
@@ -106,6 +107,7 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 		// The caller's mistake, not the endpoint's.
 		return &Error{Code: CodeEncode, Message: err.Error(), cause: err}
 	}
+	o.phases.begin(clientPhases[:], phaseWrite)
 	if o.oneWay {
 		id, err := conn.unanswered()
 		if err == nil {
@@ -129,6 +131,7 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 		k.release()
 		return sendError(ctx, e.addr, err)
 	}
+	o.phases.begin(clientPhases[:], phaseWait)
 	*t = try{e: e, conn: conn, k: k, id: id, probe: probe, began: now, until: until}
 	return nil
 }
@@ -147,6 +150,7 @@ func sendError(ctx context.Context, addr string, err error) error {
 // finish takes the answer; t.k.done has been received from.
 func (c *Client) finish(t *try, o *outgoingCall) (err error) {
 	t.e.inFlight.Add(-1)
+	o.phases.begin(clientPhases[:], phaseAnswer)
 	switch k := t.k; {
 	case k.err == nil:
 		if o.reply != nil {
