@@ -1,5 +1,10 @@
 package webv4
 
+import (
+	"fmt"
+	"slices"
+)
+
 // Class is how much a call matters when not all can be served.
 type Class int
 
@@ -21,3 +26,15 @@ func (c Class) String() string {
 
 // MarshalText writes the class's name.
 func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads a class's name.
+func (c *Class) UnmarshalText(text []byte) error {
+	i := slices.Index(classNames[:], string(text))
+	if i < 0 {
+		if string(text) != "none" {
+			return fmt.Errorf("webv4: class %.40q: want critical, normal, low or none", text)
+		}
+	}
+	*c = Class(i)
+	return nil
+}

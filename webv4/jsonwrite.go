@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"math/bits"
 	"reflect"
 	"slices"
 	"strconv"
 	"time"
-	"unicode/utf8"
 	"unsafe"
 )
 
@@ -81,20 +79,26 @@ func (m *model) appendStruct(b []byte, at unsafe.Pointer, depth int) ([]byte, er
 	if depth > maxWriteDepth {
 		return b, errTooDeep
 	}
-	b = append(b, '{')
-	first := true
+	start := len(b)
 	for i := range m.fields {
 		f := &m.fields[i]
 		if f.omit != never && f.omitted(at) {
 			continue
 		}
 		p := unsafe.Add(at, f.offset)
-		if !first {
-			b = append(b, ',')
+		// Most fields are of these kinds, and written without a further call.
+		switch {
+		case f.quoted:
+		case f.model.kind == modelString:
+			b = appendQuoted(f.keyQuote.appendTo(b), *(*string)(p))
+			continue
+		case f.model.kind == modelInt:
+			b = f.key.appendTo(b)
+			b = strconv.AppendInt(b, loadInt(p, f.model.size), 10)
+			continue
 		}
-		first = false
-		b = append(b, f.key...)
 		var err error
+		b = f.key.appendTo(b)
 		if f.quoted {
 			b = append(b, '"')
 		}
@@ -105,6 +109,10 @@ func (m *model) appendStruct(b []byte, at unsafe.Pointer, depth int) ([]byte, er
 			b = append(b, '"')
 		}
 	}
+	if len(b) == start {
+		return append(b, "{}"...), nil
+	}
+	b[start] = '{' // in the place of the first name's comma
 	return append(b, '}'), nil
 }
 
@@ -266,104 +274,3 @@ func appendTime(b []byte, t time.Time) ([]byte, error) {
 	b = t.AppendFormat(b, time.RFC3339Nano)
 	return append(b, '"'), nil
 }
-
-// special are the bytes at which a JSON string may need an escape. HTML's own
-// are among them, so that a reply that ends up in a page is harmless.
-var special = func() (t [256]bool) {
-	for c := range ' ' {
-		t[c] = true
-	}
-	for _, c := range []byte("\"\\<>&\xe2") {
-		t[c] = true
-	}
-	return t
-}()
-
-const hexDigits = "0123456789abcdef"
-
-// appendJSONString appends s as encoding/json does: one line of valid UTF-8.
-func appendJSONString(b []byte, s string) []byte {
-	b = append(b, '"')
-	for !utf8.ValidString(s) {
-		n := 0
-		for n < len(s) {
-			r, size := utf8.DecodeRuneInString(s[n:])
-			if r == utf8.RuneError && size == 1 {
-				break
-			}
-			n += size
-		}
-		b = append(appendEscaped(b, s[:n]), `\ufffd`...)
-		s = s[n+1:]
-	}
-	return append(appendEscaped(b, s), '"')
-}
-
-// appendEscaped appends valid UTF-8 as the inside of a JSON string.
-func appendEscaped(b []byte, s string) []byte {
-	start := 0
-	for i := nextSpecial(s, 0); i < len(s); i = nextSpecial(s, i) {
-		c := s[i]
-		if c == 0xe2 { // perhaps U+2028 or U+2029, line ends in JavaScript
-			if s[i+1] == 0x80 && s[i+2]|1 == 0xa9 {
-				b = append(append(b, s[start:i]...), '\\', 'u', '2', '0', '2', hexDigits[s[i+2]&15])
-				start = i + 3
-			}
-			i += 3
-			continue
-		}
-		b = append(b, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\b':
-			b = append(b, `\b`...)
-		case '\f':
-			b = append(b, `\f`...)
-		case '\n':
-			b = append(b, `\n`...)
-		case '\r':
-			b = append(b, `\r`...)
-		case '\t':
-			b = append(b, `\t`...)
-		default:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-		i++
-		start = i
-	}
-	return append(b, s[start:]...)
-}
-
-// nextSpecial is where the next byte of s at or after i is that may need an
-// escape; len(s) if there is none. It looks at eight bytes at once: x-0x01… has
-// the high bit of a byte set that was zero in x, or that follows such a one.
-func nextSpecial(s string, i int) int {
-	const (
-		ones  = 0x0101010101010101
-		highs = 0x8080808080808080
-	)
-	for ; i+8 <= len(s); i += 8 {
-		w := *(*uint64)(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), i))
-		if bigEndian {
-			w = bits.ReverseBytes64(w)
-		}
-		quote, slash, amp := w^ones*'"', w^ones*'\\', w^ones*'&'
-		// Setting a bit makes < and > one: 0x3c and 0x3e.
-		angle, e2 := w|ones*2^ones*'>', w^ones*0xe2
-		special := (w-ones*0x20)&^w | (quote-ones)&^quote | (slash-ones)&^slash |
-			(amp-ones)&^amp | (angle-ones)&^angle | (e2-ones)&^e2
-		if special &= highs; special != 0 {
-			return i + bits.TrailingZeros64(special)/8
-		}
-	}
-	for ; i < len(s); i++ {
-		if c := s[i]; special[c] {
-			return i
-		}
-	}
-	return i
-}
-
-// bigEndian tells how words lie in memory.
-var bigEndian = func() bool { n := uint16(1); return *(*byte)(unsafe.Pointer(&n)) == 0 }()

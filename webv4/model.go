@@ -55,7 +55,8 @@ const (
 type modelField struct {
 	name     string
 	goName   string
-	key      string // `"name":`
+	key      words  // `,"name":`
+	keyQuote words  // `,"name":"`
 	element  string // the name in XML
 	item     string // what XML calls an item of a list
 	offset   uintptr
@@ -231,7 +232,8 @@ func (b *modelBuilder) fields(m *model, t reflect.Type) {
 	for _, c := range chosen {
 		f := c.modelField
 		f.model = b.of(c.typ)
-		f.key = string(append(appendJSONString(nil, f.name), ':'))
+		key := string(append(appendJSONString([]byte{','}, f.name), ':'))
+		f.key, f.keyQuote = newWords(key), newWords(key+`"`)
 		f.element, f.item = xmlName(f.name), xmlName(f.item)
 		b.annotations(t, &f, c.typ)
 		m.fields = append(m.fields, f)
