@@ -23,6 +23,7 @@ type Admin struct {
 //
 //	/services   what each server offers, with its counters
 //	/endpoints  what each client calls, its counters, and the state of its endpoints
+//	/commands   what operators have ordered for the group of each client of a Commanded registry
 //	/switches   the switches of what they are watched by
 //
 // and these, which change something:
@@ -36,6 +37,7 @@ func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /services", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, a.services()) })
 	mux.HandleFunc("GET /endpoints", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, a.endpoints()) })
+	mux.HandleFunc("GET /commands", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, a.commands()) })
 	mux.HandleFunc("GET /switches", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, a.switches()) })
 	mux.HandleFunc("POST /switches", a.turnSwitch)
 	mux.HandleFunc("POST /faults", a.setFaults)
@@ -101,6 +103,48 @@ func (a *Admin) endpoints() []ClientState {
 	list := make([]ClientState, 0, len(a.Clients))
 	for _, c := range a.Clients {
 		list = append(list, ClientState{c.service, c.opt.Group, c.opt.Version, c.Stats()})
+	}
+	return list
+}
+
+// CommandState is what is ordered for the group of a client, as Admin shows it.
+type CommandState struct {
+	Service  string    `json:"service"`
+	Group    string    `json:"group"`
+	Commands []Command `json:"commands"` // by index
+	Traffic  *Command  `json:"traffic"`  // the one of them that the service's traffic obeys; null: none
+	Degraded bool      `json:"degraded"` // one of them degrades the service
+}
+
+// Commands returns what operators have ordered for the client's group; ok is false
+// if its registry is not Commanded.
+func (c *Client) Commands() (list []Command, ok bool) {
+	orders, ok := c.orders()
+	return orders.List, ok
+}
+
+func (c *Client) orders() (orders Commands, ok bool) {
+	reg := c.reg
+	if m, is := reg.(memcachedServers); is {
+		reg = m.Registry
+	}
+	from, ok := reg.(*commanded)
+	if !ok {
+		return Commands{}, false
+	}
+	orders = from.commandsOf(c.opt.Group)
+	orders.List = slices.Clone(orders.List)
+	return orders, true
+}
+
+func (a *Admin) commands() []CommandState {
+	list := []CommandState{}
+	for _, c := range a.Clients {
+		if orders, ok := c.orders(); ok {
+			st := CommandState{Service: c.service, Group: c.opt.Group, Commands: orders.List}
+			st.Traffic, st.Degraded = orders.of(c.service)
+			list = append(list, st)
+		}
 	}
 	return list
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/heddle-go/heddle/watchman"
 )
 
 // CommandSource tells what operators have ordered for the services of a group, as
@@ -36,8 +38,11 @@ type Commands struct {
 type Command struct {
 	Index   int    `json:"index"`
 	Version string `json:"version"`
-	Type    int    `json:"commandType"` // CommandTraffic or CommandDegrade; others have no effect
-	Pattern string `json:"pattern"`     // *, a name, or a name with * at its end
+	Type    int    `json:"commandType"` // one of those below; others have no effect
+
+	// Pattern says which services are meant: *, a name, or a name with * at its end.
+	// Of CommandSwitch it is the switches and their values: name:true,other:false.
+	Pattern string `json:"pattern"`
 
 	// Groups are the groups whose nodes serve, each with :WEIGHT from 1 to 100 if
 	// their shares of the calls are to be set. The own group must be among them to
@@ -56,6 +61,7 @@ type Command struct {
 const (
 	CommandTraffic = 0
 	CommandDegrade = 1 // the services that match answer nothing: clients have no endpoint
+	CommandSwitch  = 2 // turns switches of CommandedOptions.Watchman while it is there
 )
 
 // ParseCommands reads commands; nothing is no command. It tells all that is wrong.
@@ -71,6 +77,10 @@ func ParseCommands(b []byte) (Commands, error) {
 	for i, cmd := range c.List {
 		if cmd.Pattern == "" {
 			errs = append(errs, fmt.Errorf("motan: command %d: no pattern", i))
+		} else if cmd.Type == CommandSwitch {
+			if _, err := switchValues(cmd.Pattern); err != nil {
+				errs = append(errs, fmt.Errorf("motan: command %d: %w", i, err))
+			}
 		}
 		for _, g := range cmd.Groups {
 			if _, _, err := groupWeight(g); err != nil {
@@ -112,6 +122,21 @@ func routeRule(s string) (from, to string, err error) {
 	return f[0], f[2], nil
 }
 
+// switchValues reads "name:true,other:false".
+func switchValues(s string) (map[string]bool, error) {
+	values := make(map[string]bool)
+	for part := range strings.SplitSeq(s, ",") {
+		at := strings.LastIndexByte(part, ':')
+		name := strings.TrimSpace(part[:max(at, 0)])
+		on, err := strconv.ParseBool(strings.TrimSpace(part[at+1:]))
+		if name == "" || err != nil {
+			return nil, fmt.Errorf("switches %q: want NAME:true or NAME:false", s)
+		}
+		values[name] = on
+	}
+	return values, nil
+}
+
 // hostMatches says whether a host fits an address, a prefix with *, or what ! is not.
 func hostMatches(pattern, host string) bool {
 	if p, not := strings.CutPrefix(pattern, "!"); not {
@@ -128,6 +153,9 @@ func hostMatches(pattern, host string) bool {
 func (c *Commands) of(service string) (traffic *Command, degraded bool) {
 	for i := range c.List {
 		cmd := &c.List[i]
+		if cmd.Type == CommandSwitch {
+			continue
+		}
 		if ok, _ := path.Match(cmd.Pattern, service); !ok && !(strings.HasSuffix(cmd.Pattern, "*") && strings.HasPrefix(service, strings.TrimSuffix(cmd.Pattern, "*"))) {
 			continue
 		}
@@ -145,6 +173,9 @@ func (c *Commands) of(service string) (traffic *Command, degraded bool) {
 type CommandedOptions struct {
 	LocalHost string       // this machine's address for route rules; "" means its first one that is no loopback
 	Logger    *slog.Logger // nil means slog.Default()
+
+	// Watchman has the switches that commands turn; nil means that none do.
+	Watchman *watchman.Watchman
 }
 
 // Commanded is a Registry that lists what reg does, as the commands of source
@@ -152,8 +183,13 @@ type CommandedOptions struct {
 // nodes the route rules leave, and nothing while the service is degraded. Shares
 // need a Balance that heeds weights: WeightedRoundRobin, LeastInFlight or
 // LocalFirst. A command that cannot be read is logged, and the one before stays.
+// Switches that a command turns are as before when it goes, unless somebody else
+// has turned them since; commands are heard as long as a client is there for them.
 func Commanded(reg Registry, source CommandSource, opts *CommandedOptions) Registry {
-	c := &commanded{reg: reg, source: source}
+	c := &commanded{
+		reg: reg, source: source,
+		orders: make(map[string]Commands), turned: make(map[string]map[string]watchman.SwitchState),
+	}
 	if opts != nil {
 		c.opt = *opts
 	}
@@ -183,6 +219,10 @@ type commanded struct {
 	reg    Registry
 	source CommandSource
 	opt    CommandedOptions
+
+	mu     sync.Mutex
+	orders map[string]Commands                        // by group
+	turned map[string]map[string]watchman.SwitchState // by group and name: what was before
 }
 
 // commandedWatch is one Watch of a commanded registry.
@@ -232,6 +272,7 @@ func (w *commandedWatch) command(b []byte) {
 		w.opt.Logger.Warn("motan: command ignored", "group", w.group, "error", err)
 		return
 	}
+	w.commanded.obey(w.group, c)
 	w.mu.Lock()
 	w.commands = c
 	begun := w.begun
@@ -243,6 +284,79 @@ func (w *commandedWatch) command(b []byte) {
 		w.opt.Logger.Warn("motan: command obeyed in part", "service", w.service, "error", err)
 	}
 	w.emit(false)
+}
+
+// commandsOf is what is ordered for a group.
+func (c *commanded) commandsOf(group string) Commands {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.orders[group]
+}
+
+// obey turns the switches that the commands of a group are about, and gives back
+// those that they are not about any more. All who watch the group bring the same
+// commands; the first one has the work.
+func (c *commanded) obey(group string, orders Commands) {
+	by := "command of group " + group
+	c.mu.Lock()
+	c.orders[group] = orders
+	if c.opt.Watchman == nil {
+		c.mu.Unlock()
+		return
+	}
+	now := make(map[string]watchman.SwitchState)
+	for _, s := range c.opt.Watchman.Switches() {
+		now[s.Name] = s
+	}
+	var changes []watchman.Change
+	before, after := c.turned[group], make(map[string]watchman.SwitchState)
+	for i := range orders.List {
+		cmd := &orders.List[i]
+		if cmd.Type != CommandSwitch {
+			continue
+		}
+		values, err := switchValues(cmd.Pattern)
+		if err != nil {
+			continue // ParseCommands has seen to it
+		}
+		for name, on := range values {
+			if _, earlier := after[name]; earlier {
+				continue // by index, the first one counts
+			}
+			was, ok := before[name]
+			if !ok {
+				was = now[name]
+			}
+			after[name] = was
+			if s := now[name]; s.On != on || s.By != by {
+				value := 0.0
+				if on {
+					value = 1
+				}
+				changes = append(changes, watchman.Change{Name: name, Value: value, By: by, Reason: cmd.Remark})
+			}
+		}
+	}
+	for name, was := range before {
+		if _, still := after[name]; still || now[name].By != by {
+			continue
+		}
+		change := watchman.Change{Name: name, By: by, Reason: "the command is gone", Revert: true}
+		if was.By != "" {
+			change = watchman.Change{Name: name, By: was.By, Reason: was.Reason, Auto: was.Auto}
+			if was.On {
+				change.Value = 1
+			}
+		}
+		changes = append(changes, change)
+	}
+	c.turned[group] = after
+	c.mu.Unlock()
+	for _, change := range changes {
+		if err := c.opt.Watchman.Apply(change); err != nil {
+			c.opt.Logger.Warn("motan: command not obeyed", "group", group, "switch", change.Name, "error", err)
+		}
+	}
 }
 
 // groups returns the groups that serve, and their weights, 0 for none.

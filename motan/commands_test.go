@@ -2,7 +2,9 @@ package motan_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -88,7 +90,8 @@ func TestCommands(t *testing.T) {
 		{"route to nobody", cmd(`{"pattern":"*","routeRules":["10.1.* to 10.7.*"]}`), own},
 		{"routes in order", cmd(`{"pattern":"*","mergeGroups":["own","other"],"routeRules":["10.1.* to 10.1.*","* to !10.1.0.1"]}`), "10.1.0.2/0 10.2.0.1/0"},
 		{"degraded", cmd(`{"pattern":"com.*","commandType":1}`), ""},
-		{"a switcher, which is not for us", cmd(`{"pattern":"*","commandType":2,"mergeGroups":["other"]}`), own},
+		{"switches", cmd(`{"pattern":"a:true,b:false","commandType":2,"mergeGroups":["other"]}`), own},
+		{"not of a type that is known", cmd(`{"pattern":"*","commandType":3,"mergeGroups":["other"]}`), own},
 		{"back", "", own},
 	} {
 		o.set(tc.command)
@@ -106,6 +109,64 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// Commands turn switches while they are there, for all who watch the group at once,
+// and leave alone what somebody else has turned since.
+func TestCommandsTurnSwitches(t *testing.T) {
+	w := newWatchman(t, "switches", nil)
+	a, b, c := w.Switch("a", false), w.Switch("b", true), w.Switch("c:x", false)
+	if err := w.SetSwitch("b", true, "an operator", "to be sure"); err != nil {
+		t.Fatal(err)
+	}
+	var o orders
+	r := motan.Commanded(groups{"own": {{Addr: "10.1.0.1:1"}}}, &o, &motan.CommandedOptions{Watchman: w, Logger: quiet()})
+	for _, service := range []string{"s", "t"} {
+		if err := r.Watch(t.Context(), service, "own", "1.0", func([]motan.Endpoint) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(what string, wantA, wantB, wantC bool, changes int) {
+		t.Helper()
+		if a.On() != wantA || b.On() != wantB || c.On() != wantC || len(w.Changes()) != changes {
+			t.Errorf("%s: %v %v %v after %d changes, want %v %v %v after %d", what, a.On(), b.On(), c.On(), len(w.Changes()), wantA, wantB, wantC, changes)
+		}
+	}
+	is("at first", false, true, false, 1)
+	o.set(`{"clientCommandList":[{"index":2,"commandType":2,"pattern":"a:false, c:x:true"},
+		{"index":1,"commandType":2,"pattern":"a:true,b:false,no.such:true","remark":"drill"}]}`)
+	is("commanded", true, false, true, 4)
+	if ch := w.Changes()[0]; ch.By != "command of group own" {
+		t.Errorf("%+v", ch)
+	}
+	o.set(`{"clientCommandList":[{"commandType":2,"pattern":"a:true,b:false"}]}`)
+	is("one less", true, false, false, 5)
+	if err := w.SetSwitch("a", true, "an operator", "keep it"); err != nil {
+		t.Fatal(err)
+	}
+	o.set("")
+	is("no more", true, true, false, 7)
+	for _, s := range w.Switches() {
+		if s.Name == "b" && (s.By != "an operator" || s.Reason != "to be sure") {
+			t.Errorf("who had turned it is forgotten: %+v", s)
+		}
+	}
+
+	// Admin shows them.
+	cl := newClient(t, "com.example.S", r, &motan.ClientOptions{Group: "own", Timeout: 10 * time.Millisecond})
+	other := newClient(t, "com.example.S", groups{"own": nil}, nil)
+	motan.Send(t.Context(), cl, "m", "") // it fails; the group is being watched then
+	o.set(`{"clientCommandList":[{"index":2,"pattern":"com.*","remark":"drain"},{"index":1,"pattern":"other"},{"index":3,"commandType":1,"pattern":"*"}]}`)
+	list, ok := cl.Commands()
+	if _, none := other.Commands(); !ok || none || len(list) != 3 || list[0].Index != 1 {
+		t.Errorf("%v %v, and %v of a registry without commands", list, ok, none)
+	}
+	rec := httptest.NewRecorder()
+	(&motan.Admin{Clients: []*motan.Client{cl, other}}).Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/commands", nil))
+	var shown []motan.CommandState
+	if err := json.Unmarshal(rec.Body.Bytes(), &shown); err != nil || len(shown) != 1 || shown[0].Traffic == nil || shown[0].Traffic.Remark != "drain" || !shown[0].Degraded {
+		t.Errorf("%v: %s", err, rec.Body)
+	}
+}
+
 func TestCommandedIsARegistry(t *testing.T) {
 	motantest.TestRegistry(t, func(t *testing.T) motantest.Target {
 		f := &registryFile{path: filepath.Join(t.TempDir(), "endpoints.json")}
@@ -120,11 +181,12 @@ func TestCommandedIsARegistry(t *testing.T) {
 }
 
 func TestParseCommandsTellsAllThatIsWrong(t *testing.T) {
-	_, err := motan.ParseCommands([]byte(`{"clientCommandList":[{"mergeGroups":["a:b",""]},{"pattern":"x","routeRules":["a","a b c","! to x"]}]}`))
+	_, err := motan.ParseCommands([]byte(`{"clientCommandList":[{"mergeGroups":["a:b",""]},{"pattern":"x","routeRules":["a","a b c","! to x"]},
+		{"commandType":2,"pattern":"on"},{"commandType":2,"pattern":"a:true,:false"},{"commandType":2,"pattern":"a:2"}]}`))
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"no pattern", `"a:b"`, `""`, `"a"`, `"a b c"`, `"! to x"`} {
+	for _, want := range []string{"no pattern", `"on"`, `"a:true,:false"`, `"a:2"`, `"a:b"`, `""`, `"a"`, `"a b c"`, `"! to x"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("nothing about %s in %v", want, err)
 		}
@@ -133,6 +195,7 @@ func TestParseCommandsTellsAllThatIsWrong(t *testing.T) {
 
 func FuzzCommands(f *testing.F) {
 	f.Add([]byte(`{"clientCommandList":[{"index":1,"version":"1.0","dc":"yf","commandType":0,"pattern":"com.example.*","mergeGroups":["g-a:6","g-b:4"],"routeRules":["10.73.1.* to 10.75.1.*","!10.75.* to !10.73.1.5"],"remark":"x"}]}`))
+	f.Add([]byte(`{"clientCommandList":[{"commandType":2,"pattern":"a:true,b:x:false"}]}`))
 	f.Add([]byte(`{"clientCommandList":[{"pattern":"[","mergeGroups":["a"],"routeRules":["* to *"]}]}`))
 	reg := groups{"own": {{Addr: "10.1.0.1:1"}}}
 	f.Fuzz(func(t *testing.T, b []byte) {
