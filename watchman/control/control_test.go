@@ -283,6 +283,11 @@ func TestDialFollowsCapacity(t *testing.T) {
 		if d.Value() != 100 {
 			t.Errorf("the dial is at %v, want 100 again", d.Value())
 		}
+		for _, x := range r.loop.Decisions()[1:] {
+			if x.Outcome == nil || x.Outcome.After <= 0 {
+				t.Errorf("decision %d, %v to %v, has the outcome %+v", x.ID, x.Before, x.After, x.Outcome)
+			}
+		}
 	})
 }
 
@@ -357,6 +362,36 @@ func TestBurnRates(t *testing.T) {
 		r.run(20*time.Minute, 20, fine)
 		if v := r.loop.Verdicts()[0]; v.State == control.Breached && v.Burns[0].Bad > 0 {
 			t.Errorf("long after: %+v", v)
+		}
+	})
+}
+
+// Who asks is told once when an objective becomes breached, and again the next time.
+func TestOnBreach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, err := watchman.New("s", &watchman.Options{Sample: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []control.Verdict
+		r := &rig{t: t, w: w, op: w.Operation(watchman.Client, "db")}
+		r.loop, err = control.New(w, []control.Objective{objective}, nil, &control.Options{OnBreach: func(v control.Verdict) {
+			told = append(told, v)
+			r.loop.Verdicts() // no lock is held
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.run(time.Minute, 20, fine)
+		if len(told) != 0 {
+			t.Fatalf("told of %+v", told)
+		}
+		for want := 1; want <= 2; want++ {
+			r.run(5*time.Minute, 20, slow)
+			if len(told) != want || told[want-1].State != control.Breached || told[want-1].Reason == "" {
+				t.Fatalf("told of %+v, want %d", told, want)
+			}
+			r.run(2*time.Hour, 20, fine)
 		}
 	})
 }

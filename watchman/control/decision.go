@@ -40,7 +40,8 @@ type Decision struct {
 	Outcome    *Outcome           `json:"outcome,omitempty"` // once it is known
 }
 
-// Outcome is what became of a decision.
+// Outcome is what became of a decision: measured a few windows later, or when
+// the policy decides again before that.
 type Outcome struct {
 	After     time.Duration `json:"after_ns"` // since the decision
 	Objective string        `json:"objective"`

@@ -24,9 +24,12 @@ type Options struct {
 	Log io.Writer
 
 	// OnDecision is called with every decision after it is written, from Run's
-	// goroutine, which waits for it: the place to dump a flight recorder or to
-	// tell somebody. nil means nothing.
+	// goroutine, which waits for it: the place to tell somebody. nil means nothing.
 	OnDecision func(Decision)
+
+	// OnBreach is called, likewise, when an objective becomes breached: the place
+	// to trigger a snapshot of package flight. nil means nothing.
+	OnBreach func(Verdict)
 
 	// Seed makes the jitter repeatable. 0 means random.
 	Seed uint64
@@ -49,6 +52,7 @@ type objectiveState struct {
 	Objective
 	total   Counts // since the start
 	windows windows
+	state   State // at the last step, if somebody wants to be told
 }
 
 // EnabledSwitch is the name of the switch that stops all policies.
@@ -147,6 +151,7 @@ func (l *Loop) Step() {
 		ob.total = c
 		ob.windows.add(now, delta.Calls, delta.Bad)
 	}
+	breached := l.breachedLocked(now)
 	var todo []action
 	for _, p := range l.policies {
 		if l.enabled.On() {
@@ -156,7 +161,26 @@ func (l *Loop) Step() {
 		}
 	}
 	l.mu.Unlock()
+	for _, v := range breached {
+		l.opt.OnBreach(v)
+	}
 	l.do(todo)
+}
+
+// breachedLocked is the verdicts that have become breached since the last step.
+func (l *Loop) breachedLocked(now time.Time) []Verdict {
+	if l.opt.OnBreach == nil {
+		return nil
+	}
+	var list []Verdict
+	for _, ob := range l.objectives {
+		v := ob.verdict(&ob.windows, now)
+		if v.State == Breached && ob.state != Breached {
+			list = append(list, v)
+		}
+		ob.state = v.State
+	}
+	return list
 }
 
 func (l *Loop) release(why string) {
@@ -200,6 +224,14 @@ func (l *Loop) do(todo []action) {
 		}
 		if a.d.Reason == "" {
 			continue
+		}
+		if err == nil {
+			l.mu.Lock()
+			before := a.p.supersede(a.d.At)
+			l.mu.Unlock()
+			for _, b := range before {
+				l.journal.outcome(b.id, *b.outcome)
+			}
 		}
 		a.d.Traces, a.d.ErrorGroup = l.evidence(a.p.objective)
 		id := l.journal.add(a.d)

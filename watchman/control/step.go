@@ -44,9 +44,9 @@ type flip struct {
 	times     int    // turned within repeatWithin
 }
 
-// check is a decision whose outcome is to be measured.
+// check is the decisions of one step, whose outcome is to be measured.
 type check struct {
-	id     uint64
+	ids    []uint64
 	due    int // windows left
 	at     time.Time
 	before Counts
@@ -262,14 +262,42 @@ func (p *policyState) decided(id uint64, refused bool, at time.Time) {
 		}
 		return
 	}
-	p.check = check{id: id, due: outcomeWindows, at: at, before: p.lastEffect}
+	if len(p.check.ids) > 0 && p.check.at.Equal(at) {
+		p.check.ids = append(p.check.ids, id)
+		return
+	}
+	p.check = check{ids: []uint64{id}, due: outcomeWindows, at: at, before: p.lastEffect}
+}
+
+// supersede ends the measuring of an earlier step's decisions because the next
+// one is made: what the last window was like is their outcome.
+func (p *policyState) supersede(at time.Time) []action {
+	c := &p.check
+	if len(c.ids) == 0 || c.at.Equal(at) {
+		return nil
+	}
+	c.now = p.lastEffect
+	return p.outcomes(at)
+}
+
+// outcomes ends the measuring.
+func (p *policyState) outcomes(at time.Time) []action {
+	c := &p.check
+	o := Outcome{After: at.Sub(c.at), Objective: p.effect.Name, Before: c.before, Now: c.now}
+	o.Helped = c.now.BadRatio() < p.Enter || c.now.BadRatio() <= 0.9*c.before.BadRatio()
+	var list []action
+	for _, id := range c.ids {
+		list = append(list, action{p: p, outcome: &o, id: id})
+	}
+	c.ids = nil
+	return list
 }
 
 // measure writes down what became of the last decision, and takes it back if
 // it did not help those it was meant to help.
 func (p *policyState) measure(now time.Time, eff Counts) []action {
 	c := &p.check
-	if c.id == 0 {
+	if len(c.ids) == 0 {
 		return nil
 	}
 	c.due--
@@ -283,10 +311,8 @@ func (p *policyState) measure(now time.Time, eff Counts) []action {
 	if c.due > 0 {
 		return nil
 	}
-	o := Outcome{After: now.Sub(c.at), Objective: p.effect.Name, Before: c.before, Now: c.now}
-	o.Helped = c.now.BadRatio() < p.Enter || c.now.BadRatio() <= 0.9*c.before.BadRatio()
-	todo := []action{{p: p, outcome: &o, id: c.id}}
-	c.id = 0
+	todo := p.outcomes(now)
+	o := todo[0].outcome // which they share
 	if !o.Helped && p.Effect != "" && (p.flip.turned || p.Dial != nil && p.value < p.Dial.Default()) {
 		o.Reverted = true
 		todo = append(todo, p.giveBack(now, fmt.Sprintf("it did not help: %s had %.1f %% bad before and %.1f %% after", p.effect.Name, 100*c.before.BadRatio(), 100*c.now.BadRatio()))...)

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heddle-go/heddle/watchman"
+	"github.com/heddle-go/heddle/watchman/control"
 )
 
 // Options configure New. The zero value is ready to use.
@@ -47,6 +48,10 @@ type Options struct {
 	// names the attributes get: 1.26.0 or 1.37.0. "" means DefaultConventions.
 	Conventions string
 
+	// Loop has its decisions sent as log records, each again with its outcome.
+	// nil sends none.
+	Loop *control.Loop
+
 	// BatchSpans is how many spans go into one request at most. 0 means 512.
 	BatchSpans int
 }
@@ -61,8 +66,9 @@ type Exporter struct {
 
 	next   uint64 // spans seen so far, for KeptSince
 	groups map[groupKey]uint64
+	told   told
 
-	sent, lost, rejected, failed, retried atomic.Uint64
+	sent, lost, missed, rejected, failed, retried atomic.Uint64
 }
 
 // New returns an Exporter of w, which must not be nil. It does no I/O.
@@ -117,6 +123,7 @@ func New(w *watchman.Watchman, opts *Options) (*Exporter, error) {
 type Stats struct {
 	Sent     uint64 `json:"sent"`     // spans that the receiver took
 	Lost     uint64 `json:"lost"`     // spans that left memory before they were sent, or could not be sent
+	Missed   uint64 `json:"missed"`   // decisions that left memory before they were sent
 	Rejected uint64 `json:"rejected"` // spans, points and records that the receiver took none of
 	Failed   uint64 `json:"failed"`   // requests given up
 	Retried  uint64 `json:"retried"`  // requests tried again
@@ -124,7 +131,7 @@ type Stats struct {
 
 // Stats returns a snapshot.
 func (e *Exporter) Stats() Stats {
-	return Stats{e.sent.Load(), e.lost.Load(), e.rejected.Load(), e.failed.Load(), e.retried.Load()}
+	return Stats{e.sent.Load(), e.lost.Load(), e.missed.Load(), e.rejected.Load(), e.failed.Load(), e.retried.Load()}
 }
 
 // Run sends at every Options.Interval until ctx is done, and then once more
@@ -174,12 +181,14 @@ func (e *Exporter) flush(ctx context.Context) error {
 		e.rejected.Add(rejected)
 		errs = append(errs, err)
 	}
-	if m, sent := e.logs(); m != nil {
-		rejected, err := e.send(ctx, "/v1/logs", m)
+	records, groups := e.errorRecords()
+	decisions, told := e.decisionRecords()
+	if records = append(records, decisions...); len(records) > 0 {
+		rejected, err := e.send(ctx, "/v1/logs", e.logs(records))
 		e.rejected.Add(rejected)
 		errs = append(errs, err)
 		if err == nil {
-			e.groups = sent
+			e.groups, e.told = groups, told
 		}
 	}
 	return errors.Join(errs...)

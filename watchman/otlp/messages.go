@@ -10,7 +10,6 @@ import (
 	"time"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
-	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
 	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -177,51 +176,6 @@ func exponential(d *watchman.Distribution) *metricspb.ExponentialHistogramDataPo
 		counts[i-first] += n
 	}
 	return &metricspb.ExponentialHistogramDataPoint_Buckets{Offset: int32(first), BucketCounts: counts}
-}
-
-type groupKey struct {
-	kind                    watchman.Kind
-	operation, chain, frame string
-}
-
-// logs is a record for every kind of error that was seen since the last time,
-// and what to remember if it is taken.
-func (e *Exporter) logs() (proto.Message, map[groupKey]uint64) {
-	n := conventions[e.opt.Conventions]
-	seen := map[groupKey]uint64{}
-	var records []*logspb.LogRecord
-	for _, g := range e.w.Errors() {
-		key := groupKey{g.Kind, g.Operation, g.Chain, g.Frame}
-		seen[key] = g.Count
-		fresh := g.Count - e.groups[key]
-		if fresh == 0 {
-			continue
-		}
-		r := &logspb.LogRecord{
-			TimeUnixNano: unixNano(g.Last), ObservedTimeUnixNano: unixNano(time.Now()),
-			SeverityNumber: logspb.SeverityNumber_SEVERITY_NUMBER_ERROR, SeverityText: "ERROR",
-			Body: text("", g.Text).Value,
-			Attributes: []*commonpb.KeyValue{
-				text(n.exceptionType, g.Chain), text(n.exceptionMessage, g.Text), text("heddle.operation", g.Operation),
-				text("heddle.kind", g.Kind.String()), text(n.fn, g.Frame),
-				{Key: "heddle.error.count", Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: int64(fresh)}}},
-			},
-		}
-		if n := len(g.Traces); n > 0 {
-			r.TraceId = g.Traces[n-1][:]
-		}
-		if len(g.Stack) > 0 {
-			r.Attributes = append(r.Attributes, text(n.exceptionStack, strings.Join(g.Stack, "\n")))
-		}
-		records = append(records, r)
-	}
-	if len(records) == 0 {
-		return nil, nil
-	}
-	return &logspb.LogsData{ResourceLogs: []*logspb.ResourceLogs{{
-		Resource:  resource(e.w.Service(), e.w.Release()),
-		ScopeLogs: []*logspb.ScopeLogs{{Scope: &commonpb.InstrumentationScope{Name: scopeName}, LogRecords: records}},
-	}}}, seen
 }
 
 // MarshalJSON writes an OTLP message as OTLP's own JSON, which differs from

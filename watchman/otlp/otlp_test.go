@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heddle-go/heddle/watchman"
+	"github.com/heddle-go/heddle/watchman/control"
 	"github.com/heddle-go/heddle/watchman/otlp"
 )
 
@@ -158,6 +159,72 @@ func TestExport(t *testing.T) {
 }
 
 // Every call stands in a bucket that is right within one bucket.
+// What a control loop did and what came of it arrives once, and again only if
+// the receiver did not take it.
+func TestDecisions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, err := watchman.New("shop", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		op := w.Operation(watchman.Client, "db")
+		loop, err := control.New(w, []control.Objective{{Name: "db", Kind: watchman.Client, Operation: "db", Target: 0.99, MinCalls: 10}},
+			[]control.Policy{{Name: "cached", Objective: "db", Switch: w.Switch("db.cached", false), Enforce: true, Window: time.Second, After: 1, Hold: 2 * time.Second}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &receiver{answer: func(path string, n int, rw http.ResponseWriter) {
+			if path == "/v1/logs" && n == 1 {
+				rw.WriteHeader(http.StatusForbidden)
+			}
+		}}
+		e, err := otlp.New(w, &otlp.Options{Client: &http.Client{Transport: r}, Loop: loop})
+		if err != nil {
+			t.Fatal(err)
+		}
+		flush := func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			e.Run(ctx) // sends once
+		}
+		run := func(seconds int, result error) {
+			for range seconds {
+				for range 50 {
+					op.Observe(t.Context(), time.Millisecond, result)
+				}
+				time.Sleep(time.Second)
+				loop.Step()
+			}
+		}
+		events := func() string {
+			var logs logspb.LogsData
+			r.last(t, "/v1/logs", &logs)
+			var names []string
+			for _, rec := range logs.ResourceLogs[0].ScopeLogs[0].LogRecords {
+				if rec.EventName != "" {
+					names = append(names, fmt.Sprintf("%s %s=%v", rec.EventName, rec.Attributes[4].Value.GetStringValue(), rec.Attributes[6].Value.GetDoubleValue()))
+				}
+			}
+			return strings.Join(names, ", ")
+		}
+		run(1, errors.New("gone"))
+		flush() // refused
+		flush()
+		if got := events(); got != "heddle.decision db.cached=1" {
+			t.Errorf("first: %s", got)
+		}
+		run(8, nil)
+		flush()
+		if got := events(); got != "heddle.decision.outcome db.cached=1, heddle.decision db.cached=0, heddle.decision.outcome db.cached=0" {
+			t.Errorf("then: %s", got)
+		}
+		n := r.count("/v1/logs")
+		if flush(); r.count("/v1/logs") != n || e.Stats().Missed != 0 {
+			t.Errorf("sent again, or missed: %+v", e.Stats())
+		}
+	})
+}
+
 func TestExponentialHistogram(t *testing.T) {
 	w, _ := watchman.New("s", nil)
 	op := w.Operation(watchman.Server, "op")
