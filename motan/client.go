@@ -190,11 +190,16 @@ func (c *Client) update(list []Endpoint) {
 		if e == nil {
 			e = newEndpoint(c, l, before == nil)
 		}
-		e.weight.Store(int64(weightOf(l)))
+		if w := int64(weightOf(l)); e.listed.Swap(w) != w {
+			e.weight.Store(w) // until it is asked again
+		}
 		delete(old, l.Addr)
 		now = append(now, e)
 	}
 	c.picker.Store(newPicker(c.opt.Balance, now, &c.turn))
+	if before == nil && c.weighs() && c.opt.WeightRefresh > 0 {
+		c.background.Go(c.followWeights)
+	}
 	for _, e := range old {
 		c.leaving[e] = struct{}{}
 		c.background.Go(func() {
@@ -244,7 +249,7 @@ type ClientStats struct {
 // EndpointStats is the state of one endpoint.
 type EndpointStats struct {
 	Addr        string
-	Weight      int    // as listed
+	Weight      int    // as listed, or as the endpoint wishes
 	Connections int    // that are up
 	InFlight    int64  // calls that wait for an answer
 	Calls       uint64 // tries made here; only grows

@@ -64,6 +64,11 @@ type ClientOptions struct {
 	// 0 means the 90th percentile as measured, and 10 ms at least.
 	BackupAfter time.Duration
 
+	// WeightRefresh is how often a client whose Balance heeds weights asks the
+	// endpoints which one they want (Server.SetWeight, and META_WEIGHT of other Motan
+	// servers). 0 means 3 s; negative never: the weights of the registry count.
+	WeightRefresh time.Duration
+
 	// SlowStart is how long an endpoint that comes to a running client works up to
 	// its full share of the calls. 0 means 10 s; negative none.
 	SlowStart time.Duration
@@ -114,6 +119,9 @@ func (o *ClientOptions) filled() (ClientOptions, error) {
 	}
 	if out.Timeout == 0 {
 		out.Timeout = time.Second
+	}
+	if out.WeightRefresh == 0 {
+		out.WeightRefresh = 3 * time.Second
 	}
 	if out.SlowStart == 0 {
 		out.SlowStart = 10 * time.Second

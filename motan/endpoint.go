@@ -32,7 +32,9 @@ const (
 // that dials it, waits until it fails, and dials again.
 type endpoint struct {
 	addr   string
-	weight atomic.Int64
+	weight atomic.Int64 // its own wish or, if it has none, as
+	listed atomic.Int64
+	silent atomic.Bool // it cannot be asked for its wish
 	client *Client
 	conns  []slot
 	server *Server      // of this process; nil for others
@@ -121,6 +123,7 @@ func (e *endpoint) keep(s *slot) {
 			continue
 		}
 		c := newClientConn(conn, e.client.opt.MaxFrame, &e.client.sweep)
+		e.silent.Store(false) // it may be another program now
 		s.conn.Store(c)
 		e.triedOnce.Do(func() { close(e.tried) })
 		up := time.Now()

@@ -247,6 +247,9 @@ func (s *Server) find(m *callMeta) (*serverMethod, error) {
 	svc := s.services[string(m.service)]
 	if svc == nil {
 		if m.framework {
+			if string(m.service) == metaService && string(m.method) == metaMethod {
+				return s.meta, nil
+			}
 			return nil, &Error{Code: CodeUnsupported, Type: Service, Message: "service not support"}
 		}
 		return nil, &Error{Code: CodeNotFound, Type: Service, Message: notOffered + string(m.service)}

@@ -18,6 +18,8 @@ type Server struct {
 	services map[string]*service
 	methods  int // of all services
 	most     *watchman.Dial
+	weight   atomic.Int64  // that it wants; 0: what the registry says
+	meta     *serverMethod // tells it
 
 	work     chan *job // to a worker that waits
 	inFlight atomic.Int64
@@ -56,6 +58,7 @@ func NewServer(opts *ServerOptions) (*Server, error) {
 		opt: o, services: make(map[string]*service), work: make(chan *job),
 		listeners: make(map[net.Listener]struct{}), conns: make(map[*serverConn]struct{}),
 	}
+	s.meta = newMetaMethod(s)
 	s.most = o.Watchman.Dial(InFlightDial, float64(o.MaxInFlight), 1, max(float64(o.MaxInFlight), maxInFlightDial))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil

@@ -48,7 +48,7 @@ func TestServerAnswersFrames(t *testing.T) {
 		{"missing method", request(1, "test.Echo", "noSuch", ""), `{"errcode":500,"errmsg":"method noSuch is not found in provider.","errtype":1}`},
 		{"no method at all", wireFrame{id: 1, serialization: wireSimple, meta: map[string]string{"M_p": "test.Echo"}}, `{"errcode":500,"errmsg":"method  is not found in provider.","errtype":1}`},
 		{"no metadata", wireFrame{id: 1, serialization: wireSimple}, `{"errcode":404,"errmsg":"provider not exist serviceKey=","errtype":1}`},
-		{"framework call", wireFrame{id: 1, serialization: wireSimple, meta: map[string]string{"M_p": "com.weibo.api.motan.runtime.meta.MetaService", "M_m": "getDynamicMeta", "M_fws": "y"}},
+		{"framework call", wireFrame{id: 1, serialization: wireSimple, meta: map[string]string{"M_p": "com.example.Framework", "M_m": "x", "M_fws": "y"}},
 			`{"errcode":501,"errmsg":"service not support","errtype":1}`},
 	} {
 		c.send(t, tc.f)

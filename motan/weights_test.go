@@ -1,0 +1,86 @@
+package motan_test
+
+import (
+	"bytes"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/heddle-go/heddle/motan"
+)
+
+// Other Motan clients ask for the dynamic metadata in simple or in breeze.
+func TestMetaService(t *testing.T) {
+	n := startNode(t, "a", nil)
+	c := dialWire(t, n.addr)
+	ask := func(serialization byte) []byte {
+		t.Helper()
+		c.send(t, wireFrame{id: 5, serialization: serialization, meta: map[string]string{
+			"M_p": "com.weibo.api.motan.runtime.meta.MetaService", "M_m": "getDynamicMeta", "M_fws": "y", "M_g": "g", "M_pp": "motan2",
+		}})
+		f := c.read(t)
+		if f.status != 0 || f.serialization != serialization {
+			t.Fatalf("%+v", f)
+		}
+		return f.body
+	}
+	const breeze = 8
+	for _, tc := range []struct {
+		serialization byte
+		weight        int
+		want          []byte
+	}{
+		{wireSimple, 0, []byte("\x02\x00\x00\x00\x00")},
+		{breeze, 0, []byte("\xdb\x00")},
+		{wireSimple, 30, []byte("\x02\x00\x00\x00\x15\x00\x00\x00\x0bMETA_WEIGHT\x00\x00\x00\x0230")},
+		{wireSimple, 1000, []byte("\x02\x00\x00\x00\x16\x00\x00\x00\x0bMETA_WEIGHT\x00\x00\x00\x03500")},
+	} {
+		n.srv.SetWeight(tc.weight)
+		if got := ask(tc.serialization); !bytes.Equal(got, tc.want) {
+			t.Errorf("weight %d: %q, want %q", tc.weight, got, tc.want)
+		}
+	}
+}
+
+// A server gets the share of the calls that it asks for, and one that cannot be
+// asked what the registry says.
+func TestDynamicWeights(t *testing.T) {
+	nodes, addrs := cluster(t, 2)
+	var asked atomic.Int64
+	foreign := startWireServer(t, func(conn net.Conn, f wireFrame) bool {
+		switch {
+		case f.meta["M_fws"] != "":
+			asked.Add(1)
+			return answerException(`{"errcode":501,"errmsg":"service not support","errtype":1}`)(conn, f)
+		default:
+			answerString(conn, f, "2:")
+			return true
+		}
+	})
+	c := newClient(t, "test.Echo", motan.Static(append(addrs, foreign.addr)...), &motan.ClientOptions{
+		Balance: motan.WeightedRoundRobin, WeightRefresh: 5 * time.Millisecond, Timeout: patience,
+	})
+	eventuallyUp(t, c, 3)
+	weight := func(addr string) int {
+		for _, e := range c.Stats().Endpoints {
+			if e.Addr == addr {
+				return e.Weight
+			}
+		}
+		return -1
+	}
+	nodes[0].srv.SetWeight(30)
+	eventually(t, "the wish is known", func() bool { return weight(addrs[0]) == 30 })
+	if got := shares(t, c, t.Context(), 100); got["0"] != 60 || got["1"] != 20 || got["2"] != 20 {
+		t.Errorf("%v, want 3:1:1", got)
+	}
+	nodes[0].srv.SetWeight(0)
+	eventually(t, "the wish is gone", func() bool { return weight(addrs[0]) == 10 })
+	if n := asked.Load(); n < 1 || n > 2 { // once for each connection at most
+		t.Errorf("the foreign server was asked %d times", n)
+	}
+	if weight(foreign.addr) != 10 {
+		t.Errorf("its weight is %d", weight(foreign.addr))
+	}
+}
