@@ -213,13 +213,21 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// BenchmarkTiered reads through the typed path: values in memory, on disk.
+// BenchmarkTiered reads through the typed path: values in memory, with hot keys
+// looked for and without, and on disk.
 func BenchmarkTiered(b *testing.B) {
-	for _, memory := range []int64{256 << 20, -1} {
-		b.Run(map[bool]string{true: "memory", false: "disk"}[memory > 0], func(b *testing.B) {
+	for _, run := range []struct {
+		name string
+		opts ssdcache.TieredOptions
+	}{
+		{"memory", ssdcache.TieredOptions{Memory: 256 << 20}},
+		{"memory,no-hot-keys", ssdcache.TieredOptions{Memory: 256 << 20, HotShare: -1}},
+		{"disk", ssdcache.TieredOptions{Memory: -1}},
+	} {
+		b.Run(run.name, func(b *testing.B) {
 			c := benchCache(b, 0, nil)
-			x, err := ssdcache.NewTiered(c, func(context.Context, string) ([]byte, error) { return make([]byte, 1024), nil },
-				&ssdcache.TieredOptions{Memory: memory, Codec: raw{}})
+			run.opts.Codec = raw{}
+			x, err := ssdcache.NewTiered(c, func(context.Context, string) ([]byte, error) { return make([]byte, 1024), nil }, &run.opts)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -8,3 +8,6 @@ func (o Options) WithFile(wrap func(File) File) *Options {
 	o.wrap = wrap
 	return &o
 }
+
+// Evict takes key out of memory as its policy would.
+func (t *Tiered[V]) Evict(key string) { t.memory.cache.Invalidate(key) }

@@ -118,7 +118,7 @@ func (t *Tiered[V]) fly(ctx context.Context, key string, anew bool) (v V, again 
 	}
 	if !anew {
 		if e = t.look(ctx, key, &w); e != nil {
-			serve, refresh := t.judge(e, time.Now())
+			serve, refresh := t.judge(key, e, time.Now())
 			if serve {
 				v, err = e.answer()
 				return v, refresh, err
@@ -149,7 +149,7 @@ func (t *Tiered[V]) fly(ctx context.Context, key string, anew bool) (v V, again 
 func (t *Tiered[V]) look(ctx context.Context, key string, w *fill) *entry[V] {
 	now := time.Now()
 	if t.memory != nil {
-		if e := t.memory.get(key, now); e != nil && (e.fresh == 0 || e.fresh > now.UnixMilli()) {
+		if e, _ := t.memory.get(key, now); e != nil && (e.fresh == 0 || e.fresh > now.UnixMilli()) {
 			return e
 		}
 	}

@@ -43,7 +43,7 @@ func (t *Tiered[V]) GetMany(ctx context.Context, keys []string, load func(ctx co
 			e = t.fromDisk(ctx, key, now)
 		}
 		if e != nil {
-			serve, refresh := t.judge(e, now)
+			serve, refresh := t.judge(key, e, now)
 			if refresh {
 				t.refresh(ctx, key)
 			}
@@ -130,7 +130,7 @@ func (t *Tiered[V]) flyMany(ctx context.Context, keys []string, flights []*fligh
 		w.hash = t.cache.hash(w.key)
 		w.token = t.epoch(w.hash).Load()
 		if e := t.look(ctx, key, w); e != nil {
-			if serve, _ := t.judge(e, time.Now()); serve {
+			if serve, _ := t.judge(key, e, time.Now()); serve {
 				flights[i].value, flights[i].err = e.answer()
 				continue
 			}

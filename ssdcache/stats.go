@@ -91,6 +91,7 @@ func (c *Cache) Stats() Stats {
 // tieredCounters are the atomic ones behind TieredStats.
 type tieredCounters struct {
 	memoryHits, diskHits, absentHits    atomic.Uint64
+	pinHits                             atomic.Uint64
 	loads, joined, loadErrors, notFound atomic.Uint64
 	unfilled, undecoded, invalidated    atomic.Uint64
 	tierHits, tierErrors                atomic.Uint64
@@ -101,6 +102,7 @@ type tieredCounters struct {
 type TieredStats struct {
 	MemoryHits  uint64 // gets answered from memory; only grows
 	AbsentHits  uint64 // gets answered ErrNotFound from memory; only grows
+	PinHits     uint64 // of the two above those that only a pin had; only grows
 	TierHits    uint64 // gets answered from the shared tier; only grows
 	TierErrors  uint64 // calls of the shared tier that failed; only grows
 	DiskHits    uint64 // gets answered from the cache on disk; only grows
@@ -116,6 +118,8 @@ type TieredStats struct {
 	Invalidated uint64 // calls of Invalidate; only grows
 	MemoryBytes int64  // weight of the first tier in bytes now
 	MemoryItems int64  // entries in the first tier now, some of them expired
+	HotKeys     int    // keys pinned in the first tier now; see Tiered.HotKeys
+	PinnedBytes int64  // weight of what is pinned in bytes now, most of it in MemoryBytes too
 }
 
 // Stats returns the counters since NewTiered.
@@ -123,6 +127,7 @@ func (t *Tiered[V]) Stats() TieredStats {
 	s := TieredStats{
 		MemoryHits:  t.memoryHits.Load(),
 		AbsentHits:  t.absentHits.Load(),
+		PinHits:     t.pinHits.Load(),
 		TierHits:    t.tierHits.Load(),
 		TierErrors:  t.tierErrors.Load(),
 		DiskHits:    t.diskHits.Load(),
@@ -140,6 +145,7 @@ func (t *Tiered[V]) Stats() TieredStats {
 	if t.memory != nil {
 		s.MemoryBytes = int64(t.memory.cache.WeightedSize())
 		s.MemoryItems = int64(t.memory.cache.EstimatedSize())
+		s.HotKeys, s.PinnedBytes = t.memory.pinned()
 	}
 	return s
 }

@@ -44,7 +44,7 @@ func (t *Tiered[V]) fromTier(ctx context.Context, key string, w *fill) *entry[V]
 		switch {
 		case errors.Is(err, ErrLeased):
 			if e := t.fromDisk(ctx, key, begin); e != nil {
-				if serve, _ := t.judge(e, begin); serve {
+				if serve, _ := t.judge(key, e, begin); serve {
 					return e
 				}
 			}

@@ -27,6 +27,7 @@ type Tiered[V any] struct {
 	prefix string
 
 	memory  *memory[V] // nil without
+	hot     *hotKeys   // nil without
 	flights flights[V]
 
 	// A fill notes its key's epoch before it looks for the value and takes
@@ -55,6 +56,9 @@ func NewTiered[V any](cache *Cache, load func(ctx context.Context, key string) (
 	if o.Memory > 0 {
 		if t.memory, err = newMemory[V](o.Memory); err != nil {
 			return nil, err
+		}
+		if o.HotShare > 0 {
+			t.hot = newHotKeys(o.HotShare)
 		}
 	}
 	suffix := ""
@@ -108,7 +112,7 @@ func (t *Tiered[V]) Get(ctx context.Context, key string) (V, error) {
 		e = t.fromDisk(ctx, key, now)
 	}
 	if e != nil {
-		serve, refresh := t.judge(e, now)
+		serve, refresh := t.judge(key, e, now)
 		if refresh {
 			t.refresh(ctx, key)
 		}
@@ -131,13 +135,13 @@ func staleHelps(err error) bool {
 
 // judge says whether an entry may be served now, and whether to load its key
 // anew without making anybody wait.
-func (t *Tiered[V]) judge(e *entry[V], now time.Time) (serve, refresh bool) {
+func (t *Tiered[V]) judge(key string, e *entry[V], now time.Time) (serve, refresh bool) {
 	if e.fresh == 0 || e.absent {
 		return true, false
 	}
 	left := time.UnixMilli(e.fresh).Sub(now)
 	if left > 0 {
-		return true, t.early(left, e.cost)
+		return true, t.early(left, e.cost) || t.hot != nil && t.dueHot(key, left, now)
 	}
 	if t.serveStale.On() {
 		t.stale.Add(1)
@@ -162,6 +166,36 @@ func (t *Tiered[V]) early(left, cost time.Duration) bool {
 	return time.Duration(float64(cost)*-math.Log(1-rand.Float64())) >= left
 }
 
+// hotLead is the part of its TTL that is left when a hot key is loaded anew at
+// the latest, so that several tries fit before it is over.
+const hotLead = 10
+
+// dueHot decides to refresh a hot key: in the last tenth of its TTL, and if that
+// fails, a few times more.
+func (t *Tiered[V]) dueHot(key string, left time.Duration, now time.Time) bool {
+	lead := t.opts.TTL / hotLead
+	if left > lead || t.opts.Early == 0 {
+		return false
+	}
+	p := t.memory.pin(key)
+	if p == nil {
+		return false
+	}
+	last := p.refreshed.Load()
+	return now.UnixMilli()-last >= (lead/hotLead).Milliseconds() && p.refreshed.CompareAndSwap(last, now.UnixMilli())
+}
+
+// HotKeys returns the keys that had at least TieredOptions.HotShare of the gets
+// lately, the hottest first: at most 1/HotShare of them, of which the first 64
+// are pinned. Keys can be secrets, session tokens for example: Stats has only
+// numbers, and who shows keys decides to.
+func (t *Tiered[V]) HotKeys() []HotKey {
+	if t.hot == nil {
+		return nil
+	}
+	return t.hot.hottest()
+}
+
 // scratch holds the bytes of one read or fill.
 type scratch struct{ key, data []byte }
 
@@ -181,9 +215,17 @@ func (t *Tiered[V]) fromMemory(ctx context.Context, key string, now time.Time) *
 	if t.memory == nil {
 		return nil
 	}
-	e := t.memory.get(key, now)
+	if t.hot != nil && t.hot.sampled() {
+		if hot, chosen := t.hot.note(key); chosen {
+			t.memory.repin(hot)
+		}
+	}
+	e, pinned := t.memory.get(key, now)
 	if e == nil {
 		return nil
+	}
+	if pinned {
+		t.pinHits.Add(1)
 	}
 	if t.memoryOp != nil {
 		t.memoryOp.Observe(ctx, time.Since(now), nil)

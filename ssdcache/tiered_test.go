@@ -244,12 +244,24 @@ func TestInvalidateBeatsFill(t *testing.T) {
 // Many readers and one writer that changes the database and then invalidates:
 // what begins after that never sees the old value.
 func TestInvalidateUnderLoad(t *testing.T) {
+	for _, memory := range []int64{1 << 10, 1 << 20} { // without room for what is hot, and with it
+		testInvalidateUnderLoad(t, memory)
+	}
+}
+
+func testInvalidateUnderLoad(t *testing.T, memory int64) {
 	d := &database{}
-	x := tiered(t, d, &ssdcache.TieredOptions{Memory: 1 << 10})
+	x := tiered(t, d, &ssdcache.TieredOptions{Memory: memory})
 	var low [4]atomic.Int64 // versions that are invalidated up to
 	for i := range low {
 		d.set(strconv.Itoa(i), "1")
 		low[i].Store(1)
+	}
+	for i := range 50_000 {
+		want(t, x, strconv.Itoa(i%len(low)), "1")
+	}
+	if s := x.Stats(); s.HotKeys != len(low) || (s.PinnedBytes > 0) != (memory == 1<<20) {
+		t.Fatalf("%+v", s)
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -262,6 +274,9 @@ func TestInvalidateUnderLoad(t *testing.T) {
 				default:
 				}
 				k := i % len(low)
+				if i%16 == 0 {
+					x.Evict(strconv.Itoa(k)) // what is pinned is there nevertheless
+				}
 				least := low[k].Load()
 				v, err := x.Get(context.Background(), strconv.Itoa(k))
 				if n, _ := strconv.ParseInt(v, 10, 64); err != nil || n < least {
@@ -271,7 +286,7 @@ func TestInvalidateUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for n := int64(2); n < 3000; n++ {
+	for n := int64(2); n < 2000; n++ {
 		k := int(n) % len(low)
 		d.set(strconv.Itoa(k), strconv.FormatInt(n, 10))
 		if err := x.Invalidate(t.Context(), strconv.Itoa(k)); err != nil {
@@ -702,8 +717,8 @@ func TestOtherCodec(t *testing.T) {
 func TestTieredOptions(t *testing.T) {
 	c := open(t, temp(t), 1<<20, nil)
 	load := func(context.Context, string) (int, error) { return 0, nil }
-	_, err := ssdcache.NewTiered(c, load, &ssdcache.TieredOptions{Name: "a\x00", Jitter: 2, Early: 1000, Stale: -1, LoadTimeout: -1})
-	for _, part := range []string{"Name", "Jitter", "Early", "Stale", "LoadTimeout"} {
+	_, err := ssdcache.NewTiered(c, load, &ssdcache.TieredOptions{Name: "a\x00", Jitter: 2, Early: 1000, HotShare: 1e-9, Stale: -1, LoadTimeout: -1})
+	for _, part := range []string{"Name", "Jitter", "Early", "HotShare", "Stale", "LoadTimeout"} {
 		if err == nil || !strings.Contains(err.Error(), "TieredOptions."+part) {
 			t.Errorf("%s: %v", part, err)
 		}

@@ -15,6 +15,8 @@ const (
 	defaultJitter      = 0.1
 	defaultMemory      = 16 << 20
 	defaultLoadTimeout = 10 * time.Second
+	defaultHotShare    = 0.01
+	minHotShare        = 0.001
 
 	maxName = 128
 )
@@ -59,6 +61,14 @@ type TieredOptions struct {
 	// and keys. 0 means 16 MiB; negative means no such tier.
 	Memory int64
 
+	// HotShare is the share of the gets from which on a key is hot. A hot key stays
+	// in memory for its TTL whatever the others need, and is loaded anew in the
+	// last tenth of it, unless Early is negative, without making anybody wait. It
+	// takes some ten thousand gets to find them. Up to 64 keys are pinned, with
+	// values of up to 1/256 of Memory each, besides what Memory bounds. 0 means
+	// 0.01, at least 0.001, at most 1; negative pins none. Without Memory there are none.
+	HotShare float64
+
 	// LoadTimeout bounds one load, which goes on if the caller that began it
 	// leaves while others wait. 0 means 10 s.
 	LoadTimeout time.Duration
@@ -100,6 +110,9 @@ func (o *TieredOptions) withDefaults() (TieredOptions, error) {
 	if opts.Memory == 0 {
 		opts.Memory = defaultMemory
 	}
+	if opts.HotShare == 0 {
+		opts.HotShare = defaultHotShare
+	}
 	if opts.LoadTimeout == 0 {
 		opts.LoadTimeout = defaultLoadTimeout
 	}
@@ -118,6 +131,9 @@ func (o *TieredOptions) withDefaults() (TieredOptions, error) {
 	}
 	if !(opts.Early <= 100) {
 		errs = append(errs, fmt.Errorf("ssdcache: TieredOptions.Early %v: want at most 100", opts.Early))
+	}
+	if opts.HotShare >= 0 && !(opts.HotShare >= minHotShare && opts.HotShare <= 1) || opts.HotShare != opts.HotShare {
+		errs = append(errs, fmt.Errorf("ssdcache: TieredOptions.HotShare %v: want %v to 1, or a negative one", opts.HotShare, minHotShare))
 	}
 	if opts.LoadTimeout < 0 {
 		errs = append(errs, fmt.Errorf("ssdcache: TieredOptions.LoadTimeout %v: want none below 0", opts.LoadTimeout))
