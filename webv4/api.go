@@ -53,7 +53,9 @@ type operation struct {
 	watch    *watchman.Operation
 	points   []*point
 	limiter  *limiter
-	xml      bool // the route's .xml twin
+	format   format // without negotiation
+	twin     bool   // of a route that ends in .json
+	own      *codecs
 	style    ErrorStyle
 	auth     Authenticator
 	quotas   []*quota
@@ -103,8 +105,8 @@ func New(opts *Options) (*API, error) {
 
 // Handle registers fn as the interface that Req's tags declare; see the package
 // documentation for the tags. fn runs on many goroutines at once; its *Req and
-// what is in it are its own. The reply is *Resp as JSON, or as XML for the .xml
-// twin that a route ending in .json has. It panics if the tags are wrong,
+// what is in it are its own. The reply is *Resp as JSON, or as XML, MessagePack
+// or a codec's format for the twins that a route ending in .json has. It panics if the tags are wrong,
 // naming everything that is, or if the route is taken.
 func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)) {
 	p, err := compile(reflect.TypeFor[Req](), a.prefix)
@@ -126,6 +128,10 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	}
 	if op.reply, err = modelOf(reflect.TypeFor[Resp]()); err != nil {
 		panic("webv4: Handle: " + rt.path + ": " + err.Error())
+	}
+	op.own = a.codecs(reflect.TypeFor[Resp]())
+	if p.body >= 0 {
+		p.own = a.codecs(p.fields[p.body].typ)
 	}
 	op.trimmed = op.reply.trimmed(map[*model]*model{})
 	op.picks = &selections{}
@@ -149,13 +155,15 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	}
 	a.register(rt, op)
 	if base, ok := strings.CutSuffix(rt.path, ".json"); ok {
-		twin := *op
-		twin.xml = true
-		other, err := parseRoute(rt.method, base+".xml")
-		if err != nil {
-			panic("webv4: Handle: " + err.Error())
+		for suffix, f := range op.own.suffixes() {
+			twin := *op
+			twin.twin, twin.format = true, f
+			other, err := parseRoute(rt.method, base+suffix)
+			if err != nil {
+				panic("webv4: Handle: " + err.Error())
+			}
+			a.register(other, &twin)
 		}
-		a.register(other, &twin)
 	}
 }
 
@@ -187,7 +195,7 @@ func SetStatic[Req, Resp any](a *API, resp *Resp) {
 	a.each(reflect.TypeFor[Req](), "static", func(op *operation) bool {
 		m, _ := modelOf(reflect.TypeFor[Resp]())
 		var err error
-		if op.static, err = newStatic(m, unsafe.Pointer(resp)); err != nil {
+		if op.static, err = newStatic(op.own, m, unsafe.Pointer(resp)); err != nil {
 			panic("webv4: SetStatic: " + err.Error())
 		}
 		return op.plan.steps.has[Static] && !op.plan.steps.fall

@@ -143,20 +143,11 @@ func (p *plan) bindBody(r *http.Request, base unsafe.Pointer, maxBody int64, see
 		}
 	}
 	switch {
-	case p.body >= 0 && (kind == "application/json" || header == ""):
-		data, err := readBody(r, maxBody)
-		if err != nil {
-			return err
+	case p.body >= 0:
+		if header == "" {
+			kind = "application/json"
 		}
-		if data == "" || strings.TrimSpace(data) == "null" {
-			return nil // no body
-		}
-		f := &p.fields[p.body]
-		if err := f.body.readJSON(data, unsafe.Add(base, f.offset), &f.rules); err != nil {
-			return f.bodyError(err)
-		}
-		*seen |= f.bit
-		return nil
+		return p.bindValue(r, kind, base, maxBody, seen)
 	case p.body < 0 && kind == formType:
 		data, err := readBody(r, maxBody)
 		if err != nil {
@@ -169,6 +160,45 @@ func (p *plan) bindBody(r *http.Request, base unsafe.Pointer, maxBody int64, see
 		return nil
 	}
 	return Errorf(CodeMediaType, "%.60s", kind)
+}
+
+// bindValue reads a body that is one value.
+func (p *plan) bindValue(r *http.Request, kind string, base unsafe.Pointer, maxBody int64, seen *uint64) error {
+	asked, known := p.own.format(kind)
+	if !known || kind == "*/*" || kind == "application/*" || p.own != nil && p.own.json != nil && (asked == asXML || asked == asMsgpack) {
+		return Errorf(CodeMediaType, "%.60s", kind)
+	}
+	data, err := readBody(r, maxBody)
+	if err != nil {
+		return err
+	}
+	if data == "" {
+		return nil // no body
+	}
+	f := &p.fields[p.body]
+	to := unsafe.Add(base, f.offset)
+	if done, err := p.own.readBody(kind, data, to, f.typ); done {
+		*seen |= f.bit
+		return err
+	}
+	switch asked {
+	case asXML:
+		if data, err = xmlToJSON(data, f.body); err != nil {
+			return Errorf(CodeParameter, "the body is not XML: %v", err)
+		}
+	case asMsgpack:
+		if data, err = msgpackToJSON(data); err != nil {
+			return Errorf(CodeParameter, "the body is not MessagePack: %v", err)
+		}
+	}
+	if strings.TrimSpace(data) == "null" {
+		return nil
+	}
+	if err := f.body.readJSON(data, to, &f.rules); err != nil {
+		return f.bodyError(err)
+	}
+	*seen |= f.bit
+	return nil
 }
 
 const formType = "application/x-www-form-urlencoded"
@@ -189,8 +219,13 @@ func readBody(r *http.Request, limit int64) (string, error) {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	scratch := (*buf)[:cap(*buf)]
+	body, done, err := decoded(r)
+	if err != nil {
+		return "", err
+	}
+	defer done()
 	for {
-		n, err := r.Body.Read(scratch)
+		n, err := body.Read(scratch)
 		if int64(b.Len()+n) > limit {
 			return "", Errorf(CodeTooLong, "more than %d bytes", limit)
 		}

@@ -19,7 +19,12 @@ func (p *plan) bindMultipart(r *http.Request, boundary string, base unsafe.Point
 	if r.Body == nil {
 		return nil
 	}
-	body := http.MaxBytesReader(nil, r.Body, maxBody)
+	plain, done, err := decoded(r)
+	if err != nil {
+		return err
+	}
+	defer done()
+	body := http.MaxBytesReader(nil, io.NopCloser(plain), maxBody)
 	mr := multipart.NewReader(body, boundary)
 	for n := 0; ; n++ {
 		part, err := mr.NextPart()

@@ -1,11 +1,9 @@
 package webv4
 
 import (
-	"compress/gzip"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -17,9 +15,10 @@ const (
 	asJSON format = iota
 	asXML
 	asMsgpack
+	asCodec // the first of the interface's codecs, and so on
 )
 
-var formatTypes = [...][]string{jsonType, xmlType, {"application/msgpack"}}
+var formatTypes = [asCodec][]string{jsonType, xmlType, {"application/msgpack"}}
 
 // acceptable are the media types that ask for a format.
 var acceptable = map[string]format{
@@ -34,7 +33,7 @@ const maxAccept = 32
 // negotiate picks a format by an Accept header (RFC 9110, 12.5.1): of those with
 // the highest weight the first. Without a match it is JSON: a reply in another
 // format helps more than none.
-func negotiate(accept []string) format {
+func negotiate(accept []string, own *codecs) format {
 	best, bestWeight := asJSON, 0
 	n := 0
 	for _, line := range accept {
@@ -45,7 +44,7 @@ func negotiate(accept []string) format {
 				return best
 			}
 			kind, params, _ := strings.Cut(member, ";")
-			f, ok := acceptable[strings.ToLower(strings.TrimSpace(kind))]
+			f, ok := own.format(strings.ToLower(strings.TrimSpace(kind)))
 			if !ok {
 				continue
 			}
@@ -74,49 +73,6 @@ func weight(params string) int {
 		return int(q * 1000)
 	}
 	return 1000
-}
-
-var gzips = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
-
-var gzipEncoding = []string{"gzip"}
-
-// acceptsGzip reads an Accept-Encoding header.
-func acceptsGzip(lines []string) bool {
-	n := 0
-	for _, line := range lines {
-		for line != "" {
-			var member string
-			member, line, _ = strings.Cut(line, ",")
-			if n++; n > maxAccept {
-				return false
-			}
-			name, params, _ := strings.Cut(member, ";")
-			if name = strings.TrimSpace(name); strings.EqualFold(name, "gzip") || name == "*" {
-				return weight(params) > 0
-			}
-		}
-	}
-	return false
-}
-
-// sliceWriter appends what is written.
-type sliceWriter struct{ b []byte }
-
-func (w *sliceWriter) Write(p []byte) (int, error) {
-	w.b = append(w.b, p...)
-	return len(p), nil
-}
-
-// zipped appends body, compressed.
-func zipped(dst, body []byte) []byte {
-	w := sliceWriter{dst}
-	z := gzips.Get().(*gzip.Writer)
-	defer gzips.Put(z)
-	z.Reset(&w)
-	// A sliceWriter takes everything.
-	_, _ = z.Write(body)
-	_ = z.Close()
-	return w.b
 }
 
 // etag is a validator of a body: its hash and length.

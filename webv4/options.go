@@ -50,8 +50,12 @@ type Options struct {
 	// The default believes nobody.
 	TrustedProxies []netip.Prefix
 
+	// Codecs are formats besides JSON, XML and MessagePack, such as package
+	// webv4/protobuf's.
+	Codecs []Codec
+
 	// CompressFrom is the size in bytes from which replies are compressed with
-	// gzip for clients that take it. 0 means never. Do not compress replies that
+	// zstd or gzip for clients that take one of them. 0 means never. Do not compress replies that
 	// hold a secret beside what a client can choose (the BREACH attack).
 	CompressFrom int
 

@@ -50,8 +50,9 @@ type plan struct {
 	form   []int
 	others []int // path, header, cookie
 	files  []int
-	late   []int // those that may be missing, get a default or are checked at the end
-	body   int   // index of the body field, -1 for none
+	late   []int   // those that may be missing, get a default or are checked at the end
+	body   int     // index of the body field, -1 for none
+	own    *codecs // for the body
 }
 
 // maxFields is what the mask of parameters seen has bits for.

@@ -62,7 +62,7 @@ func (a *API) RateLimitStatus(ctx context.Context) (*RateLimitStatus, error) {
 	}
 	for _, rt := range a.router.list {
 		op := rt.op
-		if op.plan == nil || op.xml {
+		if op.plan == nil || op.twin {
 			continue
 		}
 		for _, q := range op.plan.quotas {

@@ -34,7 +34,8 @@ type reply struct {
 	code     int // the error's
 
 	tagged  *http.Request // not nil: the reply has an ETag
-	zip     bool          // the client takes gzip
+	own     *codecs       // of the interface; nil for none
+	zip     coding        // that the client takes
 	zipFrom int
 	keep    func(contentType []string, body []byte) // nil: the reply need not be kept
 	leaf    *leaf                                   // what the router found
@@ -101,12 +102,18 @@ func (f format) encode(b []byte, m *model, at unsafe.Pointer) ([]byte, error) {
 func (o *reply) value(m *model, at unsafe.Pointer) error {
 	buf := buffers.Get().(*[]byte)
 	defer putBuffer(buf)
-	b, err := o.format.encode((*buf)[:0], m, at)
+	var b []byte
+	var err error
+	if o.own == nil {
+		b, err = o.format.encode((*buf)[:0], m, at)
+	} else {
+		b, err = o.own.encode(o.format, (*buf)[:0], m, at)
+	}
 	*buf = b
 	if err != nil {
 		return Wrap(CodeSystem, err)
 	}
-	o.body(formatTypes[o.format], b)
+	o.body(o.own.contentType(o.format), b)
 	return nil
 }
 
@@ -126,11 +133,11 @@ func (o *reply) body(contentType []string, b []byte) {
 	if o.tagged != nil && status == http.StatusOK && o.notModified(o.tagged, b) {
 		return
 	}
-	if o.zip && len(b) >= o.zipFrom {
+	if o.zip != identity && len(b) >= o.zipFrom {
 		buf := buffers.Get().(*[]byte)
 		defer putBuffer(buf)
-		*buf = zipped((*buf)[:0], b)
-		o.w.Header()["Content-Encoding"] = gzipEncoding
+		*buf = o.zip.compressed((*buf)[:0], b)
+		o.w.Header()["Content-Encoding"] = codingNames[o.zip]
 		b = *buf
 	}
 	o.send(status, contentType, b)
@@ -159,18 +166,18 @@ func (o *reply) send(status int, contentType []string, body []byte) {
 
 // staticReply is a reply made beforehand.
 type staticReply struct {
-	bodies [len(formatTypes)][]byte // by format
+	bodies [][]byte // by format
 }
 
-func newStatic(m *model, at unsafe.Pointer) (*staticReply, error) {
-	var s staticReply
+func newStatic(own *codecs, m *model, at unsafe.Pointer) (*staticReply, error) {
+	s := staticReply{make([][]byte, own.formats())}
 	for f := range s.bodies {
 		var err error
-		if s.bodies[f], err = format(f).encode(nil, m, at); err != nil {
+		if s.bodies[f], err = own.encode(format(f), nil, m, at); err != nil {
 			return nil, err
 		}
 	}
 	return &s, nil
 }
 
-func (s *staticReply) send(o *reply) { o.body(formatTypes[o.format], s.bodies[o.format]) }
+func (s *staticReply) send(o *reply) { o.body(o.own.contentType(o.format), s.bodies[o.format]) }

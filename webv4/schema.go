@@ -69,7 +69,7 @@ func (a *API) Describe() ([]Description, map[string]*Schema) {
 	var list []Description
 	for _, rt := range a.router.list {
 		op := rt.op
-		if op.plan == nil || op.xml {
+		if op.plan == nil || op.twin {
 			continue
 		}
 		p := op.plan

@@ -31,10 +31,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		op = a.none
 	}
 	c.r, c.params, out.style = r, params, op.style
-	if op.xml {
-		out.format = asXML
-	} else if op.accepts {
-		out.format = negotiate(r.Header["Accept"])
+	out.own = op.own
+	if out.format = op.format; op.accepts {
+		out.format = negotiate(r.Header["Accept"], op.own)
 	}
 	var span *watchman.Span
 	if c.Context = r.Context(); op.watch != nil {
@@ -172,6 +171,9 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 			}
 		}
 	}
+	if _, known := codingOf(r); !known && p.hasBody() {
+		c.out.w.Header()["Accept-Encoding"] = acceptCodings
+	}
 	req, err := op.bind(r, c.params, a.opt.MaxBody)
 	if err != nil {
 		return err
@@ -253,7 +255,7 @@ func (a *API) prepare(c *call, op *operation, r *http.Request) {
 		h["Vary"] = addVary(h["Vary"], vary(op.accepts, zips))
 	}
 	if zips {
-		out.zip, out.zipFrom = acceptsGzip(r.Header["Accept-Encoding"]), a.opt.CompressFrom
+		out.zip, out.zipFrom = bestCoding(r.Header["Accept-Encoding"]), a.opt.CompressFrom
 	}
 	if op.plan.etag && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		out.tagged = r
