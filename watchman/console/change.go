@@ -3,6 +3,7 @@ package console
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -128,7 +129,7 @@ func (c *Console) keep(rw http.ResponseWriter, r *http.Request) {
 	http.Redirect(rw, r, "trace?done=kept&id="+id.String(), http.StatusSeeOther)
 }
 
-// maxAudit bounds the changes of sampling that are remembered.
+// maxAudit bounds the changes that are remembered.
 const maxAudit = 100
 
 func (c *Console) log(r *http.Request, what, why string) {
@@ -139,4 +140,13 @@ func (c *Console) log(r *http.Request, what, why string) {
 		c.audit = append(c.audit[:0], c.audit[1:]...)
 	}
 	c.audit = append(c.audit, audit{time.Now(), user, what, why})
+}
+
+// changes is what log was told, newest first.
+func (c *Console) changes() []audit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := slices.Clone(c.audit)
+	slices.Reverse(list)
+	return list
 }

@@ -13,13 +13,13 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"runtime/trace"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/heddle-go/heddle/watchman"
 	"github.com/heddle-go/heddle/watchman/control"
+	"github.com/heddle-go/heddle/watchman/flight"
 )
 
 // Options configure New. The zero value is ready to use.
@@ -44,9 +44,9 @@ type Options struct {
 	// Interval is the time between two points of the charts. 0 means 5 s.
 	Interval time.Duration
 
-	// Flight is a flight recorder of the program that is running; its content can
-	// be downloaded then. nil means none.
-	Flight *trace.FlightRecorder
+	// Flight is a flight recorder, whose snapshots are listed and which can be
+	// started and stopped. nil means none.
+	Flight *flight.Recorder
 
 	// Counters are shown on the self page, such as an exporter's. It is called
 	// for every view. nil means none.
@@ -73,10 +73,12 @@ type Console struct {
 	recorder recorder
 
 	mu    sync.Mutex
-	audit []audit // changes of sampling, newest last
+	audit []audit // changes made here other than of switches, newest last
 
-	stop func()
-	done sync.WaitGroup
+	stop    func()
+	stopped chan struct{}
+	done    sync.WaitGroup
+	streams chan struct{} // a place for each that is open
 }
 
 type audit struct {
@@ -129,7 +131,7 @@ func New(w *watchman.Watchman, opts *Options) (*Console, error) {
 	if _, err := rand.Read(secret[:]); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	c := &Console{w: w, opt: o, token: hex.EncodeToString(secret[:]), pages: map[string]*template.Template{}}
+	c := &Console{w: w, opt: o, token: hex.EncodeToString(secret[:]), pages: map[string]*template.Template{}, streams: make(chan struct{}, maxStreams)}
 	c.recorder.init(w)
 	for _, name := range append([]string{"operation", "trace"}, pageNames...) {
 		t, err := template.New("layout.html").Funcs(functions).ParseFS(pageFiles, "pages/layout.html", "pages/"+name+".html")
@@ -144,14 +146,14 @@ func New(w *watchman.Watchman, opts *Options) (*Console, error) {
 }
 
 func (c *Console) start() {
-	stop := make(chan struct{})
-	c.stop = sync.OnceFunc(func() { close(stop) })
+	c.stopped = make(chan struct{})
+	c.stop = sync.OnceFunc(func() { close(c.stopped) })
 	c.done.Go(func() {
 		t := time.NewTicker(c.opt.Interval)
 		defer t.Stop()
 		for {
 			select {
-			case <-stop:
+			case <-c.stopped:
 				return
 			case <-t.C:
 				c.recorder.tick(time.Now())
@@ -160,8 +162,8 @@ func (c *Console) start() {
 	})
 }
 
-// Close stops the recorder and waits for it. The pages go on to work, with
-// charts that end.
+// Close stops the recorder and waits for it, and ends what is streamed. The
+// pages go on to work, with charts that end.
 func (c *Console) Close() error {
 	c.stop()
 	c.done.Wait()
@@ -191,7 +193,9 @@ func (c *Console) routes() {
 	m.HandleFunc("POST /keep", c.keep)
 	m.HandleFunc("GET /runtime", c.runtime)
 	m.HandleFunc("POST /profile", c.profile)
+	m.HandleFunc("POST /flight", c.flight)
 	m.HandleFunc("GET /self", c.self)
+	m.HandleFunc("GET /live", c.live)
 	m.HandleFunc("GET /api/snapshot", c.apiSnapshot)
 	m.HandleFunc("GET /api/trace", c.apiTrace)
 	c.mux = m
@@ -285,6 +289,7 @@ var notes = map[string]string{
 	"changed": "Changed. See the audit log below.",
 	"sampled": "The rules hold from the next trace on.",
 	"kept":    "The trace is kept.",
+	"flight":  "Done. See the flight recorder below.",
 }
 
 // refuse answers a change that was not made.

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"github.com/heddle-go/heddle/watchman"
 	"github.com/heddle-go/heddle/watchman/console"
 	"github.com/heddle-go/heddle/watchman/control"
+	"github.com/heddle-go/heddle/watchman/flight"
 )
 
 const evil = `<script>alert("1")</script>'&`
@@ -185,6 +187,109 @@ func post(c http.Handler, target string, form url.Values, header ...string) int 
 	rec := httptest.NewRecorder()
 	c.ServeHTTP(rec, r)
 	return rec.Code
+}
+
+// A live page comes as events when it has changed, as long as there is a place.
+func TestLive(t *testing.T) {
+	w, loop, _ := shop(t)
+	c := open(t, w, &console.Options{Loop: loop, Interval: 10 * time.Millisecond})
+	srv := httptest.NewServer(c)
+	t.Cleanup(srv.Close)
+	type event struct{ Main, Time string }
+	watch := func(page string) (*http.Response, *bufio.Reader) {
+		res, err := http.Get(srv.URL + "/live?page=" + url.QueryEscape(page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { res.Body.Close() })
+		return res, bufio.NewReader(res.Body)
+	}
+	next := func(r *bufio.Reader) (e event) {
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if data, ok := strings.CutPrefix(line, "data: "); ok {
+				if err := json.Unmarshal([]byte(data), &e); err != nil {
+					t.Fatal(err)
+				}
+				return e
+			}
+		}
+	}
+	res, r := watch("/operation?kind=server&name=" + url.QueryEscape("GET /cart "+evil))
+	if res.Header.Get("Content-Type") != "text/event-stream" || res.Header.Get("Content-Security-Policy") == "" {
+		t.Errorf("headers %v", res.Header)
+	}
+	if e := next(r); !strings.Contains(e.Main, "<h1>") || strings.Contains(e.Main, "<main") || strings.Contains(e.Main, "<script>alert") {
+		t.Errorf("%.300s", e.Main)
+	}
+	_, r = watch("/")
+	next(r)
+	w.Operation(watchman.Client, "brand new").Observe(t.Context(), time.Millisecond, nil)
+	for !strings.Contains(next(r).Main, "brand new") {
+	}
+	for _, page := range []string{"/switches", "/nothing", "http://example.com/", "//example.com/", "/live", "", "%zz"} {
+		if res, _ := watch(page); res.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %s", page, res.Status)
+		}
+	}
+	for range 14 {
+		watch("/runtime")
+	}
+	if res, _ := watch("/"); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("the 17th: %s", res.Status)
+	}
+	c.Close()
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestFlightRecorder(t *testing.T) {
+	w, _, _ := shop(t)
+	rec, err := flight.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { rec.Close() })
+	c := open(t, w, &console.Options{Flight: rec})
+	tok := token(t, c)
+	do := func(pairs ...string) (int, string) {
+		v := url.Values{"token": {tok}, pairs[0]: {pairs[1]}}
+		out := httptest.NewRecorder()
+		c.ServeHTTP(out, request("POST", "/flight", v.Encode()))
+		return out.Code, out.Body.String()
+	}
+	for _, step := range []struct {
+		key, value string
+		code       int
+		page       string // holds
+	}{
+		{"do", "snapshot", 409, "Nothing is remembered"},
+		{"do", "start", 303, "remembers its last seconds"},
+		{"do", "snapshot", 303, "asked for by local"},
+		{"do", "stop", 303, "flight recorder: stop"},
+		{"do", "fly", 400, "asked for by local"},
+		{"id", "1", 200, ""},
+		{"id", "2", 404, ""},
+		{"id", "x", 400, ""},
+	} {
+		code, body := do(step.key, step.value)
+		if code != step.code {
+			t.Errorf("%s %s: %d, want %d: %.100s", step.key, step.value, code, step.code, body)
+		}
+		if code == 200 && !strings.HasPrefix(body, "go 1.") {
+			t.Errorf("downloaded %.20q", body)
+		}
+		if _, page := get(c, "/runtime"); !strings.Contains(page, step.page) {
+			t.Errorf("after %s %s the page has no %q: %s", step.key, step.value, step.page, page)
+		}
+	}
+	if code := post(open(t, w, nil), "/flight", url.Values{"token": {tok}, "do": {"start"}}); code != http.StatusForbidden {
+		t.Errorf("another console's token: %d", code)
+	}
 }
 
 func TestChanges(t *testing.T) {

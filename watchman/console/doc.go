@@ -18,8 +18,13 @@
 //	decisions    what the control loop did or would have done, why, and what became of it
 //	switches     switches and dials, and who changed them; changing takes a reason and the name
 //	sampling     ratios in force and the budget; keeping a recent trace
-//	runtime      goroutines, memory, profiles, the flight recorder
+//	runtime      goroutines, memory, profiles, snapshots of package flight
 //	self         what watchman itself holds, drops and costs
+//
+// Pages that change are kept up to date: the browser gets their content as
+// server-sent events, 16 at once, and beyond that, or where a proxy does not let
+// them through, fetches the page every three seconds; a page that is hidden, or
+// in which somebody has opened or marked something, is left alone.
 //
 // # Safety
 //

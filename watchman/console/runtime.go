@@ -7,8 +7,12 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"runtime/pprof"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/heddle-go/heddle/watchman/flight"
 )
 
 // profiling is true while a CPU profile is taken: there can be one at a time.
@@ -35,9 +39,54 @@ func (c *Console) runtime(rw http.ResponseWriter, r *http.Request) {
 		Heap, Total, Goal, Cycles, Allocs, Goroutines uint64
 		Procs                                         int
 		Version, Build                                string
-		Flight                                        bool
+		Flight                                        *flight.Recorder
 		Up                                            time.Duration
-	}{v[0], v[1], v[2], v[3], v[4], v[5], runtime.GOMAXPROCS(0), runtime.Version(), build, c.opt.Flight != nil && c.opt.Flight.Enabled(), time.Since(c.recorder.began)})
+		Audit                                         []audit
+	}{v[0], v[1], v[2], v[3], v[4], v[5], runtime.GOMAXPROCS(0), runtime.Version(), build, c.opt.Flight, time.Since(c.recorder.began), c.changes()})
+}
+
+// flight starts and stops the flight recorder, takes a snapshot, or serves one
+// to download.
+func (c *Console) flight(rw http.ResponseWriter, r *http.Request) {
+	rec := c.opt.Flight
+	if rec == nil {
+		refuse(rw, http.StatusNotFound, "This program has no flight recorder.")
+		return
+	}
+	if s := r.PostFormValue("id"); s != "" {
+		id, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			refuse(rw, http.StatusBadRequest, "The snapshot's number is no number.")
+			return
+		}
+		if !slices.ContainsFunc(rec.Snapshots(), func(s flight.Snapshot) bool { return s.ID == id }) {
+			refuse(rw, http.StatusNotFound, "The snapshot is not kept any more.")
+			return
+		}
+		download(rw, fmt.Sprintf("flight-%d.trace", id), "application/octet-stream")
+		_ = rec.WriteSnapshot(rw, id) // the client has gone; nobody is left to tell
+		return
+	}
+	var err error
+	what := r.PostFormValue("do")
+	switch what {
+	case "start":
+		err = rec.Start()
+	case "stop":
+		rec.Stop()
+	case "snapshot":
+		user, _ := c.who(r)
+		_, err = rec.Snapshot("asked for by " + user)
+	default:
+		refuse(rw, http.StatusBadRequest, fmt.Sprintf("A flight recorder cannot %.20q.", what))
+		return
+	}
+	if err != nil {
+		refuse(rw, http.StatusConflict, err.Error())
+		return
+	}
+	c.log(r, "flight recorder: "+what, "")
+	http.Redirect(rw, r, "runtime?done=flight", http.StatusSeeOther)
 }
 
 // profile serves one to download. It is a POST because it costs something and
@@ -67,13 +116,6 @@ func (c *Console) profile(rw http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 		}
 		pprof.StopCPUProfile()
-	case "flight":
-		if c.opt.Flight == nil || !c.opt.Flight.Enabled() {
-			refuse(rw, http.StatusNotFound, "No flight recorder is running.")
-			return
-		}
-		download(rw, "flight.trace", "application/octet-stream")
-		_, _ = c.opt.Flight.WriteTo(rw) // as above
 	default:
 		refuse(rw, http.StatusBadRequest, fmt.Sprintf("There is no profile %.20q.", what))
 	}

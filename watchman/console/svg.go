@@ -190,6 +190,8 @@ func ago(t time.Time) string {
 func size(n any) string {
 	var v float64
 	switch n := n.(type) {
+	case int:
+		v = float64(n)
 	case int64:
 		v = float64(n)
 	case uint64:

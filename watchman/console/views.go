@@ -358,10 +358,6 @@ func (c *Console) sampling(rw http.ResponseWriter, r *http.Request) {
 		_, own := sp.Operations[op.Name]
 		rows = append(rows, ratioRow{Kind: op.Kind, Name: op.Name, Ratio: c.w.Operation(op.Kind, op.Name).SamplingRatio(), Own: own})
 	}
-	c.mu.Lock()
-	log := slices.Clone(c.audit)
-	c.mu.Unlock()
-	slices.Reverse(log)
 	var single strings.Builder
 	names := make([]string, 0, len(sp.Operations))
 	for n := range sp.Operations {
@@ -377,7 +373,7 @@ func (c *Console) sampling(rw http.ResponseWriter, r *http.Request) {
 		Rows   []ratioRow
 		Stats  watchman.Stats
 		Audit  []audit
-	}{sp, single.String(), rows, c.w.Stats(), log})
+	}{sp, single.String(), rows, c.w.Stats(), c.changes()})
 }
 
 func (c *Console) self(rw http.ResponseWriter, r *http.Request) {

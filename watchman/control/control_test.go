@@ -391,7 +391,7 @@ func TestOnBreach(t *testing.T) {
 			if len(told) != want || told[want-1].State != control.Breached || told[want-1].Reason == "" {
 				t.Fatalf("told of %+v, want %d", told, want)
 			}
-			r.run(2*time.Hour, 20, fine)
+			r.run(35*time.Minute, 20, fine)
 		}
 	})
 }

@@ -3,29 +3,67 @@
 (() => {
   const main = () => document.getElementById('main');
 
-  // Live: fetch the page again and swap its content, unless somebody is at work in it.
+  // Live: the server streams the page's content when it has changed; where that
+  // does not work the page is fetched again. Nothing is swapped while somebody
+  // is at work in it, and nothing is asked for while nobody sees it.
   const box = document.getElementById('live');
-  const page = location.pathname.split('/').pop() || 'overview';
+  const page = location.pathname.split('/').pop();
   const calm = ['trace', 'traces', 'switches', 'sampling'].includes(page);
   let stored = null;
   try { stored = localStorage.getItem('heddle.live'); } catch (e) { /* not allowed: stays on */ }
+  const watched = () => box.checked && !document.hidden;
+  const busy = () => main().querySelector('details[open]') || main().contains(document.activeElement) && document.activeElement !== main() || String(getSelection());
+  const swap = (nodes, time) => {
+    if (!watched() || busy()) return;
+    main().replaceChildren(...nodes);
+    document.querySelector('header time').textContent = time;
+  };
+  const parse = (html) => new DOMParser().parseFromString(html, 'text/html');
+  const poll = async () => {
+    if (!watched() || busy()) return;
+    try {
+      const res = await fetch(location.href, {headers: {Accept: 'text/html'}});
+      if (!res.ok) return;
+      const next = parse(await res.text());
+      swap(next.getElementById('main').childNodes, next.querySelector('header time').textContent);
+    } catch (e) { /* the process is away: the page stays as it was */ }
+  };
+  let stream = null, polling = 0, again = 0;
+  const stop = () => {
+    if (stream) stream.close();
+    clearInterval(polling);
+    clearTimeout(again);
+    stream = null;
+    polling = again = 0;
+    document.body.dataset.live = 'off';
+  };
+  const start = () => {
+    stop();
+    if (!watched()) return;
+    stream = new EventSource('live?page=' + encodeURIComponent('/' + page + location.search));
+    document.body.dataset.live = 'stream';
+    stream.onmessage = (e) => {
+      const got = JSON.parse(e.data);
+      swap(parse(got.main).body.childNodes, got.time);
+    };
+    stream.onerror = () => {
+      if (!stream || stream.readyState !== EventSource.CLOSED) return; // it connects again by itself
+      stop();
+      document.body.dataset.live = 'poll';
+      polling = setInterval(poll, 3000);
+      again = setTimeout(start, 30000);
+    };
+  };
   if (!calm) {
     box.parentElement.hidden = false;
     box.checked = stored !== 'off';
     box.addEventListener('change', () => {
       try { localStorage.setItem('heddle.live', box.checked ? 'on' : 'off'); } catch (e) { /* as above */ }
+      start();
     });
-    setInterval(async () => {
-      const open = main().querySelector('details[open]');
-      if (!box.checked || document.hidden || open || main().contains(document.activeElement) && document.activeElement !== main() || String(getSelection())) return;
-      try {
-        const res = await fetch(location.href, {headers: {Accept: 'text/html'}});
-        if (!res.ok) return;
-        const next = new DOMParser().parseFromString(await res.text(), 'text/html');
-        main().replaceChildren(...next.getElementById('main').childNodes);
-        document.querySelector('header time').replaceWith(next.querySelector('header time'));
-      } catch (e) { /* the process is away: the page stays as it was */ }
-    }, 3000);
+    document.addEventListener('visibilitychange', start);
+    addEventListener('pagehide', stop);
+    addEventListener('pageshow', start);
   }
 
   // Keys: 1 to 9 are the pages, / is the first field, j and k walk the spans of
