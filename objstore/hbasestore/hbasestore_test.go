@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,10 +22,13 @@ var ctx = context.Background()
 // it, and empty it.
 var table = "heddle_test_" + strings.ToLower(rand.Text()[:10])
 
+// opened tells that there is a table.
+var opened atomic.Bool
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if addr := os.Getenv("HEDDLE_TEST_HBASE"); addr != "" {
-		if err := drop(addr); err != nil {
+	if opened.Load() {
+		if err := drop(os.Getenv("HEDDLE_TEST_HBASE")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
@@ -57,6 +61,7 @@ func open(t testing.TB, opts hbasestore.Options, addrs ...string) *hbasestore.St
 		addrs = []string{gateway(t)}
 	}
 	opts.Table, opts.Salts = table, 3
+	opened.Store(true)
 	if opts.Timeout == 0 {
 		opts.Timeout = 2 * time.Minute
 	}

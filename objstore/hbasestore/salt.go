@@ -79,8 +79,8 @@ func commonPrefix(r *objstore.Range) []byte {
 	for n < len(r.From) && n < len(r.To) && r.From[n] == r.To[n] {
 		n++
 	}
-	if n == len(r.From)-1 && n == len(r.To)-1 && r.From[n]+1 == r.To[n] {
-		n++ // all that begin with From
+	if n < len(r.From) && n == len(r.To)-1 && r.From[n]+1 == r.To[n] {
+		n++ // what is below To begins like From
 	}
 	return r.From[:n]
 }
