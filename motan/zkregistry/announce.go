@@ -15,6 +15,8 @@ import (
 type announced struct {
 	path    string
 	content []byte
+	client  bool // not a server's
+	uses    int  // of a client's: by how many watches
 }
 
 // Announce implements motan.Announcer. The node is ephemeral: it goes with the
@@ -112,7 +114,7 @@ func (r *Registry) create(a *announced) error {
 			err = gerr
 		}
 	}
-	if err == nil {
+	if err == nil && !a.client {
 		r.stats.announces.Add(1)
 	}
 	return err
@@ -141,7 +143,7 @@ func (r *Registry) keepAnnounced(sessions <-chan struct{}) {
 	}
 }
 
-// announceAll reports whether every node is there.
+// announceAll reports whether every node is there now.
 func (r *Registry) announceAll() bool {
 	r.mu.Lock()
 	all := make([]*announced, 0, len(r.announced))
@@ -149,10 +151,12 @@ func (r *Registry) announceAll() bool {
 		all = append(all, a)
 	}
 	r.mu.Unlock()
+	ok := true
 	for _, a := range all {
 		if err := r.create(a); err != nil {
 			r.opt.Logger.Warn("zkregistry: not announced yet", "path", a.path, "error", err)
-			return false
+			ok = false
+			continue
 		}
 		r.mu.Lock()
 		left := r.announced[a.path] != a
@@ -161,5 +165,5 @@ func (r *Registry) announceAll() bool {
 			r.conn.Delete(a.path, -1)
 		}
 	}
-	return true
+	return ok
 }

@@ -3,6 +3,7 @@
 // other:
 //
 //	/motan/GROUP/SERVICE/server/HOST:PORT   ephemeral, holds the node's URL
+//	/motan/GROUP/SERVICE/client/HOST:PID    ephemeral, says who watches
 //	/motan/GROUP/command                    persistent, holds the traffic commands
 //
 // A [Registry] is a motan.Registry and a motan.Announcer:
@@ -24,5 +25,5 @@
 //
 // # Reading order
 //
-// registry.go, watch.go, announce.go, node.go.
+// registry.go, watch.go, announce.go, subscribe.go, commands.go, node.go.
 package zkregistry

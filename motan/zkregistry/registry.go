@@ -22,10 +22,14 @@ type Options struct {
 	// nothing. 0 means 10 s; ZooKeeper sets bounds of its own.
 	SessionTimeout time.Duration
 
-	// Application is written into announced nodes. "" writes nothing.
+	// Application is written into the nodes of servers and clients. "" writes nothing.
 	Application string
 
-	// Java makes announced nodes Java-serialized strings, for Java clients whose
+	// LocalHost is this machine's address, for the nodes of clients. "" means its
+	// first one that is no loopback.
+	LocalHost string
+
+	// Java makes the nodes Java-serialized strings, for Java clients whose
 	// registry is "zookeeper" and not "zk".
 	Java bool
 
@@ -58,10 +62,16 @@ func Open(ctx context.Context, servers []string, opts *Options) (*Registry, erro
 	if r.opt.SessionTimeout == 0 {
 		r.opt.SessionTimeout = 10 * time.Second
 	}
+	if r.opt.LocalHost == "" {
+		r.opt.LocalHost = localHost()
+	}
 	if r.opt.Logger == nil {
 		r.opt.Logger = slog.Default()
 	}
 	var errs []error
+	if strings.ContainsAny(r.opt.LocalHost, "/\x00") {
+		errs = append(errs, fmt.Errorf("zkregistry: Options.LocalHost %q: want a host", r.opt.LocalHost))
+	}
 	if r.opt.SessionTimeout < 0 {
 		errs = append(errs, fmt.Errorf("zkregistry: Options.SessionTimeout %v: negative", r.opt.SessionTimeout))
 	}
@@ -77,7 +87,7 @@ func Open(ctx context.Context, servers []string, opts *Options) (*Registry, erro
 		return nil, err
 	}
 	sessions := make(chan struct{}, 1)
-	conn, events, err := zk.Connect(servers, r.opt.SessionTimeout, zk.WithLogger(silent{}), zk.WithEventCallback(func(e zk.Event) {
+	conn, events, err := zk.Connect(servers, r.opt.SessionTimeout, zk.WithLogger(silent{}), zk.WithDialer(r.dial), zk.WithEventCallback(func(e zk.Event) {
 		if e.Type == zk.EventSession && e.State == zk.StateHasSession {
 			select {
 			case sessions <- struct{}{}:
@@ -103,6 +113,30 @@ func Open(ctx context.Context, servers []string, opts *Options) (*Registry, erro
 	})
 	r.wg.Go(func() { r.keepAnnounced(sessions) })
 	return r, nil
+}
+
+// dial connects to a server.
+func (r *Registry) dial(network, addr string, timeout time.Duration) (net.Conn, error) {
+	conn, err := net.DialTimeout(network, addr, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &impatient{conn, r.opt.SessionTimeout}, nil
+}
+
+// impatient bounds how long a read takes. A ZooKeeper server that is just starting
+// accepts connections on which it never answers; the client would wait for ten
+// times as long.
+type impatient struct {
+	net.Conn
+	most time.Duration
+}
+
+func (c *impatient) SetReadDeadline(t time.Time) error {
+	if most := time.Now().Add(c.most); t.After(most) {
+		t = most
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // silent drops the client's chatter; what matters comes as errors.

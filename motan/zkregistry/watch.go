@@ -34,7 +34,8 @@ func (r *Registry) Stats() Stats {
 }
 
 // Watch implements motan.Registry. A service that nobody has announced yet has an
-// empty list.
+// empty list. As long as ctx is not done a node beside those of the servers says
+// who watches; Watch does not wait for it.
 func (r *Registry) Watch(ctx context.Context, service, group, version string, update func([]motan.Endpoint)) error {
 	path, err := servicePath(group, service)
 	if err != nil {
@@ -60,6 +61,7 @@ func (r *Registry) Watch(ctx context.Context, service, group, version string, up
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.closed {
+		r.wg.Go(func() { r.subscribed(ctx, service, group, version) })
 		r.wg.Go(func() { r.follow(ctx, path, service, version, list, changed, update) })
 	}
 	return nil
