@@ -12,7 +12,8 @@
 // one. Each command is about one key, so a cluster takes them all.
 //
 // While a server does not answer, a circuit breaker makes calls fail at once and
-// the read path goes on without it. What was invalidated meanwhile can still be
+// the read path goes on without it. A cluster has a breaker for each sixteenth of
+// its slots, so that a master that is lost takes only its own keys with it. What was invalidated meanwhile can still be
 // there when it comes back: the TTL bounds for how long.
 package redistier
 
@@ -48,7 +49,7 @@ type Options struct {
 // Tier implements ssdcache.Tier.
 type Tier struct {
 	client  redis.UniversalClient
-	guard   *guard.Guard
+	guards  []*guard.Guard // one, or of a cluster one for each run of slots
 	prefix  string
 	timeout time.Duration
 }
@@ -91,7 +92,25 @@ func New(server *redis.UniversalOptions, opts *Options) (*Tier, error) {
 			*d = o.Timeout
 		}
 	}
-	return &Tier{redis.NewUniversalClient(&u), guard.New("redistier", uint32(o.Failures), o.Pause), o.Prefix, o.Timeout}, nil
+	t := &Tier{client: redis.NewUniversalClient(&u), prefix: o.Prefix, timeout: o.Timeout}
+	guards := 1
+	if _, ok := t.client.(*redis.ClusterClient); ok {
+		guards = clusterGuards
+	}
+	for range guards {
+		t.guards = append(t.guards, guard.New("redistier", uint32(o.Failures), o.Pause))
+	}
+	return t, nil
+}
+
+const clusterGuards = 16
+
+// guard is the breaker of a key, prefix included.
+func (t *Tier) guard(key string) *guard.Guard {
+	if len(t.guards) == 1 {
+		return t.guards[0]
+	}
+	return t.guards[slot(key)*len(t.guards)/slots]
 }
 
 // What a key holds is a letter, a token and, behind 'V', the value; 'L' is the
@@ -118,12 +137,13 @@ return 1`)
 func (t *Tier) Get(ctx context.Context, key string, lease time.Duration) (value []byte, token string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
+	key = t.prefix + key
 	leased := false
-	err = t.guard.Do(func() error {
-		held, err := t.client.Get(ctx, t.prefix+key).Bytes()
+	err = t.guard(key).Do(func() error {
+		held, err := t.client.Get(ctx, key).Bytes()
 		if errors.Is(err, redis.Nil) {
 			token = newToken()
-			ok, err := t.client.SetNX(ctx, t.prefix+key, "L"+token, max(lease, time.Millisecond)).Result()
+			ok, err := t.client.SetNX(ctx, key, "L"+token, max(lease, time.Millisecond)).Result()
 			leased = err == nil && !ok
 			return err
 		}
@@ -155,8 +175,9 @@ func (t *Tier) Fill(ctx context.Context, key string, value []byte, ttl time.Dura
 		ms = max(ttl.Milliseconds(), 1)
 	}
 	held := append(append(make([]byte, 0, 1+tokenSize+len(value)), "V"+newToken()...), value...)
-	return t.guard.Do(func() error {
-		return fill.Run(ctx, t.client, []string{t.prefix + key}, token, held, ms).Err()
+	key = t.prefix + key
+	return t.guard(key).Do(func() error {
+		return fill.Run(ctx, t.client, []string{key}, token, held, ms).Err()
 	})
 }
 
@@ -164,7 +185,8 @@ func (t *Tier) Fill(ctx context.Context, key string, value []byte, ttl time.Dura
 func (t *Tier) Delete(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	return t.guard.Do(func() error { return t.client.Del(ctx, t.prefix+key).Err() })
+	key = t.prefix + key
+	return t.guard(key).Do(func() error { return t.client.Del(ctx, key).Err() })
 }
 
 // Close closes the connections.

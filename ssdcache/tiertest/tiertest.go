@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -24,6 +25,54 @@ func Run(t *testing.T, open func(t *testing.T) ssdcache.Tier) {
 	t.Run("Expiry", func(t *testing.T) { testExpiry(t, open(t)) })
 	t.Run("Processes", func(t *testing.T) { testProcesses(t, open) })
 	t.Run("Invalidate", func(t *testing.T) { testInvalidate(t, open) })
+}
+
+// RunFailures checks that a Tiered goes on without its tier's server, and that a
+// breaker keeps it from waiting for it each time. open returns a tier of the
+// server at addr, which is not there or never answers, with a timeout of some
+// 20 ms and a breaker that opens after a few failures and stays open.
+func RunFailures(t *testing.T, open func(t *testing.T, addr string) ssdcache.Tier) {
+	silent, gone := listen(t), listen(t)
+	must(t, gone.Close())
+	t.Run("Silent", func(t *testing.T) { testFailures(t, open(t, silent.Addr().String())) })
+	t.Run("Gone", func(t *testing.T) { testFailures(t, open(t, gone.Addr().String())) })
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	return ln
+}
+
+func testFailures(t *testing.T, tier ssdcache.Tier) {
+	c, err := ssdcache.Open(filepath.Join(t.TempDir(), "cache"), 1<<20, nil)
+	must(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	x, err := ssdcache.NewTiered(c, func(_ context.Context, key string) (string, error) { return "value of " + key, nil },
+		&ssdcache.TieredOptions{Tier: tier, Memory: -1})
+	must(t, err)
+	for range 200 { // each waiting for the server would take 4 s
+		if v, err := x.Get(t.Context(), "k"); v != "value of k" || err != nil {
+			t.Fatalf("%q, %v", v, err)
+		}
+	}
+	if s := x.Stats(); s.Loads != 1 || s.DiskHits != 199 || s.TierErrors < 200 {
+		t.Errorf("%+v", s)
+	}
+	if err := x.Invalidate(t.Context(), "k"); err == nil {
+		t.Error("Invalidate does not say that the value may come back")
+	}
+	begin := time.Now()
+	for range 1000 {
+		if _, _, err := tier.Get(t.Context(), "k", time.Second); err == nil || errors.Is(err, ssdcache.ErrLeased) {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("1000 calls of an open breaker took %v", took)
+	}
 }
 
 const lease = 10 * time.Second

@@ -1,0 +1,4 @@
+package redistier
+
+// Slot is where a key belongs in a cluster.
+var Slot = slot
