@@ -14,6 +14,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/heddle-go/heddle/objstore"
+	"github.com/heddle-go/heddle/objstore/hbasestore"
 	"github.com/heddle-go/heddle/objstore/s3content"
 	"github.com/heddle-go/heddle/ssdcache"
 )
@@ -43,7 +44,8 @@ const (
 // library is the three collections in one library.
 type library struct {
 	*objstore.Library
-	cache    *ssdcache.Cache
+	cache    *ssdcache.Cache   // nil with a store
+	hbase    *hbasestore.Store // nil without -hbase
 	videos   *objstore.Collection[video]
 	pictures *objstore.Collection[picture]
 	articles *objstore.Collection[article]
@@ -54,40 +56,61 @@ type library struct {
 // cacheSize is the disk for records that were read, in bytes.
 const cacheSize = 64 << 20
 
-func open(ctx context.Context, dir, s3 string) (l *library, err error) {
+// engines are where a library keeps what it does not keep in its directory.
+type engines struct {
+	s3    string // the URL of a bucket, for contents
+	hbase string // gateways, separated by commas, for metadata
+	table string // of HBase; empty means the default
+}
+
+func open(ctx context.Context, dir string, e engines) (_ *library, err error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
-	cache, err := ssdcache.Open(filepath.Join(dir, "cache"), cacheSize, nil)
-	if err != nil {
-		return nil, err
-	}
+	l := &library{signed: e.s3 != ""}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, cache.Close())
+			err = errors.Join(err, l.Close())
 		}
 	}()
-	opts := &objstore.Options{Dedupe: true, Cache: cache}
-	if s3 != "" {
-		bucket, err := openBucket(ctx, s3)
+	opts := &objstore.Options{Dedupe: true}
+	if e.s3 != "" {
+		if opts.Content, err = openBucket(ctx, e.s3); err != nil {
+			return nil, err
+		}
+	}
+	if e.hbase != "" {
+		// Others may use the table, too, so that nothing is cached here.
+		l.hbase, err = hbasestore.Open(ctx, strings.Split(e.hbase, ","), &hbasestore.Options{Table: e.table})
 		if err != nil {
 			return nil, err
 		}
-		opts.Content = bucket
+		opts.Store = l.hbase
+	} else {
+		if l.cache, err = ssdcache.Open(filepath.Join(dir, "cache"), cacheSize, nil); err != nil {
+			return nil, err
+		}
+		opts.Cache = l.cache
 	}
-	lib, err := objstore.Open(dir, opts)
-	if err != nil {
+	if l.Library, err = objstore.Open(dir, opts); err != nil {
 		return nil, err
 	}
-	l = &library{Library: lib, cache: cache, signed: s3 != ""}
-	if err := l.declare(); err != nil {
-		return nil, errors.Join(err, lib.Close())
-	}
-	return l, nil
+	return l, l.declare()
 }
 
-// Close closes the library and then its cache.
-func (l *library) Close() error { return errors.Join(l.Library.Close(), l.cache.Close()) }
+// Close closes the library, and then what is below it.
+func (l *library) Close() (err error) {
+	if l.Library != nil {
+		err = l.Library.Close()
+	}
+	if l.cache != nil {
+		err = errors.Join(err, l.cache.Close())
+	}
+	if l.hbase != nil {
+		err = errors.Join(err, l.hbase.Close())
+	}
+	return err
+}
 
 func (l *library) declare() error {
 	required := []string{"display_name", "contents"}

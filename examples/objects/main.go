@@ -5,7 +5,7 @@
 // stores the files, or without any a picture and an article that it makes up,
 // prints each object's JSON and the address of its content, reads it back by its
 // id and by its short id, and shows everything on a page until Ctrl-C. -h lists
-// the flags; -s3 keeps the contents in a bucket.
+// the flags; -s3 keeps the contents in a bucket, -hbase the metadata in HBase.
 package main
 
 import (
@@ -35,6 +35,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	data := fs.String("data", "", "`directory` of the library; default: a fresh temporary one, removed at the end")
 	addr := fs.String("addr", "127.0.0.1:0", "`address` of the page")
 	s3 := fs.String("s3", "", "keep contents in S3: `http://KEY:SECRET@HOST:PORT/BUCKET`")
+	hbase := fs.String("hbase", "", "keep metadata in HBase, through Thrift2 gateways: `HOST:PORT,…`")
+	table := fs.String("table", "", "`table` of HBase; default: objstore")
 	once := fs.Bool("once", false, "end when the files are stored and read back")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -42,14 +44,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 2
 	}
-	if err := serve(ctx, *data, *addr, *s3, *once, fs.Args(), stdout); err != nil {
+	if err := serve(ctx, *data, *addr, engines{*s3, *hbase, *table}, *once, fs.Args(), stdout); err != nil {
 		fmt.Fprintln(stderr, "objects:", err)
 		return 1
 	}
 	return 0
 }
 
-func serve(ctx context.Context, data, addr, s3 string, once bool, files []string, out io.Writer) (err error) {
+func serve(ctx context.Context, data, addr string, e engines, once bool, files []string, out io.Writer) (err error) {
 	if data == "" {
 		tmp, err := os.MkdirTemp("", "objects")
 		if err != nil {
@@ -58,7 +60,7 @@ func serve(ctx context.Context, data, addr, s3 string, once bool, files []string
 		defer os.RemoveAll(tmp)
 		data = filepath.Join(tmp, "library")
 	}
-	lib, err := open(ctx, data, s3)
+	lib, err := open(ctx, data, e)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -27,10 +28,46 @@ func TestSamples(t *testing.T) {
 	}
 }
 
+// The same in real engines, where the objects stay for the next run.
+func TestEngines(t *testing.T) {
+	s3, hbase := os.Getenv("HEDDLE_TEST_S3"), os.Getenv("HEDDLE_TEST_HBASE")
+	if s3 == "" || hbase == "" {
+		t.Skip("HEDDLE_TEST_S3=http://KEY:SECRET@HOST:PORT/BUCKET and HEDDLE_TEST_HBASE=HOST:PORT are not set; see .ci/README.md")
+	}
+	table := "heddle_objects_" + strings.ToLower(rand.Text()[:10])
+	data := filepath.Join(t.TempDir(), "lib")
+	var out, errs strings.Builder
+	args := []string{"-once", "-data", data, "-s3", s3, "-hbase", hbase, "-table", table}
+	if code := run(context.Background(), args, &out, &errs); code != 0 {
+		t.Fatalf("exit status %d: %s", code, errs.String())
+	}
+	if n := strings.Count(out.String(), "read back as"); n != 4 || !strings.Contains(out.String(), "X-Amz-Signature") {
+		t.Errorf("%d objects read back in\n%s", n, out.String())
+	}
+	lib, err := open(context.Background(), data, engines{s3, hbase, table})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lib.Close()
+	found := 0
+	for obj, err := range lib.articles.Scan(context.Background(), nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lib.read(context.Background(), &obj.Meta); err != nil {
+			t.Error(err)
+		}
+		found++
+	}
+	if found != 1 {
+		t.Errorf("%d articles", found)
+	}
+}
+
 func TestPages(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
-	lib, err := open(ctx, filepath.Join(dir, "lib"), "")
+	lib, err := open(ctx, filepath.Join(dir, "lib"), engines{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +134,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"-once", filepath.Join(dir, "x.png")}, 1, "x.png: image: unknown format"},
 		{[]string{"-once", filepath.Join(dir, "x.bin")}, 1, "neither video nor image nor text"},
 		{[]string{"-once", "-s3", "nonsense"}, 1, "-s3 wants"},
+		{[]string{"-once", "-hbase", "nonsense"}, 1, "gateway"},
 		{[]string{"-once", "-addr", "nowhere:x"}, 1, "listen tcp"},
 	} {
 		var errs strings.Builder
