@@ -3,6 +3,7 @@ package webv4
 import (
 	"context"
 	"io"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,17 +11,19 @@ import (
 	"time"
 )
 
-// accessLog gathers lines and writes them from one goroutine, so that no
-// request waits for a disk. When the writer is too slow, lines are dropped and
-// counted.
+// accessLog gathers lines, or records of slog, and hands them on from one
+// goroutine, so that no request waits for a disk. When that is too slow, they are
+// dropped and counted.
 type accessLog struct {
 	w        io.Writer
 	combined bool
+	slog     slog.Handler // in the place of w
 	dropped  atomic.Uint64
 	failed   atomic.Uint64
 
 	mu     sync.Mutex
 	buf    []byte
+	list   []entry // for slog
 	closed bool
 
 	wake chan struct{} // capacity 1
@@ -31,12 +34,14 @@ type accessLog struct {
 
 const (
 	logLimit  = 4 << 20   // bytes that may wait
+	logMost   = 8192      // records that may wait
+	logWake   = 1024      // records after which the handler is woken early
 	logChunk  = 128 << 10 // bytes after which the writer is woken early
 	logPeriod = 200 * time.Millisecond
 )
 
-func newAccessLog(w io.Writer, combined bool) *accessLog {
-	l := &accessLog{w: w, combined: combined, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+func newAccessLog(w io.Writer, combined bool, to slog.Handler) *accessLog {
+	l := &accessLog{w: w, combined: combined, slog: to, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -55,6 +60,10 @@ type entry struct {
 
 // add appends the entry as one line. The query is left out: it may hold a token.
 func (l *accessLog) add(e *entry) {
+	if l.slog != nil {
+		l.addRecord(e)
+		return
+	}
 	l.mu.Lock()
 	if l.closed || len(l.buf) > logLimit {
 		l.mu.Unlock()
@@ -70,10 +79,15 @@ func (l *accessLog) add(e *entry) {
 	after := len(l.buf)
 	l.mu.Unlock()
 	if before < logChunk && after >= logChunk {
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+		l.hurry()
+	}
+}
+
+// hurry wakes the writer.
+func (l *accessLog) hurry() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -178,6 +192,7 @@ func (l *accessLog) run() {
 	tick := time.NewTicker(logPeriod)
 	defer tick.Stop()
 	var spare []byte
+	var spareList []entry
 	for ending := false; !ending; {
 		select {
 		case <-tick.C:
@@ -188,8 +203,13 @@ func (l *accessLog) run() {
 		l.mu.Lock()
 		out := l.buf
 		l.buf = spare[:0]
+		list := l.list
+		l.list = spareList[:0]
 		l.closed = ending
 		l.mu.Unlock()
+		l.handle(list)
+		clear(list) // lets go of what requests had
+		spareList = list
 		if len(out) > 0 {
 			if _, err := l.w.Write(out); err != nil {
 				l.failed.Add(1)

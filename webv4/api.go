@@ -39,6 +39,8 @@ type core struct {
 	kept   *replies            // of interfaces with a stale step
 	broken []*breaker
 
+	batches bool // there is an interface that makes batches
+
 	deny   *DenyList
 	drains atomic.Bool
 	none   *operation // requests for which there is no interface
@@ -55,6 +57,7 @@ type operation struct {
 	limiter  *limiter
 	format   format // without negotiation
 	twin     bool   // of a route that ends in .json
+	batch    bool   // takes a BatchRequest
 	own      *codecs
 	style    ErrorStyle
 	auth     Authenticator
@@ -89,6 +92,9 @@ func New(opts *Options) (*API, error) {
 	a := &API{core: &core{opt: o, cells: newCells(), points: map[string]*point{}, limits: map[string]*limiter{}, kept: newReplies(o.KeepReplies)}}
 	a.degradable = []*point{a.point(Everything, allLevels)}
 	a.deny = o.Deny
+	if o.IdempotencyStore == nil {
+		a.opt.IdempotencyStore = newOnceStore(o.KeepIdempotent, func() { a.stats.onceDropped.Add(1) })
+	}
 	a.style, a.auth, a.middleware = WeiboErrors, o.Authenticator, o.Middleware
 	if o.Errors != 0 {
 		a.style = o.Errors
@@ -96,8 +102,11 @@ func New(opts *Options) (*API, error) {
 	if a.quotas, err = a.sharedQuotas("", o.Quotas); err != nil {
 		return nil, err
 	}
-	if o.AccessLog != nil {
-		a.log = newAccessLog(o.AccessLog, o.CombinedLog)
+	switch {
+	case o.AccessLogger != nil:
+		a.log = newAccessLog(nil, false, o.AccessLogger.Handler())
+	case o.AccessLog != nil:
+		a.log = newAccessLog(o.AccessLog, o.CombinedLog, nil)
 	}
 	a.none = &operation{name: "no interface", style: a.style, watch: o.Watchman.Operation(watchman.Server, "no interface")}
 	return a, nil
@@ -137,8 +146,11 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	op.picks = &selections{}
 	op.accepts = !strings.HasSuffix(rt.path, ".json")
 	op.streams = reflect.TypeFor[*Resp]().Implements(reflect.TypeFor[replier]())
-	if op.streams && (p.steps.has[Stale] || p.selects != "" || p.etag) {
-		panic("webv4: Handle: " + rt.path + ": the reply writes itself: no stale, select or etag")
+	if reflect.TypeFor[Resp]() == reflect.TypeFor[BatchReply]() {
+		op.batch, a.batches = true, true
+	}
+	if op.streams && (p.once > 0 || p.steps.has[Stale] || p.selects != "" || p.etag) {
+		panic("webv4: Handle: " + rt.path + ": the reply writes itself: no stale, select, etag or idempotent")
 	}
 	if p.steps.name != "" {
 		op.points = append([]*point{a.point(p.steps.name, p.steps.has)}, a.degradable...)
@@ -287,7 +299,7 @@ func (a *API) Shutdown(ctx context.Context) error {
 }
 
 type counters struct {
-	requests, errors, gone, panics, degraded, shed, limited, storeFailed, denied, unauthorized atomic.Uint64
+	requests, errors, gone, panics, degraded, shed, limited, storeFailed, denied, unauthorized, onceFailed, onceDropped atomic.Uint64
 }
 
 // Stats are an API's counters; all but Callers and Limiters only grow.
@@ -303,6 +315,8 @@ type Stats struct {
 	Callers      uint64 // callers whose quotas are remembered now; goes up and down
 	Denied       uint64 // requests refused by the deny list
 	Unauthorized uint64 // requests refused by the authenticator
+	OnceFailed   uint64 // replies that Options.IdempotencyStore did not keep
+	OnceDropped  uint64 // replies of Idempotency-Keys that went before their time, because of Options.KeepIdempotent
 	LogDropped   uint64 // access log lines lost because the writer was too slow
 	LogFailed    uint64 // writes of the access log that failed
 
@@ -315,6 +329,7 @@ func (a *API) Stats() Stats {
 	s := Stats{
 		Requests: a.stats.requests.Load(), Errors: a.stats.errors.Load(), Gone: a.stats.gone.Load(), Panics: a.stats.panics.Load(),
 		Degraded: a.stats.degraded.Load(), Shed: a.stats.shed.Load(), Limited: a.stats.limited.Load(), StoreFailed: a.stats.storeFailed.Load(), Denied: a.stats.denied.Load(), Unauthorized: a.stats.unauthorized.Load(),
+		OnceFailed: a.stats.onceFailed.Load(), OnceDropped: a.stats.onceDropped.Load(),
 	}
 	for cost, l := range a.limits {
 		s.Limiters = append(s.Limiters, l.stats(cost))

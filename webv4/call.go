@@ -19,6 +19,7 @@ import (
 type call struct {
 	context.Context // what the request came with, and the span
 
+	op        *operation
 	began     time.Time
 	id        string // "" without Options.RequestIDs
 	r         *http.Request

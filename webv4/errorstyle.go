@@ -34,17 +34,27 @@ func (o *reply) error(path string, e *Error) {
 	}
 	buf := buffers.Get().(*[]byte)
 	defer putBuffer(buf)
-	b := (*buf)[:0]
 	contentType := jsonType
 	switch {
 	case o.style == ProblemErrors && o.format == asXML:
 		contentType = problemXMLType
-		b = appendProblemXML(b, path, e)
 	case o.style == ProblemErrors:
 		contentType = problemType
-		b = appendProblem(b, path, e)
 	case o.format == asXML:
 		contentType = xmlType
+	}
+	*buf = o.appendError((*buf)[:0], o.style, path, e)
+	o.send(e.status(), contentType, *buf)
+}
+
+// appendError appends an error reply's body.
+func (o *reply) appendError(b []byte, style ErrorStyle, path string, e *Error) []byte {
+	switch {
+	case style == ProblemErrors && o.format == asXML:
+		b = appendProblemXML(b, path, e)
+	case style == ProblemErrors:
+		b = appendProblem(b, path, e)
+	case o.format == asXML:
 		b = append(b, xmlHeader...)
 		b = append(b, "<error>"...)
 		b = appendLeaf(b, "request", path)
@@ -55,7 +65,7 @@ func (o *reply) error(path string, e *Error) {
 		b = append(b, `{"request":`...)
 		b = appendJSONString(b, path)
 		b = append(b, `,"error_code":`...)
-		if o.style == WeiboStringErrors {
+		if style == WeiboStringErrors {
 			b = append(strconv.AppendInt(append(b, '"'), int64(e.Code), 10), '"')
 		} else {
 			b = strconv.AppendInt(b, int64(e.Code), 10)
@@ -64,8 +74,7 @@ func (o *reply) error(path string, e *Error) {
 		b = appendJSONString(b, e.Message)
 		b = append(b, "}\n"...)
 	}
-	*buf = b
-	o.send(e.status(), contentType, b)
+	return b
 }
 
 // title is what the kind of error is called, detail what this one is about.

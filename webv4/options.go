@@ -42,6 +42,14 @@ type Options struct {
 	// interfaces with a stale step. 0 means 16 MiB.
 	KeepReplies int
 
+	// IdempotencyStore remembers replies by Idempotency-Key for all processes
+	// together, such as package webv4/redisidempotent's. nil: each for itself.
+	IdempotencyStore IdempotencyStore
+
+	// KeepIdempotent bounds the bytes of replies that are remembered without an
+	// IdempotencyStore. 0 means 16 MiB.
+	KeepIdempotent int
+
 	// Overload refuses calls that would only make all of them late. nil: none
 	// are, whatever the load.
 	Overload *Overload
@@ -76,6 +84,12 @@ type Options struct {
 	AccessLog   io.Writer
 	CombinedLog bool
 
+	// AccessLogger gets a record for each request in the place of AccessLog, also
+	// from one goroutine: "request" with the members of the JSON object, and
+	// referer and agent; Info, Warn for a status from 400 on, Error from 500 on. At
+	// most 8192 records wait, others are dropped and counted. nil: none.
+	AccessLogger *slog.Logger
+
 	// LogSample is the share of the requests with a status below 400 that the
 	// access log has; those that failed are all in it. 0 means all.
 	LogSample float64
@@ -104,6 +118,9 @@ func (o *Options) filled() (Options, error) {
 	if out.KeepReplies == 0 {
 		out.KeepReplies = 16 << 20
 	}
+	if out.KeepIdempotent == 0 {
+		out.KeepIdempotent = 16 << 20
+	}
 	if out.Timeout == 0 {
 		out.Timeout = 30 * time.Second
 	}
@@ -116,6 +133,9 @@ func (o *Options) filled() (Options, error) {
 	}
 	if out.KeepReplies < 0 {
 		errs = append(errs, fmt.Errorf("webv4: Options.KeepReplies %d: negative", out.KeepReplies))
+	}
+	if out.KeepIdempotent < 0 {
+		errs = append(errs, fmt.Errorf("webv4: Options.KeepIdempotent %d: negative", out.KeepIdempotent))
 	}
 	if out.CompressFrom < 0 {
 		errs = append(errs, fmt.Errorf("webv4: Options.CompressFrom %d: negative", out.CompressFrom))
@@ -133,6 +153,9 @@ func (o *Options) filled() (Options, error) {
 		filled, err := out.Overload.filled()
 		out.Overload = &filled
 		errs = append(errs, err)
+	}
+	if out.AccessLog != nil && out.AccessLogger != nil {
+		errs = append(errs, errors.New("webv4: Options.AccessLog and AccessLogger: want one of them"))
 	}
 	if out.LogSample < 0 || out.LogSample > 1 {
 		errs = append(errs, fmt.Errorf("webv4: Options.LogSample %v: want 0 to 1", out.LogSample))

@@ -28,22 +28,24 @@ var sourceTags = [...]string{"query", "form", "path", "header", "cookie", "file"
 
 // plan is what a request struct's tags say, worked out once.
 type plan struct {
-	typ     reflect.Type
-	tag     reflect.StructTag // of the declaration
-	route   *route
-	with    []string // names of interceptors and filters
-	auth    bool
-	scopes  []string
-	level   int // the application's, at least
-	quotas  []*quota
-	noQuota bool
-	steps   steps
-	breaker *breakerTag // nil without the tag
-	class   Class
-	cost    string // the limiter's name
-	etag    bool
-	selects string // the query parameter that selects fields, "" for none
-	timeout time.Duration
+	typ          reflect.Type
+	tag          reflect.StructTag // of the declaration
+	route        *route
+	with         []string // names of interceptors and filters
+	auth         bool
+	scopes       []string
+	level        int // the application's, at least
+	quotas       []*quota
+	noQuota      bool
+	steps        steps
+	breaker      *breakerTag   // nil without the tag
+	once         time.Duration // how long replies are kept by Idempotency-Key; 0: they are not
+	onceRequired bool
+	class        Class
+	cost         string // the limiter's name
+	etag         bool
+	selects      string // the query parameter that selects fields, "" for none
+	timeout      time.Duration
 
 	fields []field
 	query  []int // indexes into fields, by source
@@ -159,6 +161,17 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 	if b := tag.Get("breaker"); b != "" {
 		if p.breaker, err = parseBreaker(b); err != nil {
 			bad("%v", err)
+		}
+	}
+	if i := tag.Get("idempotent"); i != "" {
+		if p.once, p.onceRequired, err = parseOnce(i); err != nil {
+			bad("idempotent %q: %v", i, err)
+		}
+		switch {
+		case method == http.MethodGet:
+			bad("idempotent %q: a GET is", i)
+		case !p.auth:
+			bad("idempotent %q: without auth nobody can tell whose key it is", i)
 		}
 	}
 	switch c := tag.Get("class"); c {

@@ -34,6 +34,8 @@ type reply struct {
 	code     int // the error's
 
 	tagged  *http.Request // not nil: the reply has an ETag
+	claim   *claim        // not nil: the reply is kept under the request's Idempotency-Key
+	unkept  error         // why it could not be
 	own     *codecs       // of the interface; nil for none
 	zip     coding        // that the client takes
 	zipFrom int
@@ -122,6 +124,9 @@ func (o *reply) body(contentType []string, b []byte) {
 	status := http.StatusOK
 	if o.status != 0 {
 		status = o.status
+	}
+	if o.claim != nil {
+		o.unkept = o.claim.keep(o.w.Header(), status, contentType[0], b)
 	}
 	if status == http.StatusNoContent {
 		o.WriteHeader(status)

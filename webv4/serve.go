@@ -30,7 +30,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if op == nil {
 		op = a.none
 	}
-	c.r, c.params, out.style = r, params, op.style
+	c.op, c.r, c.params, out.style = op, r, params, op.style
 	out.own = op.own
 	if out.format = op.format; op.accepts {
 		out.format = negotiate(r.Header["Accept"], op.own)
@@ -120,7 +120,7 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 		return refusal(CodeExpired)
 	}
 	a.prepare(c, op, r)
-	if l := op.limiter; l != nil {
+	if l := op.limiter; l != nil && (!a.batches || l != c.within(r.Context())) {
 		began, ok := l.enter(ctx, p.class)
 		if left := l.strain.refuse.Load(); left != 0 {
 			c.out.w.Header()["X-Admission"] = admissions[left]
@@ -169,6 +169,20 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 			if err := f(ctx, seen); err != nil {
 				return err
 			}
+		}
+	}
+	if p.once > 0 && !c.rejected {
+		done, err := a.once(ctx, c, op, r)
+		if done || err != nil {
+			return err
+		}
+		if cl := c.out.claim; cl != nil {
+			defer func() {
+				if err := errors.Join(c.out.unkept, cl.release()); err != nil {
+					a.stats.onceFailed.Add(1)
+					a.opt.Logger.Warn("webv4: idempotency store", "interface", op.name, "error", err)
+				}
+			}()
 		}
 	}
 	if _, known := codingOf(r); !known && p.hasBody() {
@@ -221,6 +235,7 @@ func (c *call) unavailable() error {
 // reply is written.
 func (a *API) broke(ctx context.Context, c *call, op *operation, r *http.Request, req any) (done bool, result any, err error) {
 	c.rejected = true
+	c.out.claim = nil // the next try may be done
 	s := &op.plan.steps
 	if s.has[Stale] {
 		if kept := a.kept.get(replyKey(c, r), c.began, s.stale); kept != nil {

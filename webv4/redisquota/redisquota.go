@@ -2,8 +2,11 @@
 // share one count a caller's calls together. A call costs one round trip, whatever
 // the number of its quotas.
 //
-//	store := redisquota.New(redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379"}), nil)
+//	store := redisquota.New(redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true}), nil)
 //	api, err := webv4.New(&webv4.Options{QuotaStore: store, Quotas: "user=1000/h,ip=10000/h"})
+//
+// The client needs ContextTimeoutEnabled, or it waits longer than
+// webv4.Options.QuotaTimeout for a Redis that is silent.
 //
 // Each caller and quota is one key: a 64-bit time, by the generic cell rate
 // algorithm, that expires when the whole limit is there again. Times are Redis's
