@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -172,6 +173,7 @@ func (t *Tiered[V]) flyMany(ctx context.Context, keys []string, flights []*fligh
 func (t *Tiered[V]) callMany(ctx context.Context, keys []string, load func(ctx context.Context, keys []string) (map[string]V, error)) (values map[string]V, err error) {
 	t.loads.Add(1)
 	ctx, span := t.loadOp.Start(ctx)
+	span.SetAttr("keys", strconv.Itoa(len(keys)))
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the loader panicked: %v", p)

@@ -516,6 +516,39 @@ func TestStaleSwitch(t *testing.T) {
 	})
 }
 
+// What the database's limit refuses is marked as refused, for the caller and in
+// the figures that objectives are compared with; what is cached is answered for.
+func TestLoaderRejects(t *testing.T) {
+	w, err := watchman.New("test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in(t, func(t *testing.T, c *ssdcache.Cache) {
+		d := &database{}
+		d.set("a", "1")
+		x := tieredOn(t, c, d, &ssdcache.TieredOptions{Name: "x", TTL: time.Minute, StaleIfError: time.Hour, Watchman: w})
+		want(t, x, "a", "1")
+		d.fail(fmt.Errorf("too many queries: %w", watchman.ErrRejected))
+		time.Sleep(10 * time.Minute)
+		want(t, x, "a", "1")
+		var le *ssdcache.LoadError
+		if _, err := x.Get(t.Context(), "b"); !errors.As(err, &le) || !errors.Is(err, watchman.ErrRejected) {
+			t.Error(err)
+		}
+		load := func(ctx context.Context, keys []string) (map[string]string, error) {
+			_, err := d.load(ctx, keys[0])
+			return nil, err
+		}
+		if _, err := x.GetMany(t.Context(), []string{"b", "c"}, load); !errors.Is(err, watchman.ErrRejected) {
+			t.Error(err)
+		}
+		f := w.Operation(watchman.Internal, "ssdcache.load x").Stats()
+		if f.Calls != 4 || f.Errors != 3 || f.Rejected != 3 {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
 // A loader that does not look at its ctx keeps nobody beyond the time.
 func TestLoaderDoesNotReturn(t *testing.T) {
 	release := make(chan struct{})
