@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,9 +21,11 @@ import (
 // little is going on, or in a probe, which cuts the limit for up to half a
 // second every ten seconds of saturation, and at once when throughput falls by
 // a third. Beyond the limit calls wait in a short queue, critical ones first; one
-// that has waited too long is refused (the CoDel rule: 10 ms once the queue has
-// stood for 100 ms, else a quarter of Patience). All of that is before the body
-// is read and before anybody is asked who calls.
+// that has waited too long is refused: after half of Patience if it is critical, else
+// by the CoDel rule, 10 ms once the queue has stood for 100 ms and else a quarter
+// of Patience. All of that is before the body is read and before anybody is asked
+// who calls. A call that is let in yields its processor once when more are in than
+// there are processors, so that the queue is here and not in the scheduler.
 type Overload struct {
 	// Queue is how many calls of a class may wait. 0 means 200, negative none.
 	Queue int
@@ -90,6 +93,7 @@ type limiter struct {
 	opt Overload
 
 	admitted, queued, refused atomic.Uint64
+	crowded                   atomic.Bool // more calls are in than there are processors
 
 	strain strain
 
@@ -169,10 +173,18 @@ func (l *limiter) admit(now int64, class Class) (w *waiter, ok bool) {
 
 func (l *limiter) enterLocked() {
 	l.inflight++
+	l.crowd()
 	l.admitted.Add(1)
 	l.peak = max(l.peak, l.inflight)
 	if float64(l.inflight) >= 0.9*float64(int(l.limit)) {
 		l.saturated = true
+	}
+}
+
+// crowd notes whether more calls are in than there are processors.
+func (l *limiter) crowd() {
+	if crowded := l.inflight >= processors; crowded != l.crowded.Load() {
+		l.crowded.Store(crowded)
 	}
 }
 
@@ -201,25 +213,33 @@ func (l *limiter) refuseLocked(class Class) {
 	l.strain.refused(class)
 }
 
+// patience is how long a call may wait: critical ones longest, since those that
+// stand before them are few.
+func (l *limiter) patience(class Class) time.Duration {
+	if class == Critical {
+		return l.opt.Patience / 2
+	}
+	return l.opt.Patience / 4
+}
+
 // dispatchLocked lets waiting calls in, as far as the limit goes, and refuses
 // those that have waited too long.
 func (l *limiter) dispatchLocked(now int64) {
 	for l.waiting > 0 && l.inflight < int(l.limit) {
-		patience := int64(l.opt.Patience / 4)
-		if now-l.standing > int64(codelStanding) {
-			patience = int64(codelTarget)
-		}
 		var w *waiter
 		for c := range l.queue {
-			// Critical calls wait longest: they are the last to be given up.
 			if w = l.queue[c].pop(); w != nil {
 				break
 			}
 		}
+		patience := l.patience(w.class)
+		if w.class != Critical && now-l.standing > int64(codelStanding) {
+			patience = codelTarget
+		}
 		switch {
 		case w.gone:
 			l.waiting--
-		case now-w.since > patience && !(w.class == Critical && now-w.since <= int64(l.opt.Patience/4)):
+		case now-w.since > int64(patience):
 			l.dropLocked(w)
 		default:
 			l.waiting--
@@ -237,6 +257,7 @@ func (l *limiter) leave(began, now int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inflight--
+	l.crowd()
 	l.done++
 	l.latency += now - began
 	if l.probing && began >= l.probeFrom {
@@ -348,6 +369,9 @@ func (c *core) limiter(cost string) *limiter {
 	return l
 }
 
+// processors is how many goroutines can compute at a time.
+var processors = runtime.GOMAXPROCS(0)
+
 // overloadEpoch is what the limiters' times count from.
 var overloadEpoch = time.Now()
 
@@ -360,9 +384,10 @@ func (l *limiter) enter(ctx context.Context, class Class) (began int64, ok bool)
 		return 0, false
 	}
 	if w == nil {
+		l.yield()
 		return now, true
 	}
-	patience := l.opt.Patience / 4
+	patience := l.patience(class)
 	if d, ok := ctx.Deadline(); ok {
 		patience = min(patience, time.Until(d))
 	}
@@ -375,7 +400,21 @@ func (l *limiter) enter(ctx context.Context, class Class) (began int64, ok bool)
 	case <-ctx.Done():
 		ok = l.giveUp(w)
 	}
-	return int64(time.Since(overloadEpoch)), ok
+	began = int64(time.Since(overloadEpoch))
+	if ok {
+		l.yield()
+	}
+	return began, ok
+}
+
+// yield lets other goroutines run before a call that was let in. Calls that
+// compute would otherwise run to their end, one after the other, before the
+// scheduler comes to those that have arrived meanwhile: those would wait where
+// nobody counts, orders or refuses them.
+func (l *limiter) yield() {
+	if l.crowded.Load() {
+		runtime.Gosched()
+	}
 }
 
 // giveUp takes a call back that waited; true if it has been let in meanwhile.
