@@ -29,7 +29,7 @@ import (
 // Their work varies as it does at random (exponentially).
 //
 //	io     waits for one of 16 workers and then 20 ms on average, as before a database
-//	cpu    computes for some 8 ms on average, on all cores
+//	cpu    computes for some 4 ms on average, on all cores
 //
 // Clients come at random (Poisson) whatever happens to those before them, and
 // go away after 250 ms. One in ten is critical, three are normal, six are low.
@@ -38,7 +38,7 @@ const (
 	patience   = 250 * time.Millisecond
 	ioWorkers  = 16
 	ioTime     = 20 * time.Millisecond
-	cpuRounds  = 6_000_000
+	cpuRounds  = 1_500_000
 	cpuAtATime = 8 // of the client that measures the capacity
 	warmUp     = 2 * time.Second
 	measured   = 5 * time.Second
@@ -193,6 +193,7 @@ type attempt struct {
 	took  time.Duration
 	class int
 	good  bool
+	shed  bool // told so at once, or soon
 }
 
 // crowd is clients that come and go; those that are content leave their
@@ -227,6 +228,7 @@ func (c *crowd) call(a *attempt, began time.Time) {
 	status, done, err := one.exchange(classes[a.class])
 	a.took = time.Since(came)
 	a.good = err == nil && status == http.StatusOK && a.took <= patience
+	a.shed = err == nil && status != http.StatusOK
 	if err != nil || done {
 		one.drop()
 		return
@@ -304,6 +306,7 @@ func capacity(b *testing.B, model string) float64 {
 //
 //	goodput-%     answers in time, of what the service can do, from a second after the step on
 //	critical-%    of the critical calls that were answered in time
+//	critical-shed-%  of them that were refused; the rest was late
 //	p99-ms        of the answers in time
 //	settle-ms     from the step until the goodput of half a second is 80 % of the capacity
 func BenchmarkOverload(b *testing.B) {
@@ -327,7 +330,7 @@ func overload(b *testing.B, model, protection string, most, times float64) {
 	defer c.leave()
 	c.come(0.7*most, warmUp)
 	all := c.come(times*most, measured)
-	var good, criticals, goodCriticals int
+	var good, criticals, goodCriticals, shedCriticals int
 	var took []time.Duration
 	for _, a := range all {
 		if a.came < skipped {
@@ -342,12 +345,16 @@ func overload(b *testing.B, model, protection string, most, times float64) {
 			if a.good {
 				goodCriticals++
 			}
+			if a.shed {
+				shedCriticals++
+			}
 		}
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(most, "capacity/s")
 	b.ReportMetric(100*float64(good)/(measured-skipped).Seconds()/most, "goodput-%")
 	b.ReportMetric(100*float64(goodCriticals)/float64(max(criticals, 1)), "critical-%")
+	b.ReportMetric(100*float64(shedCriticals)/float64(max(criticals, 1)), "critical-shed-%")
 	if len(took) > 0 {
 		slices.Sort(took)
 		b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
