@@ -177,9 +177,12 @@ func (c *Client) run(ctx context.Context, o *outgoingCall) error {
 			}
 			return err
 		}
-		if c.opt.HA == Backup && o.m.idempotent && !o.oneWay && len(e.conns) > 0 {
+		switch backup := c.opt.HA == Backup && o.m.idempotent && !o.oneWay; {
+		case backup && len(e.conns) > 0:
 			e, err = c.tryTwo(ctx, p, e, tried, o)
-		} else {
+		case backup && e.server == nil:
+			e, err = c.tryTwoOthers(ctx, p, e, tried, o)
+		default:
 			err = c.try(ctx, e, o, c.tryUntil(o, len(tried)))
 		}
 		if missed(err) && misses < maxMisses && ctx.Err() == nil {

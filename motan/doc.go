@@ -81,7 +81,7 @@
 // The wire: frame.go, metadata.go, errors.go, serializer.go with simple.go and
 // simplecodec.go, typeplan.go with breeze.go and hessian.go, protobuf.go, grpcpb.go,
 // json.go, msgpack.go. The client: clientoptions.go, client.go, call.go, try.go,
-// encode.go, endpoint.go, clientconn.go, combine.go, sweep.go; then balance.go,
+// backup.go, encode.go, endpoint.go, clientconn.go, combine.go, sweep.go; then balance.go,
 // breaker.go, budget.go, latency.go. The server: serveroptions.go, server.go,
 // handle.go, serverconn.go, dispatch.go, pace.go, context.go. Between them:
 // interceptor.go, accesslog.go, faults.go, admin.go. Where services are:

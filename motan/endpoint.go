@@ -98,9 +98,12 @@ func network(addr string) (network, address string) {
 	return "tcp", addr
 }
 
-func (e *endpoint) dial() (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(e.ctx, dialTimeout)
+// dial connects, until ctx is done or the endpoint closed.
+func (e *endpoint) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	stop := context.AfterFunc(e.ctx, cancel)
+	defer stop()
 	nw, addr := network(e.addr)
 	if cfg := e.client.opt.TLS; cfg != nil {
 		d := tls.Dialer{Config: cfg}
@@ -114,7 +117,7 @@ func (e *endpoint) dial() (net.Conn, error) {
 func (e *endpoint) keep(s *slot) {
 	wait := redialFirst
 	for e.ctx.Err() == nil {
-		conn, err := e.dial()
+		conn, err := e.dial(e.ctx)
 		if err != nil {
 			e.lastErr.Store(&err)
 			e.triedOnce.Do(func() { close(e.tried) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -498,5 +499,49 @@ func TestSpanTellsOfRetries(t *testing.T) {
 	}
 	if told == 0 || told > 2 {
 		t.Errorf("%d spans tell of a retry", told)
+	}
+}
+
+// Calls of HTTP services get their second chance too; what the losers do does not
+// touch the answer.
+func TestBackupOverHTTP(t *testing.T) {
+	block := make(chan struct{})
+	serve := func(name string, slow bool) string {
+		srv := newServer(t, &motan.ServerOptions{Logger: quiet()})
+		motan.Handle(srv, "s", "read", func(ctx context.Context, _ *string) (*string, error) {
+			if slow {
+				select {
+				case <-block:
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}
+			return &name, nil
+		})
+		web := httptest.NewServer(srv.HTTPHandler())
+		t.Cleanup(web.Close)
+		return web.URL
+	}
+	defer close(block)
+	pass := func(next motan.Invoker) motan.Invoker {
+		return func(ctx context.Context, x *motan.Exchange) error {
+			err := next(ctx, x)
+			if s := x.Response.(*string); err == nil && (*s != "quick" || x.ResponseBytes != len(`"quick"`)) {
+				t.Errorf("an interceptor saw %q, %d bytes", *s, x.ResponseBytes)
+			}
+			return err
+		}
+	}
+	c := newClient(t, "s", motan.Static(serve("slow", true), serve("quick", false)), &motan.ClientOptions{
+		HA: motan.Backup, Timeout: patience, BackupAfter: 5 * time.Millisecond, Idempotent: []string{"read"}, Interceptors: []motan.Interceptor{pass},
+	})
+	for range 6 {
+		if s := call(t, c, "read", ""); s != "quick" {
+			t.Fatalf("answered by %s", s)
+		}
+	}
+	// A quick one that takes 5 ms on a busy machine gets a backup as well.
+	if n := c.Stats().Backups; n < 3 {
+		t.Errorf("%d backups for 6 calls, every other of which goes to the slow one first", n)
 	}
 }

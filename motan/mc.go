@@ -165,9 +165,12 @@ func (c *Client) tryMC(ctx context.Context, e *endpoint, o *outgoingCall, until 
 	conn := e.mc.take()
 	pooled := conn != nil
 	if conn == nil {
-		raw, err := e.dial()
+		raw, err := e.dial(ctx)
 		if err != nil {
 			e.lastErr.Store(&err)
+			if ctx.Err() != nil {
+				return timeoutError(e.addr, c.opt.Timeout, ctx.Err(), false)
+			}
 			return &Error{Code: CodeConnection, Message: e.addr + ": " + err.Error(), cause: err}
 		}
 		conn = &mcConn{raw, bufio.NewReader(raw)}
@@ -178,7 +181,7 @@ func (c *Client) tryMC(ctx context.Context, e *endpoint, o *outgoingCall, until 
 		// The server closed an idle connection, most likely. All methods may be
 		// executed twice.
 		conn.Close()
-		raw, derr := e.dial()
+		raw, derr := e.dial(ctx)
 		if derr != nil {
 			return &Error{Code: CodeConnection, Message: e.addr + ": " + derr.Error(), sent: true, cause: derr}
 		}

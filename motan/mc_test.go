@@ -179,3 +179,35 @@ func TestMemcachedFailover(t *testing.T) {
 		t.Errorf("stats %+v", s)
 	}
 }
+
+// A server that accepts and says nothing does not keep a get waiting.
+func TestMemcachedBackup(t *testing.T) {
+	addr := os.Getenv("HEDDLE_TEST_MEMCACHED")
+	if addr == "" {
+		t.Skip("HEDDLE_TEST_MEMCACHED is not set: start memcached and give its host:port")
+	}
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	mc, err := motan.NewMC("cache", motan.Static(deaf.Addr().String(), addr), &motan.ClientOptions{
+		HA: motan.Backup, Timeout: patience, BackupAfter: 5 * time.Millisecond, Balance: motan.RoundRobin,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mc.Close()
+	key := fmt.Sprintf("motan-backup-%d", time.Now().UnixNano())
+	if err := mc.Set(t.Context(), key, []byte("value"), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	for range 6 {
+		if got, err := mc.Get(t.Context(), key); err != nil || string(got) != "value" {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	if n := mc.Stats().Backups; n < 3 {
+		t.Errorf("%d backups, though every other call goes to the deaf one first", n)
+	}
+}
