@@ -35,7 +35,8 @@ func TestErrorTable(t *testing.T) {
 	for code, status := range map[int]int{
 		10001: 500, 10002: 503, 10003: 503, 10005: 403, 10007: 415, 10008: 400, 10009: 503, 10010: 503, 10014: 403, 10016: 400,
 		10017: 400, 10018: 413, 10020: 404, 10021: 405, 10022: 429, 10023: 429, 10024: 429, 21301: 401, 21327: 401, 21332: 401,
-		20101: 400, // not in the table
+		20101: 400, 20102: 403, 21315: 401,
+		29999: 400, // not in the table
 	} {
 		e := webv4.Errorf(code, "")
 		reply = e
@@ -53,6 +54,16 @@ func TestErrorTable(t *testing.T) {
 		if got := r.header.Get("Www-Authenticate"); (got != "") != (status == 401) {
 			t.Errorf("%d: Www-Authenticate %q", code, got)
 		}
+	}
+	// Codes are five digits, with a status that is an error and a text.
+	table := webv4.ErrorTable()
+	for i, row := range table {
+		if row.Code < 10001 || row.Code > 21399 || row.Status < 400 || row.Status > 599 || row.Text == "" || i > 0 && row.Code <= table[i-1].Code {
+			t.Errorf("%+v", row)
+		}
+	}
+	if len(table) < 100 {
+		t.Errorf("%d codes", len(table))
 	}
 	// What clients should not see stays inside.
 	cause := errors.New("password=x")

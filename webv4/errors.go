@@ -3,6 +3,7 @@ package webv4
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 )
 
@@ -49,11 +50,21 @@ const (
 	CodeTemporarily         = 21331
 )
 
-// errorTable gives each code its HTTP status and text.
-var errorTable = map[int]struct {
+// errorRow is what a code means.
+type errorRow struct {
 	status int
 	text   string
-}{
+}
+
+// errorTable gives each code its HTTP status and text.
+var errorTable = func() map[int]errorRow {
+	t := maps.Clone(serviceErrors)
+	maps.Copy(t, frameErrors)
+	return t
+}()
+
+// frameErrors are those that the chain itself answers, or that have a constant.
+var frameErrors = map[int]errorRow{
 	CodeSystem:              {http.StatusInternalServerError, "system error"},
 	CodeUnavailable:         {http.StatusServiceUnavailable, "service unavailable"},
 	CodeRemoteService:       {http.StatusServiceUnavailable, "remote service error"},
