@@ -54,10 +54,16 @@ type Broker struct {
 
 	inbox *inbox
 
-	// The committer's own: what the group under way has to do with.
-	touched []*Queue
-	logs    []*messageLog
-	record  []byte // for encoding
+	// commitMu is held by whoever commits a group: the committer, or a server's
+	// loop. It guards what the group has to do with, and all that is said to be
+	// the committer's own.
+	commitMu sync.Mutex
+	touched  []*Queue
+	lanes    []*lane
+
+	commitsEnded bool // the committer has: the store is being closed
+	logs         []*messageLog
+	record       []byte // for encoding
 
 	committed chan struct{} // closed when the committer has ended
 	stop      chan struct{} // closed by Close: sweeper and syncer end

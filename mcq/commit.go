@@ -38,6 +38,7 @@ type op struct {
 
 	// Of a server's session, to spare a closure for each command:
 	session *session
+	lane    *lane      // to be flushed when the group is committed
 	one     [1]Message // backs msgs
 	began   time.Time
 	reply   []byte // what to send when it is durable
@@ -60,7 +61,7 @@ func (o *op) release() {
 	o.q, o.msgs, o.from, o.acks, o.bytes = nil, nil, nil, o.acks[:0], 0
 	o.count, o.ripe, o.drop = nil, nil, false
 	o.finish, o.err, o.done = nil, nil, false
-	o.session, o.one[0] = nil, Message{}
+	o.session, o.lane, o.one[0] = nil, nil, Message{}
 	if o.reply, o.taken = o.reply[:0], 0; cap(o.reply) > maxKeptReply {
 		o.reply = nil
 	}
@@ -105,6 +106,17 @@ func (b *Broker) submitAside(o *op) {
 	}
 }
 
+// commitNow commits ops on the caller's goroutine, as one group.
+func (b *Broker) commitNow(ops []*op) error {
+	b.commitMu.Lock()
+	defer b.commitMu.Unlock()
+	if b.commitsEnded {
+		return ErrClosed
+	}
+	b.commitGroup(ops)
+	return nil
+}
+
 const (
 	groupOps   = 4096
 	groupBytes = 16 << 20
@@ -119,6 +131,9 @@ func (b *Broker) commitLoop() {
 	for {
 		ops := b.inbox.take(spare[:0])
 		if len(ops) == 0 {
+			b.commitMu.Lock()
+			b.commitsEnded = true
+			b.commitMu.Unlock()
 			return
 		}
 		for rest := ops; len(rest) > 0; {
@@ -127,7 +142,9 @@ func (b *Broker) commitLoop() {
 				size += rest[n].size()
 				n++
 			}
+			b.commitMu.Lock()
 			b.commitGroup(rest[:n])
+			b.commitMu.Unlock()
 			rest = rest[n:]
 		}
 		clear(ops) // they are pooled
@@ -169,8 +186,18 @@ func (b *Broker) commitGroup(group []*op) {
 		if err != nil {
 			o.err = err
 		}
+		if ln := o.lane; ln != nil && !ln.listed {
+			ln.listed = true
+			b.lanes = append(b.lanes, ln)
+		}
 		o.finish(o)
 	}
+	for i, ln := range b.lanes {
+		ln.listed = false
+		ln.replied()
+		b.lanes[i] = nil
+	}
+	b.lanes = b.lanes[:0]
 	for _, q := range b.touched {
 		q.touched = false
 	}

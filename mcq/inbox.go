@@ -47,6 +47,28 @@ func (in *inbox) put(o *op) error {
 	return nil
 }
 
+// putAll adds ops in their order, waiting like put.
+func (in *inbox) putAll(ops []*op) error {
+	in.mu.Lock()
+	for (len(in.ops) >= inboxOps || in.bytes >= inboxBytes) && !in.closed {
+		in.room.Wait()
+	}
+	if in.closed {
+		in.mu.Unlock()
+		return ErrClosed
+	}
+	first := len(in.ops) == 0
+	in.ops = append(in.ops, ops...)
+	for _, o := range ops {
+		in.bytes += o.size()
+	}
+	in.mu.Unlock()
+	if first {
+		in.filled.Signal()
+	}
+	return nil
+}
+
 // take waits for ops and returns all of them; into, which must be empty, holds
 // those that come next. Nothing is returned once the inbox is closed and empty.
 func (in *inbox) take(into []*op) []*op {

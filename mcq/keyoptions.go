@@ -139,8 +139,9 @@ func number(b []byte, most uint64) (uint64, error) {
 }
 
 // parseIDs reads a list of ids and ranges: 7,9-12.
-func parseIDs(b []byte) ([]uint64, error) {
-	var ids []uint64
+func parseIDs(b []byte) ([]uint64, error) { return appendParsedIDs(nil, b) }
+
+func appendParsedIDs(ids []uint64, b []byte) ([]uint64, error) {
 	for len(b) > 0 {
 		var word []byte
 		word, b, _ = bytes.Cut(b, comma)

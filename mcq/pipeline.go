@@ -1,6 +1,7 @@
 package mcq
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -15,100 +16,137 @@ import (
 // maxPendingBytes bounds the replies of one connection that wait for the disk.
 const maxPendingBytes = 8 << 20
 
-// getPipelined carries out a get or gets of one key that need not wait for
-// messages; it reports whether it was one.
-func (c *session) getPipelined(cmd *memcached.Command) bool {
+// verdict is what becomes of a command that may be carried out at once.
+type verdict uint8
+
+const (
+	slow        verdict = iota // it goes the long way
+	answeredNow                // it is done, and its reply on the way
+	commit                     // its op is for the committer
+	settleFirst                // it can be carried out when nothing is pending
+	incomplete                 // its body has not come
+)
+
+// pipelined carries out a get or an acknowledgement that need not wait; it
+// reports whether it was one.
+func (c *session) pipelined(cmd *memcached.Command, quick func(*session, *memcached.Command) (*op, verdict)) bool {
+	for {
+		switch o, v := quick(c, cmd); v {
+		case answeredNow:
+			return true
+		case commit:
+			c.submit(o)
+			return true
+		case settleFirst:
+			c.settle()
+		default:
+			return false
+		}
+	}
+}
+
+// quickGet carries out a get or gets of one key that need not wait for messages.
+func (c *session) quickGet(cmd *memcached.Command) (*op, verdict) {
 	if c.srv.local == nil || len(cmd.Args) != 1 || memcached.CheckKey(cmd.Args[0]) != nil || c.key.parse(cmd.Args[0]) != nil {
-		return false
+		return nil, slow
 	}
 	k := &c.key
-	if k.wait > 0 || k.open || k.close || k.abort || k.peek {
-		return false
-	}
-	q := c.srv.local.lookup(string(k.name))
-	if q == nil {
-		return false
-	}
-	if k.n > 1 {
-		c.settle() // what this connection has put before is to be seen
+	if k.open || k.close || k.abort || k.peek {
+		return nil, slow
 	}
 	waited := c.waiting() // asked before: what it waits for may be stored right after the look
-	msgs, err := q.receive(c.srv.ctx, max(k.n, 1), k.lease, 0)
-	if err == nil && len(msgs) == 0 && waited {
-		c.settle()
-		msgs, err = q.receive(c.srv.ctx, max(k.n, 1), k.lease, 0)
+	q := c.srv.local.lookup(string(k.name))
+	if q == nil {
+		switch {
+		case k.wait > 0 || bytes.IndexByte(k.name, '+') >= 0:
+			return nil, slow // it makes the queue
+		case waited:
+			return nil, settleFirst
+		}
+		c.srv.stats.getCmds.Add(1)
+		c.out.Push(endBytes)
+		return nil, answeredNow
 	}
-	if err != nil {
-		return false // it will fail again, where that is dealt with
+	if k.n > 1 && waited {
+		return nil, settleFirst // what this connection has put before is to be seen
+	}
+	msgs, err := q.receive(c.srv.ctx, max(k.n, 1), k.lease, 0)
+	switch {
+	case err != nil:
+		return nil, slow // it will fail again, where that is dealt with
+	case len(msgs) == 0 && waited:
+		return nil, settleFirst
+	case len(msgs) == 0 && k.wait > 0:
+		return nil, slow
 	}
 	c.srv.stats.getCmds.Add(1)
 	if len(msgs) == 0 {
-		c.settle()
-		c.say(replyEnd)
-		return true
+		c.out.Push(endBytes)
+		return nil, answeredNow
 	}
 	c.srv.stats.getHits.Add(1)
-	withID := cmd.Is("gets")
-	add := func(b []byte) []byte {
-		for i := range msgs {
-			c.head = c.head[:0]
-			if k.envelope {
-				c.head = appendEnvelope(c.head, &msgs[i])
-			}
-			cas := uint64(0)
-			if withID {
-				cas = k.number(&msgs[i])
-			}
-			b = appendValue(b, cmd.Args[0], &msgs[i], cas, c.head)
-		}
-		return append(b, replyEnd...)
-	}
-	if k.lease > 0 && !c.waiting() {
-		c.out.Append(add) // there is nothing to wait for
-		return true
-	}
 	o := takeOp(q)
-	o.reply = add(o.reply[:0])
+	withID := cmd.Is("gets")
+	for i := range msgs {
+		c.head = c.head[:0]
+		if k.envelope {
+			c.head = appendEnvelope(c.head, &msgs[i])
+		}
+		cas := uint64(0)
+		if withID {
+			cas = k.number(&msgs[i])
+		}
+		o.reply = appendValue(o.reply, cmd.Args[0], &msgs[i], cas, c.head)
+	}
+	o.reply = append(o.reply, replyEnd...)
+	if k.lease > 0 && !waited {
+		c.out.Push(o.reply) // there is nothing to wait for
+		o.release()
+		return nil, answeredNow
+	}
 	if k.lease == 0 {
 		for i := range msgs {
 			o.ack(msgs[i].ID, len(msgs[i].Body))
 		}
 		o.taken = len(msgs)
 	}
-	c.submit(o)
-	return true
+	o.finish = finishReply
+	return o, commit
 }
 
-// ackPipelined carries out delete q/ack=ids; it reports whether it was that.
-func (c *session) ackPipelined(cmd *memcached.Command) bool {
+// quickAck carries out delete q/ack=ids.
+func (c *session) quickAck(cmd *memcached.Command) (*op, verdict) {
 	args := cmd.Args
 	noreply := len(args) == 2 && string(args[1]) == "noreply"
 	if c.srv.local == nil || len(args) != 1 && !noreply || c.key.parse(args[0]) != nil || c.key.ack == nil {
-		return false
+		return nil, slow
 	}
-	ids, err := parseIDs(c.key.ack)
+	ids, err := appendParsedIDs(c.ids[:0], c.key.ack)
 	if err != nil {
-		return false
+		return nil, slow
+	}
+	if c.ids = ids; cap(ids) > maxBatch {
+		c.ids = nil
 	}
 	q := c.srv.local.lookup(string(c.key.name))
 	if q == nil {
-		return false
+		return nil, slow
 	}
 	o := takeOp(q)
 	missing, err := q.claim(o, ids)
 	if err != nil {
 		o.release()
-		return false
+		return nil, slow
 	}
 	reply := replyDeleted
 	if missing > 0 {
 		reply = replyNotFound
 	}
-	if o.reply = o.reply[:0]; !noreply {
+	if !noreply {
 		o.reply = append(o.reply, reply...)
 	}
-	c.submit(o)
-	return true
+	o.finish = finishReply
+	return o, commit
 }
 
 // waiting reports whether replies wait for the disk.
@@ -135,7 +173,6 @@ func (c *session) reserve(n int) {
 func (c *session) submit(o *op) {
 	c.reserve(len(o.reply))
 	o.session, o.began = c, time.Now()
-	o.finish = finishReply
 	c.hand(o)
 }
 
@@ -166,7 +203,7 @@ func finishReply(o *op) {
 			o.q.takeOp.Observe(context.Background(), time.Since(o.began), nil)
 		}
 	case errors.Is(err, ErrDropped) && o.taken > 0:
-		c.out.Push([]byte(replyEnd))
+		c.out.Push(endBytes)
 	case errors.Is(err, ErrDropped):
 		c.out.Push([]byte(replyNotFound))
 	default:

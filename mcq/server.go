@@ -94,7 +94,9 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
+	loop      *loop // nil where there is none
 	draining  bool
+	closed    bool
 	wg        sync.WaitGroup
 	ctx       context.Context // ends when sessions should
 	cancel    context.CancelFunc
@@ -144,6 +146,9 @@ func (s *Server) Serve(ln net.Listener) error {
 		return ErrClosed
 	}
 	s.listeners[ln] = struct{}{}
+	if s.loop == nil && s.local != nil {
+		s.loop = startLoop(s)
+	}
 	s.mu.Unlock()
 	for wait := time.Duration(0); ; {
 		conn, err := ln.Accept()
@@ -182,12 +187,19 @@ func (s *Server) accept(conn net.Conn) {
 	c := newSession(s, conn)
 	s.sessions[c] = struct{}{}
 	s.stats.total.Add(1)
+	if s.loop != nil && s.loop.take(c) {
+		return
+	}
 	s.wg.Go(func() {
 		c.run()
-		s.mu.Lock()
-		delete(s.sessions, c)
-		s.mu.Unlock()
+		s.forget(c)
 	})
+}
+
+func (s *Server) forget(c *session) {
+	s.mu.Lock()
+	delete(s.sessions, c)
+	s.mu.Unlock()
 }
 
 // Shutdown stops accepting, lets each connection finish the commands that have
@@ -219,6 +231,9 @@ func (s *Server) drain() {
 			ln.Close()
 		}
 		s.cancel()
+		if s.loop != nil {
+			s.loop.drain()
+		}
 	}
 	for c := range s.sessions {
 		c.stopReading()
@@ -229,8 +244,14 @@ func (s *Server) drain() {
 func (s *Server) Close() error {
 	s.drain()
 	s.mu.Lock()
+	s.closed = true
+	if s.loop != nil {
+		s.loop.kill()
+	}
 	for c := range s.sessions {
-		c.conn.Close()
+		if c.conn != nil {
+			c.conn.Close()
+		}
 	}
 	s.mu.Unlock()
 	s.wg.Wait()

@@ -34,12 +34,14 @@ const (
 // answers them in their order. Every other command waits until they are answered.
 type session struct {
 	srv  *Server
-	conn net.Conn
+	conn net.Conn // nil while a loop serves it; written under srv.mu
 	in   *bufio.Reader
-	out  *flush.Writer
+	out  outlet
 	cmd  memcached.Command
 	key  keyOptions
 	body bool // a body is being read: the deadline is short, and draining waits for it
+
+	counted bool // the set that is under way is in the server's counters
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -52,12 +54,15 @@ type session struct {
 	opens  map[string]uint64 // by queue, the message that is open
 	passed bool              // credentials were right, or none are wanted
 	head   []byte            // room for what goes in front of a body
+	ids    []uint64          // room for ids
+
+	lane *lane  // if a loop serves the connection now and then
+	left []byte // what the loop has read and not used
 }
 
 func newSession(s *Server, conn net.Conn) *session {
 	c := &session{srv: s, conn: conn, passed: len(s.opt.Users) == 0}
 	c.changed.L = &c.mu
-	c.in = bufio.NewReaderSize(sessionSource{c}, readBuffer)
 	return c
 }
 
@@ -66,6 +71,11 @@ type sessionSource struct{ c *session }
 
 func (s sessionSource) Read(p []byte) (int, error) {
 	c := s.c
+	if len(c.left) > 0 {
+		n := copy(p, c.left)
+		c.left = c.left[n:]
+		return n, nil
+	}
 	if err := c.beforeRead(); err != nil {
 		return 0, err
 	}
@@ -135,14 +145,38 @@ func (c *session) watch() (ctx context.Context, stop func()) {
 	}
 }
 
-func (c *session) run() {
-	c.out = flush.NewWriter(countedConn{c.conn, &c.srv.stats.bytesWritten}, writeLimit, writeTimeout, func(error) { c.conn.Close() })
-	for c.command() {
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }}
+
+// run serves the connection until it ends, or until the loop that it came from
+// has it back.
+func (c *session) run() (back bool) {
+	conn := c.conn
+	c.in = readers.Get().(*bufio.Reader)
+	c.in.Reset(sessionSource{c})
+	out := flush.NewWriter(countedConn{conn, &c.srv.stats.bytesWritten}, writeLimit, writeTimeout, func(error) { conn.Close() })
+	c.out = out
+	goesOn := true
+	for goesOn && !(c.lane != nil && c.quiet()) {
+		goesOn = c.command()
 	}
 	c.settle()
-	c.abortAll()
-	c.out.Close()
-	c.conn.Close()
+	if !goesOn {
+		c.abortAll()
+	}
+	err := out.Close()
+	c.in.Reset(nil)
+	readers.Put(c.in)
+	c.in = nil
+	if goesOn && err == nil {
+		return c.handBack()
+	}
+	conn.Close()
+	return false
+}
+
+// quiet reports whether there is nothing that a loop could not do.
+func (c *session) quiet() bool {
+	return c.passed && len(c.left) == 0 && c.in.Buffered() == 0 && c.srv.ctx.Err() == nil
 }
 
 // countedConn counts what is written.
@@ -230,7 +264,7 @@ func (c *session) command() bool {
 		return c.storage(cmd)
 	}
 	isGet := cmd.Is("get") || cmd.Is("gets")
-	if isGet && c.getPipelined(cmd) || cmd.Is("delete") && c.ackPipelined(cmd) {
+	if isGet && c.pipelined(cmd, (*session).quickGet) || cmd.Is("delete") && c.pipelined(cmd, (*session).quickAck) {
 		return true
 	}
 	c.settle()

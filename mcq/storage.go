@@ -28,8 +28,9 @@ func (c *session) storage(cmd *memcached.Command) bool {
 		set.form = unknown
 	}
 	if set.form != unknown && set.form != acknowledge {
-		c.srv.stats.setCmds.Add(1)
+		c.countSet()
 	}
+	c.counted = false
 	limit := c.srv.b.MaxMessage()
 	refuse := ""
 	switch {
@@ -87,6 +88,15 @@ func (c *session) storage(cmd *memcached.Command) bool {
 		c.set(&set)
 	}
 	return true
+}
+
+// countSet counts a set command once, however often it is looked at until its
+// body has come.
+func (c *session) countSet() {
+	if !c.counted {
+		c.counted = true
+		c.srv.stats.setCmds.Add(1)
+	}
 }
 
 // incoming is a storage command whose body has come.
@@ -189,15 +199,20 @@ func (c *session) set(in *incoming) {
 
 // setLocal is Enqueue of a Broker's queue, sparing a closure for each command.
 func (c *session) setLocal(q *Queue, m Message, noreply bool) {
+	o := setOp(q, m, noreply)
+	o.session, o.began = c, time.Now()
+	c.hand(o)
+}
+
+func setOp(q *Queue, m Message, noreply bool) *op {
 	o := takeOp(q)
 	o.one[0] = m
 	o.msgs = o.one[:]
-	o.session, o.began = c, time.Now()
 	o.finish = finishSet
 	if noreply {
 		o.finish = finishSilentSet
 	}
-	c.hand(o)
+	return o
 }
 
 func (c *session) refuse(noreply bool, reply string) {
@@ -208,7 +223,7 @@ func (c *session) refuse(noreply bool, reply string) {
 	}
 }
 
-var storedBytes, notStoredBytes = []byte(replyStored), []byte("NOT_STORED\r\n")
+var storedBytes, notStoredBytes, endBytes = []byte(replyStored), []byte("NOT_STORED\r\n"), []byte(replyEnd)
 
 // finishSet answers a set. It runs on the committer's goroutine and must not block.
 func finishSet(o *op) {

@@ -1,0 +1,116 @@
+package mcq
+
+import "time"
+
+// outlet is where the replies of a session go. The methods are those of
+// flush.Writer, which is the outlet of a session that has goroutines of its own.
+type outlet interface {
+	Write(p []byte) (int, error)
+	Append(add func([]byte) []byte) error
+	Push(p []byte)
+	Room()
+	Close() error
+}
+
+// lane is a connection while a loop serves it: reading, parsing and carrying out
+// the commands that need not wait takes no goroutine, and all connections that
+// have something to say are served before what they want is committed in one
+// group and answered. Any other command has the session continue on goroutines
+// of its own until it is done.
+//
+// It is the session's outlet meanwhile.
+type lane struct {
+	c    *session
+	loop *loop
+
+	// The loop's own:
+	in       []byte // of a command that has not come whole
+	readable bool   // there may be more
+	ended    bool   // the client sends nothing any more
+	inBody   bool   // in lacks a part of a body
+	heard    time.Time
+
+	listed bool // guarded by Broker.commitMu: to be flushed after the group
+
+	// Guarded by the session's mu:
+	fd      int // -1 once closed
+	unsent  []byte
+	blocked bool // the client does not read
+	since   time.Time
+	broken  bool
+	held    bool // the loop waits until nothing is pending and all is sent
+}
+
+const maxUnsent = 64 << 10 // larger buffers are not kept
+
+func (ln *lane) Push(p []byte) {
+	ln.c.mu.Lock()
+	if !ln.broken {
+		ln.unsent = append(ln.unsent, p...)
+	}
+	ln.c.mu.Unlock()
+}
+
+func (ln *lane) Write(p []byte) (int, error) {
+	ln.Push(p)
+	return len(p), nil
+}
+
+func (ln *lane) Append(add func([]byte) []byte) error {
+	ln.Push(add(nil))
+	return nil
+}
+
+func (ln *lane) Room() {}
+
+func (ln *lane) Close() error { return nil }
+
+// room reports whether one more command may wait for the disk.
+func (ln *lane) room() bool {
+	c := ln.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pending < maxPending && (c.pending == 0 || c.pendingBytes <= maxPendingBytes) && len(ln.unsent) <= writeLimit
+}
+
+// await counts a command that waits for the disk, and n bytes of reply.
+func (ln *lane) await(n int) {
+	c := ln.c
+	c.mu.Lock()
+	c.pending++
+	c.pendingBytes += n
+	c.mu.Unlock()
+}
+
+// settle sends what there is, and reports whether nothing is left to be
+// committed or sent. Otherwise the loop gets the lane once nothing is.
+func (ln *lane) settle() bool {
+	ln.c.mu.Lock()
+	defer ln.c.mu.Unlock()
+	ln.flushLocked()
+	if ln.c.pending == 0 && !ln.blocked && !ln.broken {
+		return true
+	}
+	ln.held = true
+	return false
+}
+
+// replied sends what the group that was committed has to say to the client, and
+// wakes the loop if it waits for that.
+func (ln *lane) replied() {
+	ln.c.mu.Lock()
+	ln.flushLocked()
+	tell := ln.tellLocked()
+	ln.c.mu.Unlock()
+	if tell {
+		ln.loop.resume(ln)
+	}
+}
+
+func (ln *lane) tellLocked() bool {
+	if !ln.held || ln.c.pending > 0 || ln.blocked && !ln.broken {
+		return false
+	}
+	ln.held = false
+	return true
+}
