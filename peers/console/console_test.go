@@ -21,6 +21,7 @@ import (
 	"github.com/heddle-go/heddle/watchman"
 	"github.com/heddle-go/heddle/watchman/console"
 	"github.com/heddle-go/heddle/watchman/control"
+	"github.com/heddle-go/heddle/watchman/flight"
 )
 
 // browser starts Chromium; complaints is what its console says.
@@ -76,11 +77,18 @@ func shop(t *testing.T) (w *watchman.Watchman, url string, id watchman.TraceID) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := console.New(w, &console.Options{Loop: loop, Interval: 50 * time.Millisecond})
+	rec, err := flight.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { rec.Close() })
+	if err := rec.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := console.New(w, &console.Options{Loop: loop, Interval: 50 * time.Millisecond, Flight: rec})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range 300 {
 		ctx, s := op.StartRemote(t.Context(), watchman.FromFields(fmt.Sprintf("00-%032x-00f067aa0ba902b7-01", i+1), "heddle=gateway", "heddle.lane=canary"))
 		id = s.SpanContext().TraceID
@@ -110,8 +118,14 @@ func shop(t *testing.T) (w *watchman.Watchman, url string, id watchman.TraceID) 
 		panic(errors.New("nil map"))
 	}()
 	loop.Step()
+	if _, err := rec.Snapshot("timeline: 30 of 300 calls bad"); err != nil {
+		t.Fatal(err)
+	}
 	srv := httptest.NewServer(c)
-	t.Cleanup(srv.Close)
+	t.Cleanup(func() {
+		c.Close() // first: it ends the streams, for which the server would wait
+		srv.Close()
+	})
 	return w, srv.URL + "/", id
 }
 
@@ -141,7 +155,8 @@ func TestPagesInChromium(t *testing.T) {
 				emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: v.scheme}}),
 				chromedp.EmulateViewport(v.width, 900),
 				chromedp.Navigate(base+path),
-				chromedp.Text("h1", &heading, chromedp.ByQuery),
+				// In one step: a live page may swap the element between two.
+				chromedp.Evaluate(`document.querySelector('h1').textContent`, &heading),
 				chromedp.Evaluate(`document.documentElement.scrollWidth > innerWidth + 1`, &overflow),
 				chromedp.Evaluate(`getComputedStyle(document.body).backgroundColor`, &background),
 				chromedp.FullScreenshot(&picture, 100),
@@ -161,6 +176,76 @@ func TestPagesInChromium(t *testing.T) {
 				}
 			}
 		}
+	}
+	if list := complaints(); len(list) > 0 {
+		t.Errorf("the browser complains: %s", strings.Join(list, "\n"))
+	}
+}
+
+// A page that is looked at shows what happens by itself, until that is turned
+// off, and from when it is turned on again.
+func TestLiveInChromium(t *testing.T) {
+	ctx, complaints := browser(t)
+	w, base, _ := shop(t)
+	var how string
+	show := func(name string) chromedp.Action {
+		return chromedp.ActionFunc(func(ctx context.Context) error {
+			w.Operation(watchman.Client, name).Observe(ctx, time.Millisecond, nil)
+			return chromedp.Poll(`document.getElementById("main").textContent.includes("`+name+`")`, nil, chromedp.WithPollingTimeout(0)).Do(ctx)
+		})
+	}
+	err := chromedp.Run(ctx,
+		chromedp.Navigate(base),
+		chromedp.WaitVisible(`body[data-live="stream"]`, chromedp.ByQuery),
+		show("after the page"),
+		chromedp.Click("#live", chromedp.ByQuery),
+		chromedp.Evaluate(`document.body.dataset.live`, &how),
+	)
+	if err != nil || how != "off" {
+		t.Fatalf("live is %q, %v", how, err)
+	}
+	err = chromedp.Run(ctx,
+		chromedp.Click("#live", chromedp.ByQuery),
+		chromedp.WaitVisible(`body[data-live="stream"]`, chromedp.ByQuery),
+		show("live again"),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list := complaints(); len(list) > 0 {
+		t.Errorf("the browser complains: %s", strings.Join(list, "\n"))
+	}
+}
+
+// A trace of 5,000 spans comes in pages through which one can walk.
+func TestLargeTraceInChromium(t *testing.T) {
+	ctx, complaints := browser(t)
+	w, base, _ := shop(t)
+	op, db := w.Operation(watchman.Server, "GET /large"), w.Operation(watchman.Client, "objstore.get")
+	parent := watchman.FromFields("00-"+strings.Repeat("ab", 16)+"-00f067aa0ba902b7-01", "", "")
+	for range 100 { // local roots: one alone keeps 64 spans below it
+		inner, s := op.StartRemote(t.Context(), parent)
+		for range 49 {
+			_, d := db.Start(inner)
+			d.End(nil)
+		}
+		s.End(nil)
+	}
+	var rows, more int
+	var all string
+	err := chromedp.Run(ctx,
+		chromedp.Navigate(base+"trace?id="+parent.TraceID.String()),
+		chromedp.WaitVisible(".fitem", chromedp.ByQuery),
+		chromedp.Text("main", &all, chromedp.ByQuery),
+		chromedp.Evaluate(`document.querySelectorAll('.fitem').length`, &rows),
+		chromedp.KeyEvent("j"), chromedp.KeyEvent("j"), chromedp.KeyEvent(kb.Enter),
+		chromedp.WaitVisible(".fitem[open] .fmore", chromedp.ByQuery),
+		chromedp.Click(`//a[contains(@href, "from=500")]`, chromedp.BySearch),
+		chromedp.WaitVisible(`//a[contains(@href, "from=1000")]`, chromedp.BySearch),
+		chromedp.Evaluate(`document.querySelectorAll('.fitem').length`, &more),
+	)
+	if err != nil || rows != 500 || more != 500 || !strings.Contains(all, "5,000") && !strings.Contains(all, "5000") {
+		t.Fatalf("%d rows and then %d of %.300q, %v", rows, more, all, err)
 	}
 	if list := complaints(); len(list) > 0 {
 		t.Errorf("the browser complains: %s", strings.Join(list, "\n"))

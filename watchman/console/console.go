@@ -163,7 +163,8 @@ func (c *Console) start() {
 }
 
 // Close stops the recorder and waits for it, and ends what is streamed. The
-// pages go on to work, with charts that end.
+// pages go on to work, with charts that end. Close it before the server that it
+// is mounted in is shut down, which waits for streams.
 func (c *Console) Close() error {
 	c.stop()
 	c.done.Wait()
