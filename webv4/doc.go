@@ -39,7 +39,8 @@
 //
 //	route     METHOD PATH, required. A segment of the path is text, :name, :name.suffix (at
 //	          the end), or *name (at the end, takes the rest). Names are the parameters'.
-//	          A path that ends in .json has a twin that ends in .xml and answers in XML.
+//	          A path that ends in .json has twins that end in .xml and .msgpack, and in the
+//	          suffixes of codecs, and answer in that.
 //	auth      user: the Authenticator must know who calls. none, the default: nobody is asked.
 //	scopes    what the principal's token must allow, separated by spaces
 //	level     the level that the principal's application must have at least
@@ -48,6 +49,11 @@
 //	          API's own quotas count.
 //	degrade   POINT=STEP,…: what the interface does when its point is degraded: trim, stale:AGE,
 //	          static or fallback, shed, off; see Degradation
+//	breaker   PERCENT%/WINDOW, min=CALLS, rest=DURATION, probes=CALLS: keeps calls away from a
+//	          handler of whose calls within WINDOW, at least min (20), so many failed. After rest
+//	          (5s), probes (3) calls in a row must succeed. See Degradation
+//	idempotent  TTL or TTL,required: replies are kept that long under the caller's
+//	          Idempotency-Key; see Idempotency
 //	timeout   a duration such as 3s. The handler's context ends then.
 //	class     critical, normal (the default) or low: whom overload and the step shed refuse first
 //	cost      the cost class, whose calls share a limit under Options.Overload
@@ -65,7 +71,7 @@
 //
 //	path, query, header, cookie, form    with the parameter's name
 //	file                                 a part of a multipart form, for a *[File]; maxSize:"5MiB", 1 MiB by default
-//	body                                 the whole body, as JSON
+//	body                                 the whole body, as JSON, XML, MessagePack or by a codec
 //
 // The others say what it must be:
 //
@@ -95,13 +101,18 @@
 // such as xml:"statuses>status"; a map has <entry key="…"> children; null is
 // no element. The root is <result>, or what the xml tag of a field XMLName says.
 // In MessagePack objects are maps with string keys and bytes are bin. The suffix
-// of the path decides the format; without .json the Accept header does.
+// of the path decides the format; without .json the Accept header does. Bodies
+// have the same forms, with the same rules: they become JSON first. Package
+// webv4/protobuf is a [Codec] for protocol buffers.
+//
+// Options.CompressFrom compresses replies with zstd or gzip. Bodies may come in
+// either (Content-Encoding); Options.MaxBody bounds what comes out.
 //
 // A handler sets the status with [SetStatus] and headers on [Header]. A reply of
 // type [Redirect], [Content], [Stream] or [Events] writes itself.
 //
 // Errors are {"request":"/path","error_code":10017,"error":"text"}, the table is
-// that of the Code constants; [ErrorStyle] has two other forms. A handler's
+// that of [ErrorTable]; [ErrorStyle] has two other forms. A handler's
 // *[Error] is answered as it is, any other error as 10001, without its text; the
 // access log and the trace have it.
 //
@@ -126,12 +137,42 @@
 // tag that is not beyond the level: trim leaves out the reply's fields tagged
 // trim:"true", stale answers with the last good reply to the same request and
 // caller, static with [SetStatic], fallback with [Fallback], shed refuses what is
-// not critical, off refuses all. The reply says so in X-Degraded; handlers ask
-// [LevelFrom]. The point [Everything] and GroupOptions.Degrade reach many at once.
-// A switch of watchman's with the point's name is the same as off.
+// not critical, off refuses all. The reply says so in X-Degraded, with the point's
+// name, overload or breaker behind the step; handlers ask [LevelFrom]. The point
+// [Everything] and GroupOptions.Degrade reach many at once. Package webv4/admin
+// is the page on which people do that.
+//
+// Interfaces degrade by themselves, too:
+//
+//	by verdict   watchman has a switch webv4.POINT.STEP for each step that a point's interfaces
+//	             have, and POINT for off. A control.Policy turns it when an objective is missed.
+//	             While a policy has, five calls a second and point go through to the handler,
+//	             and only they count for the objective: what is answered in the handler's place
+//	             is a rejected call to watchman. A human's switch lets nothing through.
+//	by breaker   the breaker tag. Its interface answers by the softest of stale, static or
+//	             fallback that its degrade tag has and that can, else with 10002
+//	by overload  Overload.Degrade: level by level while calls of a cost class are refused
 //
 // [Overload] refuses calls when there are more than the process can serve. Its
 // limit follows throughput and base latency; TestOverloadGoodput simulates it.
+// Watchman's dial webv4.limit, or webv4.limit.COST, lowers it. While calls are
+// refused, replies say in X-Admission which class still gets in: normal, critical
+// or none, so that callers can hold back the rest. Callers say in X-Deadline-Ms how
+// long they will wait; [PassDeadline] says it to whom a handler calls.
+//
+// # Idempotency
+//
+// A client that sends a request of an interface with an idempotent tag again,
+// with the same Idempotency-Key, gets the first reply again, with
+// Idempotent-Replayed: true. While the first is under way it gets 409, for
+// another request with that key 422. Replies that are errors are not kept: the
+// request may be tried again. They are kept in the process, or for several in an
+// [IdempotencyStore] such as webv4/redisidempotent's.
+//
+// # Lists and batches
+//
+// [Cursors] makes signed cursors, [IDPage] pages by since_id and max_id.
+// [API.Batch] makes the calls of one request that has several.
 //
 // # Guarantees
 //
@@ -148,10 +189,14 @@
 //	              bounded 40 MB, beyond a million of them some start afresh
 //	overload      at five times the load a process can serve it serves at least 87 % of what it
 //	              can, and 99 % of what is critical (simulated: a pool, and shared cores)
-//	bounds        Options.MaxBody, 128 parts a form, 100 levels of JSON, 64 parameters, 16 proxies;
+//	bounds        Options.MaxBody, also of what a compressed body becomes, with 8 MiB of window for
+//	              zstd; 128 parts a form, 100 levels of a body, 64 parameters, 16 proxies, 50 calls
+//	              and 8 MiB of replies a batch, Options.KeepReplies and KeepIdempotent;
 //	              Server bounds the header and the time for it
-//	log           one line of JSON a request whatever the client sends; lines that the writer is
-//	              too slow for are dropped and counted
+//	log           one line of JSON a request whatever the client sends, or a record of slog; what
+//	              the writer is too slow for is dropped and counted
+//	once          of requests with one Idempotency-Key at most one is under way at any time, and
+//	              after one that succeeded none is done again, as long as the store remembers it
 //
 // # Caveats
 //
@@ -159,8 +204,8 @@
 // looks at it. Strings in a request share the memory of its body: keep a copy
 // (strings.Clone) of a short one if bodies are large. Without a [QuotaStore] quotas
 // live in the process: two processes allow twice as much. Mounted handlers have
-// neither quotas nor overload protection. A request's body is JSON or a form; XML
-// and MessagePack are for replies.
+// neither quotas nor overload protection. A breaker counts what its process sees.
+// Replies that are kept in memory by Idempotency-Key go with the process.
 //
 // # Cost
 //
@@ -175,7 +220,7 @@
 // # Reading order
 //
 // api.go and group.go, plan.go and field.go (what tags say), serve.go (the
-// chain), route.go, bind.go, model.go with jsonread.go, jsoncontainer.go and
-// jsonwrite.go, reply.go, quota.go, degrade.go, overload.go; the rest stands
-// alone.
+// chain), route.go, bind.go, model.go with jsonread.go, jsoncontainer.go,
+// jsonwrite.go and jsonstring.go, reply.go, quota.go, degrade.go with switches.go
+// and breaker.go, overload.go with strain.go; the rest stands alone.
 package webv4
