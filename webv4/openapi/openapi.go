@@ -8,18 +8,21 @@
 // RapiDoc 9.3.8, at /docs/rapidoc.js. Call it when everything is registered:
 // what comes later is not in it.
 //
+// People try the API from the page: it has a form for each call, with a place
+// for the credentials of each of Info.Schemes.
+//
 // Tags of an interface add to it: summary, doc (a longer text), tags (names to
-// group by, separated by commas) and id (operationId). Tags of a field: doc and
-// example.
+// group by, separated by commas), id (operationId), security (names of the
+// Info.Schemes that know its callers, separated by commas; all of them without
+// it) and replies (what the handler answers with of its own, separated by commas:
+// of 201, 404 and the like those below 400 stand instead of 200). Tags of a
+// field: doc and example.
 package openapi
 
 import (
-	"bytes"
-	"compress/gzip"
-	_ "embed"
 	"encoding/json"
-	"html"
-	"io"
+	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -30,44 +33,113 @@ import (
 
 // Info is what the document says about the API as a whole.
 type Info struct {
-	Title       string `json:"title"`
-	Version     string `json:"version"`
-	Description string `json:"description,omitempty"`
-	License     string `json:"-"` // the name of the licence, "" for none
+	Title       string
+	Version     string
+	Description string
+	License     string // the name of the licence, "" for none
+	LicenseURL  string // where its text is, "" if that is not said
+	Contact     Contact
+
+	// Schemes are the ways in which interfaces with auth:"user" know who calls. nil
+	// means one, a bearer token.
+	Schemes []Scheme
+
+	// Tags explain the names that the tag tags of interfaces have.
+	Tags map[string]string
+}
+
+// Contact is whom to ask about the API.
+type Contact struct {
+	Name  string `json:"name,omitempty"`
+	URL   string `json:"url,omitempty"`
+	Email string `json:"email,omitempty"`
 }
 
 // Document returns the OpenAPI 3.1 document of an API, as indented JSON.
 func Document(a *webv4.API, info Info) ([]byte, error) {
+	if info.Schemes == nil {
+		info.Schemes = []Scheme{Bearer("token", "")}
+	}
 	descriptions, schemas := a.Describe()
 	paths := map[string]map[string]any{}
 	auth := false
+	groups := maps.Clone(info.Tags)
 	for _, d := range descriptions {
 		path := template(d.Path)
 		if paths[path] == nil {
 			paths[path] = map[string]any{}
 		}
-		paths[path][strings.ToLower(d.Method)] = operation(&d)
+		op, err := operation(&d, info.Schemes)
+		if err != nil {
+			return nil, err
+		}
+		paths[path][strings.ToLower(d.Method)] = op
 		auth = auth || d.Auth
+		for _, name := range names(d.Tag.Get("tags")) {
+			if _, ok := groups[name]; !ok {
+				if groups == nil {
+					groups = map[string]string{}
+				}
+				groups[name] = ""
+			}
+		}
 	}
-	about := map[string]any{"title": info.Title, "version": info.Version}
-	if info.Description != "" {
-		about["description"] = info.Description
+	doc := map[string]any{
+		"openapi": "3.1.0", "info": info.object(), "servers": []any{map[string]any{"url": "/"}}, "paths": paths,
 	}
-	if info.License != "" {
-		about["license"] = map[string]any{"name": info.License}
+	if len(groups) > 0 {
+		var list []any
+		for _, name := range slices.Sorted(maps.Keys(groups)) {
+			list = append(list, described(map[string]any{"name": name}, groups[name]))
+		}
+		doc["tags"] = list
 	}
-	components := map[string]any{}
-	all := map[string]any{"Error": errorSchema("integer"), "ErrorWithStringCode": errorSchema("string"), "Problem": problemSchema()}
+	all := map[string]any{}
 	for name, s := range schemas {
 		all[name] = s
 	}
-	components["schemas"] = all
-	if auth {
-		components["securitySchemes"] = map[string]any{"token": map[string]any{"type": "http", "scheme": "bearer"}}
+	for _, d := range descriptions {
+		_, name := errorReply(d.Errors)
+		all[name] = errorSchemas[name]
 	}
-	return json.MarshalIndent(map[string]any{
-		"openapi": "3.1.0", "info": about, "servers": []any{map[string]any{"url": "/"}}, "paths": paths, "components": components,
-	}, "", "  ")
+	components := map[string]any{"schemas": all}
+	if auth {
+		components["securitySchemes"] = schemeObjects(info.Schemes)
+	}
+	doc["components"] = components
+	return json.MarshalIndent(doc, "", "  ")
+}
+
+// object is the document's info.
+func (i *Info) object() any {
+	m := described(map[string]any{"title": i.Title, "version": i.Version}, i.Description)
+	if i.License != "" {
+		license := map[string]any{"name": i.License}
+		if i.LicenseURL != "" {
+			license["url"] = i.LicenseURL
+		}
+		m["license"] = license
+	}
+	if i.Contact != (Contact{}) {
+		m["contact"] = i.Contact
+	}
+	return m
+}
+
+// described adds a description, if there is one.
+func described(m map[string]any, text string) map[string]any {
+	if text != "" {
+		m["description"] = text
+	}
+	return m
+}
+
+// names splits a list in a tag.
+func names(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
 }
 
 // template writes a path's parameters in braces.
@@ -86,30 +158,33 @@ func template(path string) string {
 	return strings.Join(parts, "/")
 }
 
-func operation(d *webv4.Description) map[string]any {
-	op := map[string]any{"responses": responses(d), "operationId": operationID(d)}
+func operation(d *webv4.Description, schemes []Scheme) (map[string]any, error) {
+	replies, err := responses(d)
+	if err != nil {
+		return nil, err
+	}
+	op := map[string]any{"responses": replies, "operationId": operationID(d)}
 	if s := d.Tag.Get("summary"); s != "" {
 		op["summary"] = s
 	} else {
 		op["summary"] = d.Method + " " + d.Path
 	}
 	text := d.Tag.Get("doc")
+	if text == "" {
+		text = op["summary"].(string)
+	}
 	if len(d.Quotas) > 0 {
-		text = strings.TrimSpace(text + "\n\nQuotas: " + strings.Join(d.Quotas, ", ") + ".")
+		text += "\n\nQuotas: " + strings.Join(d.Quotas, ", ") + "."
 	}
-	if text != "" {
-		op["description"] = text
-	}
-	if t := d.Tag.Get("tags"); t != "" {
-		op["tags"] = strings.Split(t, ",")
+	op["description"] = text
+	if t := names(d.Tag.Get("tags")); t != nil {
+		op["tags"] = t
 	}
 	if d.Tag.Get("deprecated") == "true" {
 		op["deprecated"] = true
 	}
-	if d.Auth {
-		op["security"] = []any{map[string]any{"token": append([]string{}, d.Scopes...)}}
-	} else {
-		op["security"] = []any{}
+	if op["security"], err = security(d, schemes); err != nil {
+		return nil, err
 	}
 	var params []any
 	for _, p := range d.Parameters {
@@ -125,13 +200,19 @@ func operation(d *webv4.Description) map[string]any {
 		}
 		params = append(params, m)
 	}
+	if d.Tag.Get("idempotent") != "" {
+		params = append(params, map[string]any{
+			"name": "Idempotency-Key", "in": "header", "description": "A request with a key is carried out once; sent again it gets the same reply.",
+			"schema": map[string]any{"type": "string", "minLength": 1, "maxLength": 255},
+		})
+	}
 	if params != nil {
 		op["parameters"] = params
 	}
 	if body := requestBody(d); body != nil {
 		op["requestBody"] = body
 	}
-	return op
+	return op, nil
 }
 
 // operationID is the interface's tag id, or made of method and path.
@@ -178,7 +259,8 @@ func requestBody(d *webv4.Description) any {
 	return map[string]any{"required": required, "content": content}
 }
 
-func responses(d *webv4.Description) map[string]any {
+// responses are the interface's own replies and those of the chain before it.
+func responses(d *webv4.Description) (map[string]any, error) {
 	content := map[string]any{}
 	if d.Reply == nil {
 		content["*/*"] = map[string]any{}
@@ -189,18 +271,19 @@ func responses(d *webv4.Description) map[string]any {
 			content["application/msgpack"] = map[string]any{"schema": d.Reply}
 		}
 	}
-	r := map[string]any{"200": map[string]any{"description": "success", "content": content}}
-	kind, schema := "application/json", "Error"
-	switch d.Errors {
-	case webv4.ProblemErrors:
-		kind, schema = "application/problem+json", "Problem"
-	case webv4.WeiboStringErrors:
-		schema = "ErrorWithStringCode"
-	}
+	r := map[string]any{}
+	kind, schema := errorReply(d.Errors)
 	fail := func(status int, text string) {
 		r[strconv.Itoa(status)] = map[string]any{"description": text, "content": map[string]any{
 			kind: map[string]any{"schema": map[string]any{"$ref": "#/components/schemas/" + schema}},
 		}}
+	}
+	succeed := func(status int) {
+		m := map[string]any{"description": strings.ToLower(http.StatusText(status))}
+		if status != http.StatusNoContent && status != http.StatusNotModified && status/100 != 3 {
+			m["content"] = content
+		}
+		r[strconv.Itoa(status)] = m
 	}
 	fail(400, "a parameter is missing or not as it should be")
 	fail(500, "system error")
@@ -216,8 +299,43 @@ func responses(d *webv4.Description) map[string]any {
 		fail(413, "the body is too long")
 		fail(415, "the body is of another media type")
 	}
-	return r
+	if d.Tag.Get("idempotent") != "" {
+		fail(409, "the first request with this key is under way")
+		fail(422, "the key belongs to another request")
+	}
+	good := false
+	for _, s := range names(d.Tag.Get("replies")) {
+		switch status, err := strconv.Atoi(strings.TrimSpace(s)); {
+		case err != nil || http.StatusText(status) == "":
+			return nil, fmt.Errorf("openapi: %s %s: tag replies: %q is no status", d.Method, d.Path, s)
+		case status < 400:
+			good = true
+			succeed(status)
+		default:
+			fail(status, strings.ToLower(http.StatusText(status)))
+		}
+	}
+	if !good {
+		succeed(http.StatusOK)
+	}
+	if d.Tag.Get("etag") == "true" {
+		succeed(http.StatusNotModified)
+	}
+	return r, nil
 }
+
+// errorReply is the media type and the schema of an error.
+func errorReply(style webv4.ErrorStyle) (kind, schema string) {
+	switch style {
+	case webv4.ProblemErrors:
+		return "application/problem+json", "Problem"
+	case webv4.WeiboStringErrors:
+		return "application/json", "ErrorWithStringCode"
+	}
+	return "application/json", "Error"
+}
+
+var errorSchemas = map[string]any{"Error": errorSchema("integer"), "ErrorWithStringCode": errorSchema("string"), "Problem": problemSchema()}
 
 func errorSchema(code string) any {
 	return map[string]any{
@@ -235,59 +353,5 @@ func problemSchema() any {
 			"type": map[string]any{"type": "string"}, "title": map[string]any{"type": "string"}, "status": map[string]any{"type": "integer"},
 			"detail": map[string]any{"type": "string"}, "instance": map[string]any{"type": "string"}, "error_code": map[string]any{"type": "integer"},
 		},
-	}
-}
-
-// RapiDoc 9.3.8 (MIT, see LICENSE.rapidoc), its rapidoc-min.js compressed.
-//
-//go:embed rapidoc-min.js.gz
-var rapidoc []byte
-
-// page is the documentation page. Its policy lets it talk to its own server only.
-const page = `<!doctype html>
-<html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>TITLE</title><script type="module" src="PATH/rapidoc.js"></script></head>
-<body><rapi-doc spec-url="PATH/openapi.json" render-style="read" show-header="false" allow-spec-file-load="false" allow-spec-url-load="false" load-fonts="false" theme="light"></rapi-doc></body></html>
-`
-
-const policy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-// Mount serves the documentation below path. It panics if the path is taken or
-// the document cannot be made.
-func Mount(a *webv4.API, path string, info Info) {
-	doc, err := Document(a, info)
-	if err != nil {
-		panic("openapi: " + err.Error())
-	}
-	text := strings.NewReplacer("TITLE", html.EscapeString(info.Title), "PATH", html.EscapeString(path)).Replace(page)
-	a.Mount("GET "+path, static("text/html; charset=utf-8", []byte(text)))
-	a.Mount("GET "+path+"/openapi.json", static("application/json; charset=utf-8", doc))
-	a.Mount("GET "+path+"/rapidoc.js", http.HandlerFunc(script))
-}
-
-func static(kind string, body []byte) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		h := w.Header()
-		h.Set("Content-Type", kind)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Content-Security-Policy", policy)
-		h.Set("Content-Length", strconv.Itoa(len(body)))
-		_, _ = w.Write(body)
-	})
-}
-
-func script(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", "text/javascript; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "max-age=86400")
-	h.Set("Vary", "Accept-Encoding")
-	if slices.ContainsFunc(r.Header["Accept-Encoding"], func(s string) bool { return strings.Contains(s, "gzip") }) {
-		h.Set("Content-Encoding", "gzip")
-		_, _ = w.Write(rapidoc)
-		return
-	}
-	z, err := gzip.NewReader(bytes.NewReader(rapidoc))
-	if err == nil {
-		_, _ = io.Copy(w, z)
 	}
 }

@@ -94,7 +94,7 @@ func TestDocument(t *testing.T) {
 		"paths//2/statuses/{id}.json/get/summary":                                                                  "one status",
 		"paths//2/statuses/{id}.json/get/tags":                                                                     "[statuses]",
 		"paths//2/statuses/{id}.json/get/security":                                                                 "[map[token:[read]]]",
-		"paths//2/statuses/{id}.json/get/description":                                                              "Quotas: user=1000/h.",
+		"paths//2/statuses/{id}.json/get/description":                                                              "one status\n\nQuotas: user=1000/h.",
 		"paths//2/statuses/{id}.json/get/operationId":                                                              "get_2_statuses__id_json",
 		"paths//2/statuses/{id}.json/get/responses/429/description":                                                "a quota is exhausted",
 		"paths//2/statuses/{id}.json/get/responses/200/content/application~json/schema/$ref":                       "#/components/schemas/statusOut",
@@ -156,6 +156,55 @@ func references(t *testing.T, doc, v any) {
 	}
 }
 
+func TestSchemes(t *testing.T) {
+	type secret struct {
+		_ struct{} `route:"GET /secret" auth:"user" scopes:"read" security:"key,token" replies:"200,404"`
+	}
+	type made struct {
+		_ struct{} `route:"POST /made" auth:"user" tags:"b,a" replies:"201,409"`
+	}
+	info := openapi.Info{
+		Schemes: []openapi.Scheme{
+			openapi.Bearer("token", "a token"), openapi.Key("key", "X-Api-Key", ""), openapi.Basic("basic", ""), openapi.Signature("signature", ""), openapi.ClientCert("cert", ""),
+		},
+		Tags: map[string]string{"a": "about a"}, Contact: openapi.Contact{Email: "a@example.org"}, License: "MIT", LicenseURL: "https://example.org",
+	}
+	a, err := webv4.New(&webv4.Options{Authenticator: webv4.NewAPIKeys("X-Api-Key", nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	webv4.Handle(a, func(context.Context, *secret) (*userOut, error) { return nil, nil })
+	webv4.Handle(a, func(context.Context, *made) (*userOut, error) { return nil, nil })
+	text, err := openapi.Document(a, info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc any
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ got, want any }{
+		{at(doc, "paths", "/secret", "get", "security"), "[map[token:[read]] map[key:[]]]"},
+		{at(doc, "paths", "/made", "post", "security"), "[map[token:[]] map[key:[]] map[basic:[]] map[signature:[]] map[cert:[]]]"},
+		{at(doc, "paths", "/made", "post", "responses", "200"), "<nil>"},
+		{at(doc, "paths", "/made", "post", "responses", "201", "description"), "created"},
+		{at(doc, "paths", "/made", "post", "responses", "409", "description"), "conflict"},
+		{at(doc, "components", "securitySchemes", "key"), "map[in:header name:X-Api-Key type:apiKey]"},
+		{at(doc, "components", "securitySchemes", "cert"), "map[type:mutualTLS]"},
+		{at(doc, "tags"), "[map[description:about a name:a] map[name:b]]"},
+		{at(doc, "info", "contact", "email"), "a@example.org"},
+		{at(doc, "info", "license", "url"), "https://example.org"},
+	} {
+		if fmt.Sprint(c.got) != c.want {
+			t.Errorf("got %v, want %v", c.got, c.want)
+		}
+	}
+	info.Schemes = info.Schemes[:1]
+	if _, err := openapi.Document(a, info); err == nil || !strings.Contains(err.Error(), "GET /secret") {
+		t.Errorf("a scheme that is not there: %v", err)
+	}
+}
+
 func TestErrorSchemas(t *testing.T) {
 	for style, want := range map[webv4.ErrorStyle]string{webv4.WeiboErrors: "Error", webv4.WeiboStringErrors: "ErrorWithStringCode", webv4.ProblemErrors: "Problem"} {
 		text, err := openapi.Document(api(t, style), openapi.Info{})
@@ -186,6 +235,9 @@ func TestPage(t *testing.T) {
 	page := get("/docs").Body.String()
 	if !strings.Contains(page, "&lt;T&gt;") || strings.Contains(page, "://") || !strings.Contains(page, "/docs/openapi.json") {
 		t.Errorf("page %s", page)
+	}
+	if !strings.Contains(get("/docs/page.js").Body.String(), "prefers-color-scheme") {
+		t.Error("no script of the page's own")
 	}
 	if !json.Valid(get("/docs/openapi.json").Body.Bytes()) {
 		t.Error("the document is no JSON")
