@@ -69,6 +69,9 @@ type outgoingCall struct {
 	span     *watchman.Span
 	trace    watchman.SpanContext // the span's
 	phases   phases
+	started  time.Time
+	sent     time.Time // the last try; zero: none was
+	answered time.Time // about; zero: it was not
 	req      any
 	resp     any // nil for a one-way call
 	oneWay   bool
@@ -88,7 +91,7 @@ func (c *Client) call(ctx context.Context, name string, req, resp any, oneWay bo
 	}
 	ctx, span := m.op.Start(ctx)
 	now := time.Now()
-	o := outgoingCall{m: m, span: span, req: req, resp: resp, oneWay: oneWay, began: now, deadline: now.Add(c.opt.Timeout)}
+	o := outgoingCall{m: m, span: span, req: req, resp: resp, oneWay: oneWay, began: now, started: now, deadline: now.Add(c.opt.Timeout)}
 	if d, ok := ctx.Deadline(); ok && d.Before(o.deadline) {
 		o.deadline = d
 	}
@@ -96,9 +99,8 @@ func (c *Client) call(ctx context.Context, name string, req, resp any, oneWay bo
 	o.reply, _ = ctx.Value(replyKey{}).(*Metadata)
 	if span != nil {
 		o.trace = span.SpanContext()
-		if o.phases.init(span, o.trace.Sampled()); o.phases.kept {
-			span.Phase("queue")
-		}
+		o.phases.init(span, o.trace.Sampled())
+		o.phases.begin("queue")
 	}
 	if c.invoke == nil {
 		err = c.run(ctx, &o)
@@ -109,9 +111,7 @@ func (c *Client) call(ctx context.Context, name string, req, resp any, oneWay bo
 		c.stats.errors.Add(1)
 	}
 	if span != nil {
-		if span.Keeping(err) {
-			o.phases.tell(clientPhases[:])
-		}
+		o.tell(err)
 		span.End(err)
 	}
 	return err
@@ -132,7 +132,7 @@ func (c *Client) withInterceptors(ctx context.Context, o *outgoingCall) error {
 	if err == nil && o.resp != nil && x.Response != o.resp {
 		err = assign(o.resp, x.Response)
 	}
-	o.phases = x.call.phases
+	o.sent, o.answered = x.call.sent, x.call.answered
 	*x = exchange{}
 	exchanges.Put(x)
 	return err

@@ -16,6 +16,7 @@ import (
 type call struct {
 	done chan struct{} // capacity 1: the answer, or err, is there
 	frame
+	arrived  time.Time // about
 	err      error
 	ctx      context.Context
 	deadline time.Time
@@ -226,6 +227,7 @@ func (c *clientConn) readOne(in *frameSource, r *bufio.Reader, f *frame) error {
 		return nil
 	}
 	f.moveTo(&k.frame)
+	k.arrived = in.at
 	k.done <- struct{}{}
 	return nil
 }

@@ -24,11 +24,13 @@ type job struct {
 	method *serverMethod
 	ctx    *callContext
 	parent watchman.SpanContext
+	began  time.Time // when it was its turn
 	ended  time.Time // when the handler had returned
 	body   []byte
 	buf    []byte // backs body of a job that was handed over
 	out    []byte // the answer being built
 	err    error  // with which the call ended
+	keep   bool   // the trace is worth keeping
 	phases phases
 
 	exchange Exchange // what interceptors see
@@ -239,30 +241,33 @@ func (j *job) send() {
 // it loses that, serve sends the answer itself, ends the job and returns false.
 func (j *job) serve(inline bool) (kept bool) {
 	s, c, method := j.conn.srv, j.conn, j.method
+	j.began = j.ctx.received
+	if !inline { // it has waited for a goroutine to run on
+		j.began = time.Now()
+	}
 	ctx, span := method.op.StartRemote(j.ctx, j.parent)
 	if span != nil {
 		j.phases.init(span, j.parent.Sampled() || !j.parent.IsValid() && span.SpanContext().Sampled())
-		if !inline { // it has waited for a goroutine to run on
-			span.Backdate(time.Since(j.ctx.received))
-		}
-		j.phases.begin(serverPhases[:], phaseArgument)
+		span.Backdate(j.began.Sub(j.ctx.received))
+		j.phases.begin("decode")
 	}
 	resp, kept, err := j.run(ctx, inline)
 	if err == nil {
-		j.phases.begin(serverPhases[:], phaseReply)
+		j.phases.begin("encode")
 		err = j.answer(resp, span)
 	}
 	if err != nil {
 		err = serverError(ctx, err)
-		j.out = appendException(j.out[:0], j.header, encodeError(err), span.Keeping(err))
+		j.keep = span.Keeping(err)
+		j.out = appendException(j.out[:0], j.header, encodeError(err), j.keep)
 		s.stats.errors.Add(1)
 	}
 	j.err = err
 	s.stats.calls.Add(1)
 	j.ctx.end()
 	if span != nil {
-		if span.Keeping(err) {
-			j.phases.tell(serverPhases[:])
+		if j.keep {
+			j.tell(span, err)
 		}
 		span.End(err)
 	}
@@ -289,10 +294,8 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 			method.pace.delayed()
 		}
 	}()
-	began := j.ctx.received
-	if !inline { // it has waited for its turn
-		began = time.Now()
-		if d := j.ctx.deadline; !d.IsZero() && !began.Before(d) {
+	if !inline {
+		if d := j.ctx.deadline; !d.IsZero() && !j.began.Before(d) {
 			s.stats.expired.Add(1) // nobody waits for it
 			return nil, kept, &Error{Code: CodeTimeout, Type: Service, Message: "deadline passed before the call began", cause: context.DeadlineExceeded}
 		}
@@ -301,7 +304,7 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 	if err != nil {
 		return nil, kept, err
 	}
-	j.phases.begin(serverPhases[:], phaseHandle)
+	j.phases.begin("handle")
 	if inline {
 		turn = j.conn.turn.Add(1)
 	}
@@ -315,7 +318,7 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 		resp = j.exchange.Response
 	}
 	j.ended = time.Now()
-	method.pace.took(j.ended.Sub(began))
+	method.pace.took(j.ended.Sub(j.began))
 	return resp, kept, err
 }
 
@@ -360,7 +363,7 @@ func (j *job) answer(resp any, span *watchman.Span) error {
 	b = append(b, keyProcessTime+"\n"...)
 	b = strconv.AppendInt(b, j.ended.Sub(j.ctx.received).Milliseconds(), 10)
 	b = j.ctx.appendReply(b)
-	if span.Keeping(nil) {
+	if j.keep = span.Keeping(nil); j.keep {
 		b = appendMeta(b, start, keyKeep, "1")
 	}
 	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))

@@ -229,6 +229,7 @@ type frameSource struct {
 	idle   time.Duration // bounds the wait for the next frame; 0: no bound
 	until  time.Time     // the deadline that is set
 	before func()        // if not nil, called before each read
+	at     time.Time     // of the last read, unless idle is set
 }
 
 func (s *frameSource) Read(p []byte) (int, error) {
@@ -255,5 +256,9 @@ func (s *frameSource) Read(p []byte) (int, error) {
 		}
 		s.until = until
 	}
-	return s.Conn.Read(p)
+	n, err := s.Conn.Read(p)
+	if s.idle == 0 { // a client's
+		s.at = time.Now()
+	}
+	return n, err
 }

@@ -153,7 +153,7 @@ func (c *Client) tryHTTP(ctx context.Context, e *endpoint, o *outgoingCall, unti
 	if id := c.opt.Serializer.ID(); id == idProtobuf || id == idGRPCPb {
 		ser, kind = GRPCPb{}, typeProtobuf
 	}
-	o.phases.begin(clientPhases[:], phaseEncode)
+	o.phases.begin("encode")
 	var body []byte
 	raw, isRaw := o.req.(*Raw)
 	switch {
@@ -187,7 +187,7 @@ func (c *Client) tryHTTP(ctx context.Context, e *endpoint, o *outgoingCall, unti
 		}
 	}
 	o.trace.ToHeader(req.Header)
-	o.phases.begin(clientPhases[:], phaseWait)
+	o.phases.begin("wait")
 	resp, err := e.web.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -205,7 +205,7 @@ func (c *Client) tryHTTP(ctx context.Context, e *endpoint, o *outgoingCall, unti
 	case len(b) > c.opt.MaxFrame:
 		return answerError(fmt.Errorf("%w: limit %d", errTooLarge, c.opt.MaxFrame))
 	}
-	o.phases.begin(clientPhases[:], phaseAnswer)
+	o.phases.begin("decode")
 	if resp.Header.Get(watchman.HeaderKeep) != "" {
 		o.span.Keep(watchman.KeepRemote)
 	}

@@ -175,7 +175,7 @@ func (c *Client) tryMC(ctx context.Context, e *endpoint, o *outgoingCall, until 
 		}
 		conn = &mcConn{raw, bufio.NewReader(raw)}
 	}
-	o.phases.begin(clientPhases[:], phaseWait)
+	o.phases.begin("wait")
 	got, err := conn.do(ctx, until, o.m.name, command, item.Key, c.opt.MaxFrame)
 	if err != nil && pooled && ctx.Err() == nil && time.Now().Before(until) && !errors.Is(err, errMC) {
 		// The server closed an idle connection, most likely. All methods may be

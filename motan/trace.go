@@ -1,7 +1,6 @@
 package motan
 
 import (
-	"strings"
 	"time"
 
 	"github.com/heddle-go/heddle/watchman"
@@ -11,64 +10,54 @@ import (
 // worth keeping, so that the caller keeps its own.
 const keyKeep = "heddle-keep"
 
-// The phases of a span; what comes before the first one is the queue: the wait for
-// an endpoint, or for a goroutine.
-var (
-	clientPhases = [...]string{"encode", "write", "wait", "decode"}
-	serverPhases = [...]string{"decode", "handle", "encode"}
-)
-
-const (
-	phaseEncode, phaseWrite, phaseWait, phaseAnswer = 0, 1, 2, 3
-	phaseArgument, phaseHandle, phaseReply          = 0, 1, 2
-)
-
-// phases are where the phases of a span begin. To add them to a span costs more
-// than the rest of it, so only those that will be kept get them: as phases if that
-// is known from the start, else as a fact when the span ends.
+// phases are the phases of a span: on a client queue, encode, write, wait and
+// decode, on a server decode, handle and encode behind the wait for a goroutine.
+// Each costs a clock reading and, all together, more than the rest of the span:
+// only spans that are kept whatever happens get them. Others that prove worth
+// keeping get a fact that says as much as can be known for one clock reading.
 type phases struct {
-	span *watchman.Span // nil: nobody wants to know
-	kept bool           // whatever happens
-	at   [4]time.Duration
+	span   *watchman.Span
+	always bool
 }
 
 func (p *phases) init(span *watchman.Span, sampled bool) {
-	p.span = span
-	p.kept = span != nil && (sampled || span.Debug() || span.Lane() != "")
+	p.span, p.always = span, sampled || span.Debug() || span.Lane() != ""
 }
 
-// begin says that a phase begins now. A call that is tried again has only those of
-// the last try as a fact.
-func (p *phases) begin(names []string, i int) {
-	switch {
-	case p.span == nil:
-	case p.kept:
-		p.span.Phase(names[i])
-	default:
-		p.at[i] = max(p.span.Elapsed(), 1)
+// begin says that a phase begins now.
+func (p *phases) begin(name string) {
+	if p.always {
+		p.span.Phase(name)
 	}
 }
 
-// tell adds the phases to a span that is about to end and be kept.
-func (p *phases) tell(names []string) {
-	if p.kept {
+// factPhases is the name of the fact.
+const factPhases = "motan.phases"
+
+// slowCall is how long a call takes at least to be told the phases of if it went
+// well.
+const slowCall = 10 * time.Millisecond
+
+// tell adds the phases of a call to its span, if that is about to be kept.
+func (o *outgoingCall) tell(err error) {
+	if o.phases.always || o.sent.IsZero() || err == nil && o.answered.Sub(o.started) < slowCall || !o.span.Keeping(err) {
 		return
 	}
-	var b strings.Builder
-	name, from := "queue", time.Duration(0)
-	end := p.span.Elapsed()
-	part := func(until time.Duration) {
-		if b.Len() > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(name + " " + max(until-from, 0).Round(time.Microsecond).String())
+	text := "send " + short(o.sent.Sub(o.started))
+	if o.answered.IsZero() {
+		text += ", wait " + short(time.Since(o.sent))
+	} else {
+		text += ", wait " + short(o.answered.Sub(o.sent)) + ", decode " + short(time.Since(o.answered))
 	}
-	for i, next := range names {
-		if at := p.at[i]; at > 0 {
-			part(at)
-			name, from = next, at
-		}
-	}
-	part(end)
-	p.span.SetAttr("motan.phases", b.String())
+	o.span.SetAttr(factPhases, text)
 }
+
+// tell does that for the span of a handler.
+func (j *job) tell(span *watchman.Span, err error) {
+	if j.phases.always || j.ended.IsZero() || err == nil && j.ended.Sub(j.ctx.received) < slowCall {
+		return
+	}
+	span.SetAttr(factPhases, "queue "+short(j.began.Sub(j.ctx.received))+", handle "+short(j.ended.Sub(j.began)))
+}
+
+func short(d time.Duration) string { return max(d, 0).Round(time.Microsecond).String() }

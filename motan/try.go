@@ -94,7 +94,7 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 	if err := ctx.Err(); err != nil {
 		return timeoutError(e.addr, 0, err, false)
 	}
-	o.phases.begin(clientPhases[:], phaseEncode)
+	o.phases.begin("encode")
 	buf := scratch.Get().(*[]byte)
 	b, err := c.encode((*buf)[:0], o, left)
 	defer func() {
@@ -107,7 +107,7 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 		// The caller's mistake, not the endpoint's.
 		return &Error{Code: CodeEncode, Message: err.Error(), cause: err}
 	}
-	o.phases.begin(clientPhases[:], phaseWrite)
+	o.phases.begin("write")
 	if o.oneWay {
 		id, err := conn.unanswered()
 		if err == nil {
@@ -131,7 +131,10 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 		k.release()
 		return sendError(ctx, e.addr, err)
 	}
-	o.phases.begin(clientPhases[:], phaseWait)
+	if o.span != nil {
+		o.sent, o.answered = time.Now(), time.Time{}
+		o.phases.begin("wait")
+	}
 	*t = try{e: e, conn: conn, k: k, id: id, probe: probe, began: now, until: until}
 	return nil
 }
@@ -150,9 +153,10 @@ func sendError(ctx context.Context, addr string, err error) error {
 // finish takes the answer; t.k.done has been received from.
 func (c *Client) finish(t *try, o *outgoingCall) (err error) {
 	t.e.inFlight.Add(-1)
-	o.phases.begin(clientPhases[:], phaseAnswer)
+	o.phases.begin("decode")
 	switch k := t.k; {
 	case k.err == nil:
+		o.answered = k.arrived
 		if o.reply != nil {
 			*o.reply = decodeMeta(k.meta)
 		}

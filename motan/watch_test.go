@@ -122,17 +122,31 @@ func TestKeepBitComesBack(t *testing.T) {
 		}
 		id := kept[0].TraceID
 		eventually(t, "the server kept its part", func() bool { return len(slow.Trace(id)) == 1 })
-		for _, s := range slices.Concat(w.Trace(id), slow.Trace(id)) {
-			want := "queue, encode, write, wait, decode"
-			if s.Kind == watchman.Server {
-				want = "queue, decode, handle, encode"
-			}
-			if addr == web { // no frames
-				continue
-			}
-			if got := phaseNames(attr(s, "motan.phases")); got != want {
-				t.Errorf("%v span: phases %q, want %q", s.Kind, got, want)
-			}
+	}
+}
+
+// A call that failed tells where its time went.
+func TestPhasesOfFailedCalls(t *testing.T) {
+	w, cw := newWatchman(t, "server", &watchman.Options{Sample: -1}), newWatchman(t, "client", &watchman.Options{Sample: -1})
+	srv := newServer(t, &motan.ServerOptions{Watchman: w})
+	motan.Handle(srv, "s", "m", func(context.Context, *string) (*string, error) { return nil, errors.New("not today") })
+	c := newClient(t, "s", motan.Static(startServer(t, srv)), &motan.ClientOptions{Timeout: patience, Watchman: cw})
+	if _, err := motan.Call[string](t.Context(), c, "m", ""); err == nil {
+		t.Fatal("no error")
+	}
+	kept := cw.Traces(10)
+	if len(kept) != 1 {
+		t.Fatalf("the caller kept %+v", kept)
+	}
+	id := kept[0].TraceID
+	eventually(t, "the server kept its part", func() bool { return len(w.Trace(id)) == 1 })
+	for _, s := range slices.Concat(cw.Trace(id), w.Trace(id)) {
+		want := "send, wait, decode"
+		if s.Kind == watchman.Server {
+			want = "queue, handle"
+		}
+		if got := phaseNames(attr(s, "motan.phases")); got != want {
+			t.Errorf("%v span: phases %q, want %q", s.Kind, got, want)
 		}
 	}
 }
