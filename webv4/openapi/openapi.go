@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,20 +95,42 @@ func Document(a *webv4.API, info Info) ([]byte, error) {
 		}
 		doc["tags"] = list
 	}
-	all := map[string]any{}
+	all := maps.Clone(errorSchemas)
 	for name, s := range schemas {
 		all[name] = s
 	}
-	for _, d := range descriptions {
-		_, name := errorReply(d.Errors)
-		all[name] = errorSchemas[name]
+	used := map[string]any{}
+	if err := collect(paths, all, used); err != nil {
+		return nil, err
 	}
-	components := map[string]any{"schemas": all}
+	components := map[string]any{"schemas": used}
 	if auth {
 		components["securitySchemes"] = schemeObjects(info.Schemes)
 	}
 	doc["components"] = components
 	return json.MarshalIndent(doc, "", "  ")
+}
+
+// reference is how a schema is referred to in JSON.
+var reference = regexp.MustCompile(`"\$ref":"#/components/schemas/([^"]+)"`)
+
+// collect adds the schemas that v refers to, and those that they refer to.
+func collect(v any, all, used map[string]any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	for _, m := range reference.FindAllSubmatch(text, -1) {
+		name := string(m[1])
+		if used[name] != nil || all[name] == nil {
+			continue
+		}
+		used[name] = all[name]
+		if err := collect(all[name], all, used); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // object is the document's info.
@@ -172,6 +195,9 @@ func operation(d *webv4.Description, schemes []Scheme) (map[string]any, error) {
 	text := d.Tag.Get("doc")
 	if text == "" {
 		text = op["summary"].(string)
+	}
+	if len(d.Scopes) > 0 {
+		text += "\n\nScopes: " + strings.Join(d.Scopes, ", ") + "."
 	}
 	if len(d.Quotas) > 0 {
 		text += "\n\nQuotas: " + strings.Join(d.Quotas, ", ") + "."

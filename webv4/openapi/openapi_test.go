@@ -93,8 +93,8 @@ func TestDocument(t *testing.T) {
 		"info/license/name": "MIT",
 		"paths//2/statuses/{id}.json/get/summary":                                                                  "one status",
 		"paths//2/statuses/{id}.json/get/tags":                                                                     "[statuses]",
-		"paths//2/statuses/{id}.json/get/security":                                                                 "[map[token:[read]]]",
-		"paths//2/statuses/{id}.json/get/description":                                                              "one status\n\nQuotas: user=1000/h.",
+		"paths//2/statuses/{id}.json/get/security":                                                                 "[map[token:[]]]",
+		"paths//2/statuses/{id}.json/get/description":                                                              "one status\n\nScopes: read.\n\nQuotas: user=1000/h.",
 		"paths//2/statuses/{id}.json/get/operationId":                                                              "get_2_statuses__id_json",
 		"paths//2/statuses/{id}.json/get/responses/429/description":                                                "a quota is exhausted",
 		"paths//2/statuses/{id}.json/get/responses/200/content/application~json/schema/$ref":                       "#/components/schemas/statusOut",
@@ -184,7 +184,7 @@ func TestSchemes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ got, want any }{
-		{at(doc, "paths", "/secret", "get", "security"), "[map[token:[read]] map[key:[]]]"},
+		{at(doc, "paths", "/secret", "get", "security"), "[map[token:[]] map[key:[]]]"},
 		{at(doc, "paths", "/made", "post", "security"), "[map[token:[]] map[key:[]] map[basic:[]] map[signature:[]] map[cert:[]]]"},
 		{at(doc, "paths", "/made", "post", "responses", "200"), "<nil>"},
 		{at(doc, "paths", "/made", "post", "responses", "201", "description"), "created"},

@@ -14,23 +14,22 @@ import (
 type Scheme struct {
 	name   string
 	object map[string]any
-	scopes bool // a requirement may name scopes
 }
 
 // Bearer is an access token in the Authorization header, as webv4.AccessToken
 // reads it and package jwtauth checks it.
 func Bearer(name, doc string) Scheme {
-	return Scheme{name, described(map[string]any{"type": "http", "scheme": "bearer"}, doc), true}
+	return Scheme{name, described(map[string]any{"type": "http", "scheme": "bearer"}, doc)}
 }
 
 // Basic is a name and a password, for webv4.Basic.
 func Basic(name, doc string) Scheme {
-	return Scheme{name, described(map[string]any{"type": "http", "scheme": "basic"}, doc), false}
+	return Scheme{name, described(map[string]any{"type": "http", "scheme": "basic"}, doc)}
 }
 
 // Key is a key in a header, for webv4.NewAPIKeys.
 func Key(name, header, doc string) Scheme {
-	return Scheme{name, described(map[string]any{"type": "apiKey", "in": "header", "name": header}, doc), false}
+	return Scheme{name, described(map[string]any{"type": "apiKey", "in": "header", "name": header}, doc)}
 }
 
 // Signature is a signed request, for webv4.NewHMAC. A page cannot sign: it sends
@@ -39,12 +38,12 @@ func Signature(name, doc string) Scheme {
 	if doc == "" {
 		doc = "HMAC-SHA256 key=ID, time=UNIX, nonce=TEXT, body=HEX, signature=HEX"
 	}
-	return Scheme{name, described(map[string]any{"type": "apiKey", "in": "header", "name": "Authorization"}, doc), false}
+	return Scheme{name, described(map[string]any{"type": "apiKey", "in": "header", "name": "Authorization"}, doc)}
 }
 
 // ClientCert is the certificate of the TLS connection, for webv4.ClientCert.
 func ClientCert(name, doc string) Scheme {
-	return Scheme{name, described(map[string]any{"type": "mutualTLS"}, doc), false}
+	return Scheme{name, described(map[string]any{"type": "mutualTLS"}, doc)}
 }
 
 func schemeObjects(schemes []Scheme) map[string]any {
@@ -71,11 +70,9 @@ func security(d *webv4.Description, schemes []Scheme) ([]any, error) {
 			continue
 		}
 		found++
-		scopes := []string{}
-		if s.scopes {
-			scopes = append(scopes, d.Scopes...)
-		}
-		list = append(list, map[string]any{s.name: scopes})
+		// Scopes belong to flows of OAuth 2.0, which the document does not describe:
+		// they are in the interface's description.
+		list = append(list, map[string]any{s.name: []string{}})
 	}
 	if only != nil && found != len(only) {
 		return nil, fmt.Errorf("openapi: %s %s: tag security: %q are not all among Info.Schemes", d.Method, d.Path, only)
