@@ -107,7 +107,7 @@ func TestDeadlineTravels(t *testing.T) {
 	if d := <-left; d > 30*time.Second || d < 10*time.Second {
 		t.Errorf("with a context's deadline the handler has %v", d)
 	}
-	ctx, cancel = context.WithTimeout(t.Context(), 30*time.Millisecond)
+	ctx, cancel = context.WithTimeout(t.Context(), time.Second) // enough to reach the handler
 	defer cancel()
 	_, err := motan.Call[string](ctx, c, "stay", "")
 	wantCode(t, err, motan.CodeTimeout)
@@ -379,7 +379,7 @@ func TestLargeBodies(t *testing.T) {
 		b := make([]byte, *n)
 		return &b, nil
 	})
-	c := newClient(t, "s", motan.Static(startServer(t, srv)), &motan.ClientOptions{Timeout: patience})
+	c := newClient(t, "s", motan.Static(startServer(t, srv)), &motan.ClientOptions{Timeout: patience, Heartbeat: patience}) // no frame comes while a large one does
 	big := make([]byte, 9<<20)
 	for i := range big {
 		big[i] = byte(i * 7)

@@ -20,9 +20,11 @@ const (
 	paceFirst = 256
 	paceMost  = 1 << 18
 	// paceSlack quick ones more can be saved up. A slower run, most often the
-	// scheduler's doing, costs paceGlitch, one that is much slower four times as
-	// many: a handler stays quick if no more than one or two in a hundred are.
-	paceSlack  = 512
+	// scheduler's doing, costs paceGlitch, one that is much slower twice as many: a
+	// handler stays quick if no more than one in a hundred is. One that made others
+	// wait costs all that can be saved up: on a machine that has other work to do,
+	// any handler is interrupted now and then.
+	paceSlack  = 4096
 	paceGlitch = 64
 	// paceTrust quick ones more, and half of what it takes is forgiven.
 	paceTrust = 8192
@@ -37,7 +39,7 @@ func (p *pace) took(d time.Duration) {
 	run, need := p.run.Load(), p.needed()
 	switch {
 	case d > 10*paceQuick:
-		p.run.Store(max(run-4*paceGlitch, 0))
+		p.run.Store(max(run-2*paceGlitch, 0))
 	case d > paceQuick:
 		p.run.Store(max(run-paceGlitch, 0))
 	case run < need+paceSlack || need > paceFirst && run < need+paceTrust:
@@ -50,6 +52,11 @@ func (p *pace) took(d time.Duration) {
 
 // delayed reports that others had to be served by another goroutine meanwhile.
 func (p *pace) delayed() {
+	need := p.needed()
+	if left := p.run.Load() - paceSlack; left >= need {
+		p.run.Store(left)
+		return
+	}
 	p.run.Store(0)
-	p.need.Store(min(2*p.needed(), paceMost))
+	p.need.Store(min(2*need, paceMost))
 }

@@ -359,7 +359,7 @@ func TestMutualTLS(t *testing.T) {
 }
 
 func TestServerBoundsConnections(t *testing.T) {
-	n := startNode(t, "a", &motan.ServerOptions{MaxConns: 2, IdleTimeout: 100 * time.Millisecond})
+	n := startNode(t, "a", &motan.ServerOptions{MaxConns: 2, IdleTimeout: 2 * time.Second})
 	a, b := dialWire(t, n.addr), dialWire(t, n.addr)
 	for _, c := range []*wireConn{a, b} {
 		c.send(t, request(1, "test.Echo", "say", ""))
