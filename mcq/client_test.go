@@ -74,7 +74,7 @@ func TestLargeAcknowledgements(t *testing.T) {
 	}
 	var all, odd []uint64
 	for len(all) < 10_000 {
-		all = append(all, ids(lease(t, q, 4096, mcq.LeaseOptions{}))...)
+		all = append(all, ids(lease(t, q, 4096, mcq.LeaseOptions{Duration: time.Hour}))...)
 	}
 	for _, id := range all {
 		if id%2 == 1 {

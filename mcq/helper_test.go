@@ -118,7 +118,7 @@ func serve(t testing.TB, b *mcq.Broker) string {
 
 func dial(t testing.TB, addr string) *mcq.Client {
 	t.Helper()
-	c, err := mcq.Dial(addr, nil)
+	c, err := mcq.Dial(addr, &mcq.ClientOptions{Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,11 +80,11 @@ func TestLeaseIsBoundedInBytes(t *testing.T) {
 		}
 	}
 	for _, what := range []string{"new", "given back"} {
-		msgs := lease(t, q, 4096, mcq.LeaseOptions{})
+		msgs := lease(t, q, 4096, mcq.LeaseOptions{Duration: time.Hour})
 		if len(msgs) != 16 || msgs[0].ID != 1 {
 			t.Fatalf("%s: %d messages from %d", what, len(msgs), msgs[0].ID)
 		}
-		more := lease(t, q, 4096, mcq.LeaseOptions{})
+		more := lease(t, q, 4096, mcq.LeaseOptions{Duration: time.Hour})
 		if err := q.Nack(t.Context(), append(ids(msgs), ids(more)...)...); err != nil {
 			t.Fatal(err)
 		}

@@ -75,6 +75,7 @@ func TestPipelineOfTheDeaf(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	for range 64 {
+		w.SetDeadline(time.Now().Add(patience)) // the race detector takes its time over a mebibyte
 		w.expect("VALUE q 0 1048576\r\n")
 		if _, err := w.in.Discard(1<<20 + 2); err != nil {
 			t.Fatal(err)
