@@ -74,7 +74,7 @@ func Open(ctx context.Context, nc *nats.Conn, opts *Options) (*Cluster, error) {
 
 // attempt is how long one request waits for its answer: several fit into Timeout.
 func (o *Options) attempt() time.Duration {
-	return min(max(o.Timeout/5, 250*time.Millisecond), 2*time.Second, o.Timeout)
+	return min(max(o.Timeout/5, 250*time.Millisecond), 5*time.Second, o.Timeout)
 }
 
 // bound gives ctx the Options' timeout if it has no deadline.
@@ -301,17 +301,72 @@ func (c *Cluster) forget(gone func(*Queue) bool) {
 	c.mu.Unlock()
 	for _, q := range ended {
 		q.end(mcq.ErrDropped)
+		c.wg.Go(q.stopListening)
 	}
 }
 
 // Queues lists the names of all queues and subscribers, sorted.
-func (c *Cluster) Queues(ctx context.Context) ([]string, error) {
-	stats, err := c.QueueStats(ctx)
-	names := make([]string, len(stats))
-	for i := range stats {
-		names[i] = stats[i].Name
+func (c *Cluster) Queues(ctx context.Context) (all []string, err error) {
+	err = c.try(ctx, func(ctx context.Context) error {
+		all = all[:0]
+		streams := c.js.StreamNames(ctx, jetstream.WithStreamListSubject(c.opt.Prefix+".>"))
+		for stream := range streams.Name() {
+			queue, ok := c.queueName(stream)
+			if !ok {
+				continue
+			}
+			s, err := c.js.Stream(ctx, stream)
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			consumers := s.ConsumerNames(ctx)
+			for consumer := range consumers.Name() {
+				if subscriber, ok := subscriberName(consumer); ok {
+					all = append(all, join(queue, subscriber))
+				}
+			}
+			if err := consumers.Err(); err != nil {
+				return err
+			}
+		}
+		return streams.Err()
+	})
+	if err != nil {
+		return nil, wrap("list", "queues", err)
 	}
-	return names, err
+	slices.Sort(all)
+	return all, nil
+}
+
+// queueName is the queue that a stream is of, if it is one's.
+func (c *Cluster) queueName(stream string) (name string, ok bool) {
+	rest, ours := strings.CutPrefix(stream, c.streamPrefix())
+	if !ours {
+		return "", false
+	}
+	return parseToken(rest)
+}
+
+// subscriberName is the reverse of consumerName.
+func subscriberName(consumer string) (subscriber string, ok bool) {
+	if consumer == mainConsumer {
+		return "", true
+	}
+	rest, ours := strings.CutPrefix(consumer, "s_")
+	if !ours {
+		return "", false
+	}
+	return parseToken(rest)
+}
+
+func join(queue, subscriber string) string {
+	if subscriber == "" {
+		return queue
+	}
+	return queue + "+" + subscriber
 }
 
 // QueueStats asks the cluster about all queues and subscribers, two requests
@@ -321,9 +376,8 @@ func (c *Cluster) QueueStats(ctx context.Context) (all []mcq.QueueStats, err err
 		all = all[:0]
 		streams := c.js.ListStreams(ctx, jetstream.WithStreamListSubject(c.opt.Prefix+".>"))
 		for info := range streams.Info() {
-			rest, ours := strings.CutPrefix(info.Config.Name, c.streamPrefix())
-			queue, ok := parseToken(rest)
-			if !ours || !ok {
+			queue, ok := c.queueName(info.Config.Name)
+			if !ok {
 				continue
 			}
 			s, err := c.js.Stream(ctx, info.Config.Name)
@@ -335,16 +389,11 @@ func (c *Cluster) QueueStats(ctx context.Context) (all []mcq.QueueStats, err err
 			}
 			consumers := s.ListConsumers(ctx)
 			for k := range consumers.Info() {
-				name := queue
-				if sub, ok := strings.CutPrefix(k.Name, "s_"); ok {
-					if sub, ok = parseToken(sub); !ok {
-						continue
-					}
-					name += "+" + sub
-				} else if k.Name != mainConsumer {
+				subscriber, ok := subscriberName(k.Name)
+				if !ok {
 					continue
 				}
-				all = append(all, c.queueStats(name, s.CachedInfo(), k))
+				all = append(all, c.queueStats(join(queue, subscriber), s.CachedInfo(), k))
 			}
 			if err := consumers.Err(); err != nil {
 				return err
@@ -425,6 +474,9 @@ func (c *Cluster) Close() error {
 	}
 	c.cancel()
 	c.wg.Wait()
+	for _, q := range queues {
+		q.stopListening()
+	}
 	if c.nc.IsConnected() {
 		c.nc.FlushTimeout(c.opt.attempt()) // otherwise what was given back waits for Failover
 	}

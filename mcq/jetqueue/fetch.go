@@ -2,12 +2,12 @@ package jetqueue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/heddle-go/heddle/mcq"
 )
@@ -16,13 +16,14 @@ import (
 // what is there, for all who have come meanwhile, and deals it out in the order
 // in which they came; who gets nothing and may wait is left to another, which
 // has a request waiting at the server. So nothing is fetched that nobody has
-// asked for, except when a reader leaves in that moment: then it is given back.
+// asked for, except when a reader leaves in that moment, or when an answer comes
+// after its request was sent again: then it is given back.
 
 // waiter is a reader.
 type waiter struct {
 	limit   int
 	hold    time.Duration
-	until   time.Time // how long it waits; zero if not at all
+	until   time.Time // how long it waits, or for an answer if it does not wait
 	msgs    []mcq.Message
 	bytes   int
 	asked   bool // the server has been asked for it, and had nothing
@@ -58,7 +59,7 @@ func (q *Queue) receive(ctx context.Context, limit int, hold, wait time.Duration
 	if q.opt.FanOut && !q.subscriber {
 		return nil, sleep(ctx, wait) // it keeps nothing for its own readers
 	}
-	w := &waiter{limit: min(limit, maxBatch), hold: hold, wake: make(chan struct{})}
+	w := &waiter{limit: min(limit, maxBatch), hold: hold, wake: make(chan struct{}), until: time.Now().Add(q.c.opt.Timeout)}
 	var timeout <-chan time.Time
 	if wait > 0 {
 		w.waiting, w.until = true, time.Now().Add(wait)
@@ -125,7 +126,7 @@ func (q *Queue) dropEndedLocked() {
 // fetch asks the server for what is there while there are readers for whom it
 // has not been asked.
 func (q *Queue) fetch() {
-	for {
+	for pause := time.Duration(0); ; {
 		var round []*waiter
 		batch := 0
 		q.mu.Lock()
@@ -142,10 +143,18 @@ func (q *Queue) fetch() {
 		}
 		q.mu.Unlock()
 		err := q.fetchNow(min(batch, maxBatch))
+		failed := err != nil && passing(err) && !errors.Is(err, errMore)
 		q.mu.Lock()
+		now := time.Now()
 		for _, w := range round {
-			w.asked = true
-			if len(w.msgs) > 0 || !w.waiting || err != nil && !passing(err) {
+			switch {
+			case len(w.msgs) > 0, err != nil && !passing(err):
+				w.finishLocked(err)
+			case errors.Is(err, errMore), failed && !w.waiting && now.Before(w.until):
+				// Once more.
+			case w.waiting:
+				w.asked = true
+			default:
 				w.finishLocked(err)
 			}
 		}
@@ -155,24 +164,28 @@ func (q *Queue) fetch() {
 			q.c.wg.Go(q.watch)
 		}
 		q.mu.Unlock()
+		if pause = nextPause(pause, failed); pause > 0 {
+			sleep(q.c.ctx, pause)
+		}
 	}
+}
+
+// nextPause is how long to wait after a request that failed, or did not.
+func nextPause(last time.Duration, failed bool) time.Duration {
+	if !failed {
+		return 0
+	}
+	return min(max(2*last, 20*time.Millisecond), time.Second)
 }
 
 // fetchNow deals out what is there, up to batch messages.
 func (q *Queue) fetchNow(batch int) error {
-	began := time.Now()
-	got, err := q.consumer.FetchNoWait(batch)
-	if err != nil {
-		return wrap("lease from", q.name, err)
-	}
-	n := 0
-	for msg := range got.Messages() {
-		q.deal(msg)
-		n++
-	}
-	err = got.Error()
-	if err == nil && n == 0 && time.Since(began) > 900*time.Millisecond {
-		err = nats.ErrTimeout // the client stops waiting for an answer after a second
+	r, err := q.request(batch, 0)
+	if err == nil {
+		var got int
+		if got, err = q.awaitRequest(r, q.c.opt.attempt()); got == 0 && errors.Is(err, errMore) {
+			err = fmt.Errorf("%w: a message larger than the server now takes", mcq.ErrServer)
+		}
 	}
 	if isNobody(err) {
 		ctx, cancel := context.WithTimeout(q.c.ctx, q.c.opt.attempt())
@@ -184,10 +197,8 @@ func (q *Queue) fetchNow(batch int) error {
 	return wrap("lease from", q.name, q.lost(err))
 }
 
-const (
-	maxWatch  = 4 * time.Second // how long one request waits at the server
-	heartbeat = time.Second     // how often the server says that it still does
-)
+// maxWatch is how long one request waits at the server.
+const maxWatch = 4 * time.Second
 
 // watch deals out what comes while there are readers that wait.
 func (q *Queue) watch() {
@@ -207,50 +218,21 @@ func (q *Queue) watch() {
 		}
 		q.mu.Unlock()
 		wait := min(max(longest, 10*time.Millisecond), maxWatch)
-		opts := []jetstream.FetchOpt{jetstream.FetchMaxWait(wait)}
-		if wait > 2*heartbeat {
-			opts = append(opts, jetstream.FetchHeartbeat(heartbeat))
-		}
-		got, err := q.consumer.Fetch(min(n, maxBatch), opts...)
-		if err == nil && !q.dealAll(got) {
-			continue // closed
-		}
+		r, err := q.request(min(n, maxBatch), wait)
 		if err == nil {
-			err = got.Error()
+			_, err = q.awaitRequest(r, wait+q.c.opt.attempt())
 		}
-		switch {
-		case err == nil:
-			pause = 0
-			continue
-		case q.lost(err) != err, isNobody(err) && q.missing(q.c.ctx):
+		if q.lost(err) != err || isNobody(err) && q.missing(q.c.ctx) {
 			continue // ended
 		}
-		pause = min(max(2*pause, 20*time.Millisecond), time.Second)
-		select {
-		case <-time.After(pause):
-		case <-q.c.ctx.Done():
-		}
-	}
-}
-
-// dealAll deals out what a request brings; it reports false once the cluster is closed.
-func (q *Queue) dealAll(got jetstream.MessageBatch) bool {
-	msgs := got.Messages()
-	for {
-		select {
-		case msg, ok := <-msgs:
-			if !ok {
-				return true
-			}
-			q.deal(msg)
-		case <-q.c.ctx.Done():
-			return false
+		if pause = nextPause(pause, err != nil && !errors.Is(err, errMore)); pause > 0 {
+			sleep(q.c.ctx, pause)
 		}
 	}
 }
 
 // deal gives a message to the reader whose turn it is.
-func (q *Queue) deal(msg jetstream.Msg) {
+func (q *Queue) deal(msg *nats.Msg) {
 	m, err := parseMsg(msg)
 	if err != nil {
 		q.c.opt.Logger.Error("jetqueue: delivery without metadata", "queue", q.name, "error", err)
@@ -258,21 +240,21 @@ func (q *Queue) deal(msg jetstream.Msg) {
 	}
 	now := time.Now()
 	if age := now.Sub(m.Enqueued); age < m.Delay {
-		q.c.nc.Publish(msg.Reply(), answerNakDelay(m.Delay-age))
+		q.c.nc.Publish(msg.Reply, answerNakDelay(m.Delay-age))
 		return
 	} else if m.TTL > 0 && age >= m.TTL {
-		q.c.nc.Publish(msg.Reply(), answerAck) // lost, it comes again, and is dropped again
+		q.c.nc.Publish(msg.Reply, answerAck) // lost, it comes again, and is dropped again
 		q.trimmable.Store(true)
 		return
 	}
 	answer := q.dealLocked(msg, m, now)
 	if answer != nil {
-		q.c.nc.Publish(msg.Reply(), answer)
+		q.c.nc.Publish(msg.Reply, answer)
 	}
 }
 
 // dealLocked takes the lock; it returns what to answer the server.
-func (q *Queue) dealLocked(msg jetstream.Msg, m mcq.Message, now time.Time) (answer []byte) {
+func (q *Queue) dealLocked(msg *nats.Msg, m mcq.Message, now time.Time) (answer []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed != nil {
@@ -280,12 +262,12 @@ func (q *Queue) dealLocked(msg jetstream.Msg, m mcq.Message, now time.Time) (ans
 	}
 	if l := q.leases[m.ID]; l != nil {
 		// The server lost patience, but the lease goes on.
-		l.reply = msg.Reply()
+		l.reply = msg.Reply
 		return answerProgress
 	}
 	if most := q.opt.MaxAttempts; most > 0 && m.Attempts > most {
 		b := burial{
-			id: m.ID, attempts: m.Attempts - 1, reply: msg.Reply(), body: msg.Data(), header: msg.Headers(),
+			id: m.ID, attempts: m.Attempts - 1, reply: msg.Reply, body: msg.Data, header: msg.Header,
 			reason: "its last lease ran out or was given back",
 		}
 		q.c.wg.Go(func() { q.buryLater(b) })
@@ -296,9 +278,9 @@ func (q *Queue) dealLocked(msg jetstream.Msg, m mcq.Message, now time.Time) (ans
 		return answerNak
 	}
 	w := q.waiters[i]
+	q.holdLocked(&m, msg.Reply, w.hold, now)
 	w.msgs = append(w.msgs, m)
 	w.bytes += len(m.Body)
-	q.holdLocked(&m, msg.Reply(), w.hold, now)
 	if w.asked || len(w.msgs) == w.limit || w.bytes >= leaseBytes {
 		w.finishLocked(nil)
 		q.waiters = slices.Delete(q.waiters, i, i+1)

@@ -31,6 +31,25 @@ type lease struct {
 	renew int64  // when to tell the server that it goes on
 
 	attempts int
+	receipt  uint64
+}
+
+// A receipt is a message's id and, above it, a number of the lease that comes
+// again after 32767 leases of the queue. The topmost bit stays clear.
+const (
+	receiptShift = 48
+	receiptLast  = 1<<15 - 1
+)
+
+func receiptID(receipt uint64) uint64 { return receipt & (1<<receiptShift - 1) }
+
+// leaseLocked returns the lease that a message's id or a receipt names, or nil.
+func (q *Queue) leaseLocked(id uint64) *lease {
+	l := q.leases[receiptID(id)]
+	if l == nil || id != receiptID(id) && id != l.receipt {
+		return nil
+	}
+	return l
 }
 
 const (
@@ -92,6 +111,7 @@ func (q *Queue) Remove(ctx context.Context, limit int, wait time.Duration) ([]mc
 	ids := make([]uint64, len(msgs))
 	for i := range msgs {
 		ids[i] = msgs[i].ID
+		msgs[i].Receipt = 0
 	}
 	failed, err := q.ack(context.WithoutCancel(ctx), ids)
 	if len(failed) == 0 {
@@ -105,8 +125,8 @@ func (q *Queue) Remove(ctx context.Context, limit int, wait time.Duration) ([]mc
 	return nil, err
 }
 
-// Ack removes leased messages for good and returns when more than half of the
-// servers know. An id that is not leased by this process any more gives
+// Ack removes leased messages, named by their IDs or Receipts, for good and
+// returns when more than half of the servers know. An id that is not leased by this process any more gives
 // mcq.ErrNotLeased; the others are removed all the same. After any other error
 // Ack may be called again.
 func (q *Queue) Ack(ctx context.Context, ids ...uint64) error {
@@ -191,9 +211,9 @@ func (q *Queue) claim(ids []uint64) (list []claimed, missing int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, id := range ids {
-		if l := q.leases[id]; l != nil {
-			delete(q.leases, id)
-			list = append(list, claimed{id, l})
+		if l := q.leaseLocked(id); l != nil {
+			delete(q.leases, receiptID(id))
+			list = append(list, claimed{receiptID(id), l})
 		} else {
 			missing++
 		}
@@ -229,8 +249,9 @@ func (q *Queue) nack(ctx context.Context, answer []byte, ids []uint64) error {
 	if err := q.err(); err != nil {
 		return err
 	}
-	ids = slices.Sorted(slices.Values(ids)) // the server hands them out in this order
 	list, missing := q.claim(ids)
+	// The server hands them out in the order in which they are given back.
+	slices.SortFunc(list, func(a, b claimed) int { return cmp.Compare(a.id, b.id) })
 	var err error
 	for i, k := range list {
 		if i < len(list)-1 {
@@ -282,18 +303,20 @@ func (q *Queue) Extend(_ context.Context, id uint64, d time.Duration) error {
 	if q.closed != nil {
 		return q.closed
 	}
-	l := q.leases[id]
+	l := q.leaseLocked(id)
 	if l == nil {
-		return fmt.Errorf("%w: message %d of %s", mcq.ErrNotLeased, id, q.name)
+		return fmt.Errorf("%w: message %d of %s", mcq.ErrNotLeased, receiptID(id), q.name)
 	}
 	l.until = time.Now().Add(d).UnixNano()
 	q.due = min(q.due, l.until)
 	return nil
 }
 
-// holdLocked makes a lease of a message that is handed out now.
+// holdLocked makes a lease of a message that is handed out now, and sets its receipt.
 func (q *Queue) holdLocked(m *mcq.Message, reply string, hold time.Duration, now time.Time) {
-	l := &lease{reply: reply, attempts: m.Attempts, until: now.Add(hold).UnixNano(), renew: now.Add(q.c.opt.Failover / 3).UnixNano()}
+	q.leased = q.leased%receiptLast + 1
+	m.Receipt = q.leased<<receiptShift | m.ID
+	l := &lease{reply: reply, attempts: m.Attempts, receipt: m.Receipt, until: now.Add(hold).UnixNano(), renew: now.Add(q.c.opt.Failover / 3).UnixNano()}
 	if len(q.leases) == 0 {
 		q.due = math.MaxInt64
 	}

@@ -22,7 +22,11 @@ func TestServerLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.stop()
-	opts := &jetqueue.Options{Timeout: patience, Failover: 2 * time.Second, Logger: silent}
+	// What is not answered is sent again after two seconds, for a minute.
+	opts := &jetqueue.Options{Timeout: 10 * time.Second, Failover: 2 * time.Second, Logger: silent}
+	patiently := func() (context.Context, context.CancelFunc) {
+		return context.WithTimeout(context.Background(), patience)
+	}
 	c, other := openOn(t, s, opts), openOn(t, s, opts)
 	producer := queue(t, c, "q")
 	const writers, readers = 8, 4
@@ -38,9 +42,11 @@ func TestServerLost(t *testing.T) {
 		wg.Go(func() {
 			for i := 0; !stop.Load(); i++ {
 				body := fmt.Sprintf("%d-%d", w, i)
-				err := producer.Put(context.Background(), mcq.Message{Body: []byte(body)})
+				ctx, cancel := patiently()
+				err := producer.Put(ctx, mcq.Message{Body: []byte(body)})
+				cancel()
 				if err != nil {
-					t.Errorf("put: %v", err) // it has a minute
+					t.Errorf("put: %v", err)
 					return
 				}
 				mu.Lock()
@@ -62,7 +68,9 @@ func TestServerLost(t *testing.T) {
 				}
 				for _, m := range msgs {
 					body := string(m.Body)
-					err := q.Ack(context.Background(), m.ID)
+					ctx, cancel := patiently()
+					err := q.Ack(ctx, m.ID)
+					cancel()
 					mu.Lock()
 					switch {
 					case err == nil:
@@ -125,7 +133,9 @@ func TestServerLost(t *testing.T) {
 	}
 	t.Logf("%d messages put, %d acknowledged twice, %d without an answer; %d retries, %d reconnects",
 		len(put), twice, len(unsure), c.Stats().Retries, c.Stats().Reconnects)
-	st, err := producer.Stats(t.Context())
+	all, cancel := patiently()
+	defer cancel()
+	st, err := producer.Stats(all)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,13 +91,13 @@ func duration(h nats.Header, key string) time.Duration {
 }
 
 // parseMsg reads a message that a consumer delivered.
-func parseMsg(msg jetstream.Msg) (m mcq.Message, err error) {
+func parseMsg(msg *nats.Msg) (m mcq.Message, err error) {
 	md, err := msg.Metadata()
 	if err != nil {
 		return m, err
 	}
-	m = mcq.Message{ID: md.Sequence.Stream, Body: msg.Data(), Enqueued: md.Timestamp, Attempts: int(min(md.NumDelivered, 1<<30))}
-	parseHeader(msg.Headers(), &m)
+	m = mcq.Message{ID: md.Sequence.Stream, Body: msg.Data, Enqueued: md.Timestamp, Attempts: int(min(md.NumDelivered, 1<<30))}
+	parseHeader(msg.Header, &m)
 	if m.Delay > 0 {
 		m.Attempts = max(m.Attempts-1, 1) // the first time it was sent back
 	}

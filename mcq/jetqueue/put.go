@@ -28,7 +28,8 @@ type publication struct {
 	err     error                  // why
 	until   time.Time              // when to give up
 	done    func(mcq.Message, error)
-	counted bool // in Queue.published
+	counted bool          // in Queue.published
+	alone   chan struct{} // closed when it is done; nil if others may be sent meanwhile
 }
 
 // Put adds messages at the end and returns when more than half of the servers
@@ -119,6 +120,9 @@ func (q *Queue) Enqueue(m mcq.Message, done func(mcq.Message, error)) {
 }
 
 // publish sends m and returns; done is called later, in the order of the calls.
+// While it is not known that the stream can be reached, each message waits for
+// the one before: a new stream may not be known to all servers yet, and would
+// miss the first of many messages but not the rest.
 func (q *Queue) publish(ctx context.Context, m mcq.Message, until time.Time, done func(mcq.Message, error)) {
 	select {
 	case q.room <- struct{}{}:
@@ -127,9 +131,18 @@ func (q *Queue) publish(ctx context.Context, m mcq.Message, until time.Time, don
 		return
 	}
 	p := &publication{m: m, msg: natsMsg(q.subject, &m, q.c.ids.next()), until: until, done: done}
+	if !q.reached.Load() {
+		q.reaching.Lock()
+		defer q.reaching.Unlock()
+		if !q.reached.Load() {
+			p.alone = make(chan struct{})
+		}
+	}
 	switch p.counted = q.begin(); {
 	case !p.counted:
 		p.err = q.err()
+	case p.alone != nil:
+		// Sent when it is its turn.
 	case q.c.nc.IsClosed():
 		p.err = nats.ErrConnectionClosed
 	default:
@@ -137,6 +150,9 @@ func (q *Queue) publish(ctx context.Context, m mcq.Message, until time.Time, don
 		p.future, p.err = q.c.js.PublishMsgAsync(p.msg, jetstream.WithRetryAttempts(0))
 	}
 	q.await(p)
+	if p.alone != nil {
+		<-p.alone
+	}
 }
 
 // publishNothing has done called in its turn.
@@ -195,8 +211,14 @@ func (q *Queue) complete() {
 			if errors.Is(err, mcq.ErrFull) {
 				q.c.stats.full.Add(1)
 			}
+			if p.msg != nil {
+				q.reached.Store(err == nil || !passing(err))
+			}
 			p.done(p.m, err)
 			<-q.room
+			if p.alone != nil {
+				close(p.alone)
+			}
 			if p.counted {
 				q.published.Done()
 			}
@@ -206,20 +228,24 @@ func (q *Queue) complete() {
 
 // acknowledged waits for the stream's answer, sending again what is not answered.
 func (q *Queue) acknowledged(p *publication) (ack *jetstream.PubAck, err error) {
-	err = p.err
-	if p.future != nil {
+	ctx, cancel := context.WithDeadline(context.Background(), p.until)
+	defer cancel()
+	switch {
+	case p.future != nil:
 		select {
 		case ack = <-p.future.Ok():
 		case err = <-p.future.Err():
 		}
+	case p.err != nil:
+		err = p.err
+	default:
+		ack, err = q.send(ctx, p)
 	}
 	if err == nil || !passing(err) && !isFull(err) {
 		return ack, wrap("put to", q.name, err)
 	}
-	ctx, cancel := context.WithDeadline(context.Background(), p.until)
-	defer cancel()
-	if isNobody(err) && q.missing(ctx) {
-		return nil, mcq.ErrDropped
+	if passing(err) {
+		q.reached.Store(false)
 	}
 	if isFull(err) {
 		// Perhaps what fills it has been consumed. Who comes right behind need
@@ -229,12 +255,21 @@ func (q *Queue) acknowledged(p *publication) (ack *jetstream.PubAck, err error) 
 			q.trim(ctx)
 		}
 	}
-	p.msg.Reply = ""
-	retry := q.c.try(ctx, func(ctx context.Context) error {
+	ack, err = q.send(ctx, p)
+	return ack, wrap("put to", q.name, err)
+}
+
+// send sends p, and again while that is not answered.
+func (q *Queue) send(ctx context.Context, p *publication) (ack *jetstream.PubAck, err error) {
+	err = q.c.try(ctx, func(ctx context.Context) error {
+		p.msg.Reply = ""
 		ack, err = q.c.js.PublishMsg(ctx, p.msg, jetstream.WithRetryAttempts(0))
+		if isNobody(err) && q.missing(ctx) {
+			return mcq.ErrDropped
+		}
 		return err
 	})
-	return ack, wrap("put to", q.name, retry)
+	return ack, err
 }
 
 // missing finds out whether nobody answers because the stream is gone.

@@ -30,15 +30,21 @@ type Queue struct {
 	room      chan struct{}  // holds one for each publication under way
 	published sync.WaitGroup // publications under way
 
+	reached  atomic.Bool // the stream has answered the last message
+	reaching sync.Mutex  // held while it is not known whether it will
+
 	pubMu      sync.Mutex
 	pubs       []*publication // under way, in their order
 	completing bool           // a goroutine waits for them
+
+	in inbox
 
 	lookedAt  atomic.Int64 // Unix nanoseconds; when it was full last
 	trimmable atomic.Bool  // something was acknowledged since the last trim
 
 	mu       sync.Mutex
 	leases   map[uint64]*lease // by id
+	leased   uint64            // number of the last lease
 	due      int64             // Unix nanoseconds; nothing to do for the leases before
 	waiters  []*waiter         // in the order in which they came
 	fetching bool              // a goroutine asks for what there is

@@ -81,7 +81,8 @@ func TestServer(t *testing.T) {
 // each a function that fails now and then sees every message until it succeeds.
 func TestConsume(t *testing.T) {
 	t.Parallel()
-	c := open(t, &jetqueue.Options{Failover: 2 * time.Second}) // a delivery that is lost comes again soon
+	// A delivery that is lost comes again soon.
+	c := open(t, &jetqueue.Options{Replicas: 3, Failover: 2 * time.Second})
 	client, err := mcq.Dial(serve(t, c), &mcq.ClientOptions{Timeout: patience})
 	if err != nil {
 		t.Fatal(err)

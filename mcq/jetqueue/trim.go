@@ -45,11 +45,19 @@ func (q *Queue) trim(ctx context.Context) (removed bool) {
 		q.trimmable.Store(!isGone(err))
 		return false
 	}
+	// The list leaves out whose leader does not answer, and nothing may be removed
+	// that they still have to read.
+	all := make(map[string]bool)
+	names := s.ConsumerNames(ctx)
+	for name := range names.Name() {
+		all[name] = true
+	}
 	floor := uint64(math.MaxUint64)
 	consumers := s.ListConsumers(ctx)
 	parent, _, _ := strings.Cut(q.name, "+")
 	fanOut := q.c.opt.of(parent).FanOut
 	for k := range consumers.Info() {
+		delete(all, k.Name)
 		if fanOut && k.Name == mainConsumer {
 			continue
 		}
@@ -59,7 +67,7 @@ func (q *Queue) trim(ctx context.Context) (removed bool) {
 		}
 		floor = min(floor, done)
 	}
-	if consumers.Err() != nil {
+	if names.Err() != nil || consumers.Err() != nil || len(all) > 0 {
 		q.trimmable.Store(true)
 		return false
 	}
