@@ -25,6 +25,8 @@ func processorTime() time.Duration {
 type worker struct {
 	*rand.Rand
 	key, room []byte
+	keys      [][]byte
+	batch     ssdcache.Batch
 }
 
 // crowd runs f from all processors' goroutines and reports CPU time an operation.
@@ -34,7 +36,7 @@ func crowd(b *testing.B, f func(w *worker) error) {
 	b.ResetTimer()
 	cpu := processorTime()
 	b.RunParallel(func(p *testing.PB) {
-		w := &worker{rand.New(rand.NewPCG(rand.Uint64(), 1)), make([]byte, 16), make([]byte, 0, 2000)}
+		w := &worker{rand.New(rand.NewPCG(rand.Uint64(), 1)), make([]byte, 16), make([]byte, 0, 2000), nil, ssdcache.Batch{}}
 		for p.Next() {
 			if err := f(w); err != nil {
 				b.Error(err)

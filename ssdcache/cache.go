@@ -180,37 +180,13 @@ func (c *Cache) get(dst, key []byte, hash uint64) (out []byte, expires int64, er
 	if c.closed.Load() {
 		return dst, 0, ErrClosed
 	}
-	shardNo, tag := place(hash)
-	sh := &c.shards[shardNo]
 	// The item can move while it is read, when its segment comes up for reuse.
 	// Then the index has a new place, or none.
 	for range 4 {
-		sh.mu.Lock()
-		i := sh.findLocked(tag)
-		if i < 0 || sh.slots[i].dead() {
-			sh.misses++
-			sh.mu.Unlock()
+		at, b, stamp, ok := c.find(hash)
+		if !ok {
 			return dst, 0, ErrNotFound
 		}
-		s := &sh.slots[i]
-		if s.ext>>hitsShift&hitsMask != hitsMask {
-			s.ext += 1 << hitsShift
-		}
-		at := *s
-		// With the shard locked the item cannot move, so its segment stays as it
-		// is too; the pin then keeps the buffer from being written to again.
-		seg := &c.segs[at.seg()]
-		b := seg.buf.Load()
-		if b != nil {
-			b.mu.RLock()
-			if seg.buf.Load() != b || b.turn != at.turn() {
-				b.mu.RUnlock()
-				b = nil
-			}
-		}
-		stamp := seg.stamp.Load()
-		sh.mu.Unlock()
-
 		var v verdict
 		var err error
 		if b != nil {
@@ -224,24 +200,65 @@ func (c *Cache) get(dst, key []byte, hash uint64) (out []byte, expires int64, er
 		if c.closed.Load() {
 			return dst, 0, ErrClosed
 		}
-		// A record of another key is no fault: both have the same tag.
-		if sh.settle(at, v != otherKey) {
-			continue
+		if !c.blame(hash, at, v, err) {
+			return dst, 0, ErrNotFound
 		}
-		switch {
-		case err != nil:
-			c.readErrors.Add(1)
-		case v == expired:
-			c.expired.Add(1)
-		case v == otherKey:
-			c.otherKeys.Add(1)
-		default:
-			c.corrupt.Add(1)
-		}
-		return dst, 0, ErrNotFound
 	}
 	c.raced.Add(1)
 	return dst, 0, ErrNotFound
+}
+
+// find returns the slot of an item and, if it is in memory, its buffer, pinned;
+// else the stamp of what is in the file. It counts a hit or a miss.
+func (c *Cache) find(hash uint64) (at slot, b *buffer, stamp uint64, ok bool) {
+	shardNo, tag := place(hash)
+	sh := &c.shards[shardNo]
+	sh.mu.Lock()
+	i := sh.findLocked(tag)
+	if i < 0 || sh.slots[i].dead() {
+		sh.misses++
+		sh.mu.Unlock()
+		return at, nil, 0, false
+	}
+	s := &sh.slots[i]
+	if s.ext>>hitsShift&hitsMask != hitsMask {
+		s.ext += 1 << hitsShift
+	}
+	at = *s
+	// With the shard locked the item cannot move, so its segment stays as it
+	// is too; the pin then keeps the buffer from being written to again.
+	seg := &c.segs[at.seg()]
+	if b = seg.buf.Load(); b != nil {
+		b.mu.RLock()
+		if seg.buf.Load() != b || b.turn != at.turn() {
+			b.mu.RUnlock()
+			b = nil
+		}
+	}
+	stamp = seg.stamp.Load()
+	sh.mu.Unlock()
+	return at, b, stamp, true
+}
+
+// blame ends the reading of a record that failed. moved says that it was
+// somewhere else by then; otherwise it counts the miss.
+func (c *Cache) blame(hash uint64, at slot, v verdict, err error) (moved bool) {
+	shardNo, _ := place(hash)
+	// A record of another key is no fault: both have the same tag.
+	if c.shards[shardNo].settle(at, v != otherKey) {
+		return true
+	}
+	switch {
+	case err != nil:
+		c.readErrors.Add(1)
+	case v == expired:
+		c.expired.Add(1)
+	case v == otherKey:
+		c.otherKeys.Add(1)
+	default:
+		c.corrupt.Add(1)
+	}
+	return false
 }
 
 // fromBuffer reads a record from a pinned buffer and gives the pin back.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -28,7 +29,24 @@ func (t *Tiered[V]) GetMany(ctx context.Context, keys []string, load func(ctx co
 	var mine []string
 	var flights []*flight[V]
 	var failed error
-	for _, key := range keys {
+	m := manyPool.Get().(*many)
+	defer m.release()
+	var room [32]*entry[V]
+	entries := room[:] // of memory, then of the disk
+	if len(keys) > len(room) {
+		entries = make([]*entry[V], len(keys))
+	}
+	entries = entries[:len(keys)]
+	for i, key := range keys {
+		if t.opts.Keys != nil && !t.opts.Keys.MayContain(key) {
+			continue
+		}
+		if entries[i] = t.fromMemory(ctx, key, now); entries[i] == nil && t.opts.Tier == nil {
+			m.add(t.prefix, key, i)
+		}
+	}
+	t.manyFromDisk(ctx, m, keys, entries, now)
+	for i, key := range keys {
 		if _, ok := found[key]; ok {
 			continue
 		}
@@ -39,10 +57,7 @@ func (t *Tiered[V]) GetMany(ctx context.Context, keys []string, load func(ctx co
 			t.filtered.Add(1)
 			continue
 		}
-		e := t.fromMemory(ctx, key, now)
-		if e == nil && t.opts.Tier == nil {
-			e = t.fromDisk(ctx, key, now)
-		}
+		e := entries[i]
 		if e != nil {
 			serve, refresh := t.judge(key, e, now)
 			if refresh {
@@ -90,6 +105,70 @@ func (t *Tiered[V]) GetMany(ctx context.Context, keys []string, load func(ctx co
 		}
 	}
 	return found, failed
+}
+
+// many is the room of a GetMany for what it reads from the disk.
+type many struct {
+	names  []byte   // with their prefix, one after the other
+	ends   []int    // of each in names
+	keys   [][]byte // the same as slices
+	at     []int    // which of the keys asked for
+	hashes []uint64
+	tokens []uint64
+	batch  Batch
+}
+
+var manyPool = sync.Pool{New: func() any { return new(many) }}
+
+// release keeps the room for the next unless it has become very large.
+func (m *many) release() {
+	if cap(m.batch.room) <= 1<<20 && cap(m.names) <= 64<<10 {
+		m.names, m.ends, m.keys, m.at = m.names[:0], m.ends[:0], m.keys[:0], m.at[:0]
+		m.hashes, m.tokens = m.hashes[:0], m.tokens[:0]
+		manyPool.Put(m)
+	}
+}
+
+func (m *many) add(prefix, key string, at int) {
+	m.names = append(append(m.names, prefix...), key...)
+	m.ends, m.at = append(m.ends, len(m.names)), append(m.at, at)
+}
+
+// manyFromDisk is fromDisk for the keys in m.
+func (t *Tiered[V]) manyFromDisk(ctx context.Context, m *many, keys []string, entries []*entry[V], now time.Time) {
+	if len(m.at) == 0 {
+		return
+	}
+	begin := 0
+	for _, end := range m.ends {
+		name := m.names[begin:end]
+		hash := t.cache.hash(name)
+		m.keys, m.hashes = append(m.keys, name), append(m.hashes, hash)
+		m.tokens = append(m.tokens, t.epoch(hash).Load())
+		begin = end
+	}
+	if t.cache.getMany(&m.batch, m.keys, m.hashes) != nil {
+		return
+	}
+	for n, at := range m.at {
+		data, found := m.batch.Value(n)
+		if !found {
+			continue
+		}
+		e := t.decode(data)
+		if e == nil {
+			_, _ = t.cache.remove(m.hashes[n])
+			continue
+		}
+		if t.diskOp != nil {
+			t.diskOp.Observe(ctx, time.Since(now), nil)
+		}
+		t.diskHits.Add(1)
+		if t.memory != nil {
+			t.memory.put(keys[at], e, t.epoch(m.hashes[n]), m.tokens[n])
+		}
+		entries[at] = e
+	}
 }
 
 // beginMany runs one load for several flights that this caller was the first to

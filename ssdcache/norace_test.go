@@ -33,6 +33,8 @@ func TestAllocations(t *testing.T) {
 	_, _ = x.GetMany(ctx, []string{"b"}, func(context.Context, []string) (map[string]*int, error) { return nil, nil })
 	device, buffer, fresh, absent := key(1), key(1999), key(3000), key(5000)
 	dst := make([]byte, 0, 2000)
+	var batch ssdcache.Batch
+	several := [][]byte{device, buffer, absent, key(2)}
 	n := 0
 	for _, run := range []struct {
 		name string
@@ -46,6 +48,7 @@ func TestAllocations(t *testing.T) {
 			}
 			return nil
 		}},
+		{"GetMany", func() error { return c.GetMany(&batch, several) }},
 		{"Delete", func() error { return c.Delete(absent) }},
 		{"Tiered.Get", func() error { _, err := x.Get(ctx, "a"); return err }},
 		{"Tiered.Get absent", func() error { _, err := x.Get(ctx, "b"); _ = err; return nil }},

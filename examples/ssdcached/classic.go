@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/heddle-go/heddle/internal/memcached"
+	"github.com/heddle-go/heddle/ssdcache"
 )
 
 // get answers with each of the keys that is there.
@@ -22,13 +23,44 @@ func (c *session) get(keys [][]byte, cas bool) {
 			return
 		}
 	}
-	for _, key := range keys {
-		it, found := c.read(key)
-		if found {
-			c.sayItem(key, it, cas)
+	if len(keys) == 1 {
+		if it, found := c.read(keys[0]); found {
+			c.sayItem(keys[0], it, cas)
 		}
+	} else {
+		c.readMany(keys, cas)
 	}
 	c.say("END\r\n")
+}
+
+// most keys of a request are read at once, so many that their values of common
+// sizes stay few megabytes.
+const most = 128
+
+// readMany answers with those of several keys that are there.
+func (c *session) readMany(keys [][]byte, cas bool) {
+	for len(keys) > 0 {
+		some := keys[:min(len(keys), most)]
+		keys = keys[len(some):]
+		n := &c.srv.counters
+		n.get.Add(uint64(len(some)))
+		if c.srv.store.cache.GetMany(&c.batch, some) != nil {
+			return // it is being closed: these are misses
+		}
+		for i, key := range some {
+			value, found := c.batch.Value(i)
+			if !found {
+				continue
+			}
+			if it, found := c.srv.store.open(value); found {
+				n.hits.Add(1)
+				c.sayItem(key, it, cas)
+			}
+		}
+	}
+	if c.batch.Bytes() > 1<<20 {
+		c.batch = ssdcache.Batch{} // not for ever what large items took
+	}
 }
 
 func (c *session) read(key []byte) (it item, found bool) {

@@ -92,15 +92,24 @@ func (s *store) nextCAS() uint64 {
 // get reads an item into room, which it returns, grown if need be.
 func (s *store) get(room, key []byte) (it item, _ []byte, found bool) {
 	room, err := s.cache.Get(room[:0], key)
-	if err != nil || len(room) < envelope {
+	if err != nil {
 		return item{}, room, false
+	}
+	it, found = s.open(room)
+	return it, room, found
+}
+
+// open reads the envelope of a value that the cache has.
+func (s *store) open(value []byte) (it item, found bool) {
+	if len(value) < envelope {
+		return item{}, false
 	}
 	le := binary.LittleEndian
-	it = item{le.Uint32(room), le.Uint64(room[4:]), int64(le.Uint64(room[12:])), room[envelope:]}
+	it = item{le.Uint32(value), le.Uint64(value[4:]), int64(le.Uint64(value[12:])), value[envelope:]}
 	if f := s.flushed.Load(); (f.done != 0 || f.next != 0) && f.gone(it.cas, time.Now()) {
-		return item{}, room, false
+		return item{}, false
 	}
-	return it, room, true
+	return it, true
 }
 
 // put writes an item; value has envelope bytes of room in front of the data. The

@@ -31,9 +31,10 @@ type session struct {
 
 	inBody bool // the deadline is short
 
-	key   []byte // of a storage command
-	value []byte // of a storage command: room for the envelope, and the body
-	room  []byte // for an item read
+	key   []byte         // of a storage command
+	value []byte         // of a storage command: room for the envelope, and the body
+	room  []byte         // for an item read
+	batch ssdcache.Batch // for several
 	num   [24]byte
 }
 
