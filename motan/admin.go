@@ -29,6 +29,7 @@ type Admin struct {
 // and these, which change something:
 //
 //	POST /switches?name=N&on=true&reason=R   turns a switch
+//	POST /endpoints?service=S&addr=A&weight=W  Client.SetWeight: 0 takes out, -1 gives back
 //	POST /faults                             sets the faults: a JSON list of Fault
 //
 // Mount it with http.StripPrefix, and only where operators can reach it: it has no
@@ -40,6 +41,7 @@ func (a *Admin) Handler() http.Handler {
 	mux.HandleFunc("GET /commands", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, a.commands()) })
 	mux.HandleFunc("GET /switches", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, a.switches()) })
 	mux.HandleFunc("POST /switches", a.turnSwitch)
+	mux.HandleFunc("POST /endpoints", a.setWeight)
 	mux.HandleFunc("POST /faults", a.setFaults)
 	return mux
 }
@@ -196,6 +198,26 @@ func (a *Admin) turnSwitch(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, a.switches())
+}
+
+func (a *Admin) setWeight(w http.ResponseWriter, r *http.Request) {
+	service, addr := r.FormValue("service"), r.FormValue("addr")
+	weight, err := strconv.Atoi(r.FormValue("weight"))
+	if err != nil {
+		http.Error(w, fmt.Sprintf("weight=%q: want a number", r.FormValue("weight")), http.StatusBadRequest)
+		return
+	}
+	found := false
+	for _, c := range a.Clients {
+		if c.service == service && c.SetWeight(addr, weight) == nil {
+			found = true
+		}
+	}
+	if !found {
+		http.Error(w, fmt.Sprintf("no client of %q has endpoint %q", service, addr), http.StatusNotFound)
+		return
+	}
+	writeJSON(w, a.endpoints())
 }
 
 // maxFaults bounds what POST /faults takes, in bytes.

@@ -164,7 +164,7 @@ func leastInFlight(list []*endpoint, tried []*endpoint) *endpoint {
 		if !usable(e, tried) {
 			continue
 		}
-		load := float64(e.inFlight.Load()+1) / (float64(e.weight.Load()) * max(e.warmth(), 0.01))
+		load := float64(e.inFlight.Load()+1) / (float64(e.share()) * max(e.warmth(), 0.01))
 		if best == nil || load < least {
 			best, least = e, load
 		}
@@ -205,7 +205,7 @@ func weightedOrder(endpoints []*endpoint) []*endpoint {
 	weights := make([]int64, len(endpoints))
 	var divisor, total int64
 	for i, e := range endpoints {
-		weights[i] = e.weight.Load()
+		weights[i] = e.share()
 		divisor = gcd(weights[i], divisor)
 	}
 	for i := range weights {

@@ -249,7 +249,7 @@ type ClientStats struct {
 // EndpointStats is the state of one endpoint.
 type EndpointStats struct {
 	Addr        string
-	Weight      int    // as listed, or as the endpoint wishes
+	Weight      int    // as listed, as the endpoint wishes, or by SetWeight
 	Connections int    // that are up
 	InFlight    int64  // calls that wait for an answer
 	Calls       uint64 // tries made here; only grows

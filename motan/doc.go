@@ -32,39 +32,51 @@
 //	               for 250 ms to 10 s; three probes must succeed to end that.
 //	               Business errors do not count
 //	overload       a server works on at most MaxInFlight calls and rejects the rest,
-//	               with an error that lets clients go elsewhere
+//	               with an error that lets clients go elsewhere and that is, or
+//	               wraps, watchman.ErrRejected on both sides
 //	shutdown       Shutdown leaves the registries, tells the clients, and answers
 //	               what is in flight: clients of this package lose no call
 //	bounds         frames up to MaxFrame, values nested up to 64 deep, gzip bodies
 //	               inflating to MaxFrame; a peer may pause 10 s inside a frame, and
 //	               take 10 s to read what it is sent
 //	panics         a handler's panic is answered as error 500 and logged
-//	tracing        with Options.Watchman, W3C trace context travels in the metadata
+//	tracing        with Options.Watchman, W3C trace context travels in the metadata, and
+//	               a server's word that the trace is worth keeping comes back
 //
 // # Where endpoints are
 //
 // [Static] and [File] list them; package zkregistry finds them in ZooKeeper, where
 // [Server.Announce] puts them. An endpoint is host:port, unix:PATH, or the URL of a
 // [Server.HTTPHandler]; [InProcess] is a server of this process. [Commanded] makes
-// a registry obey the traffic commands of operators. Package motantest holds the
-// contract of registries as a test. [MC] calls memcached servers the same way.
+// a registry obey the commands of operators: groups, shares, routes, degradation,
+// switches. Package motantest holds the contract of registries as a test. [MC] calls
+// memcached servers the same way.
 //
 // # Operating
 //
-// [AccessLog] and [FaultInjector] are interceptors; [Admin] shows clients, servers
-// and switches over HTTP. With a Watchman each service and each method has a switch
-// of its name, SERVICE and SERVICE/METHOD, that turns it off. ServerOptions bounds
-// calls in flight and rates, and checks Tokens; TLS is the listener's
-// (crypto/tls.NewListener) and ClientOptions.TLS.
+// [AccessLog] and [FaultInjector] are interceptors; [Admin] shows clients, servers,
+// commands and switches over HTTP, and takes endpoints out. With a Watchman each
+// service and each method has a switch of its name, SERVICE and SERVICE/METHOD, that
+// turns it off, and the dial [InFlightDial] bounds the calls in flight: policies of
+// package watchman/control can turn them. ServerOptions bounds calls in flight and
+// rates, takes a [Limiter], and checks Tokens; TLS is the listener's
+// (crypto/tls.NewListener) and ClientOptions.TLS. [Server.SetWeight] asks clients
+// for less or more while the server runs.
+//
+// Spans of traces that are kept from the start have phases: queue, encode, write,
+// wait and decode on the client, decode, handle and encode on the server, whose span
+// begins when the request has been read. Those of calls that failed, or took 10 ms
+// and proved worth keeping, have the fact motan.phases instead, which costs less.
 //
 // # Wire
 //
 // Frames, metadata, error codes and serializations but msgpack are those of
 // weibocom/motan 1.2 and motan-go 1.2.0; a server answers in the serialization
-// of the request. Several arguments are an [Args], or a struct with [Positional].
+// of the request. MetaService answers getDynamicMeta. Several arguments are an [Args], or a struct with [Positional].
 // Motan1 frames are refused with an error. Streaming is not here. Two things are
-// this package's own, and others ignore them: trace context in the metadata, and
-// the frame by which a server says that it shuts down.
+// this package's own, and others ignore them: trace context in the metadata, with
+// heddle-keep in that of answers, and the frame by which a server says that it shuts
+// down.
 //
 // # Performance
 //
@@ -84,6 +96,6 @@
 // backup.go, encode.go, endpoint.go, clientconn.go, combine.go, sweep.go; then balance.go,
 // breaker.go, budget.go, latency.go. The server: serveroptions.go, server.go,
 // handle.go, serverconn.go, dispatch.go, pace.go, context.go. Between them:
-// interceptor.go, accesslog.go, faults.go, admin.go. Where services are:
+// interceptor.go, accesslog.go, faults.go, trace.go, weights.go, admin.go. Where services are:
 // registry.go, file.go, announce.go, commands.go. Other ways: local.go, http.go, mc.go.
 package motan

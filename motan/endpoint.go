@@ -34,7 +34,8 @@ type endpoint struct {
 	addr   string
 	weight atomic.Int64 // its own wish or, if it has none, as
 	listed atomic.Int64
-	silent atomic.Bool // it cannot be asked for its wish
+	silent atomic.Bool  // it cannot be asked for its wish
+	forced atomic.Int64 // by SetWeight, plus one; 0: nothing is
 	client *Client
 	conns  []slot
 	server *Server      // of this process; nil for others
@@ -204,7 +205,18 @@ func (e *endpoint) conn() *clientConn {
 }
 
 // usable reports whether the endpoint can take a call now.
-func (e *endpoint) usable() bool { return e.up() && e.breaker.ready() }
+func (e *endpoint) usable() bool { return !e.out() && e.up() && e.breaker.ready() }
+
+// out reports whether an operator has taken the endpoint out.
+func (e *endpoint) out() bool { return e.forced.Load() == 1 }
+
+// share is the weight that counts.
+func (e *endpoint) share() int64 {
+	if f := e.forced.Load(); f > 1 {
+		return f - 1
+	}
+	return e.weight.Load()
+}
 
 func (e *endpoint) up() bool {
 	if len(e.conns) == 0 {
@@ -220,6 +232,9 @@ func (e *endpoint) up() bool {
 
 // unavailable says why the endpoint cannot take a call now, nil if it can.
 func (e *endpoint) unavailable() error {
+	if e.out() {
+		return errTakenOut
+	}
 	if !e.up() {
 		if err := e.lastErr.Load(); err != nil {
 			return fmt.Errorf("not connected: %w", *err)
@@ -237,6 +252,8 @@ func (e *endpoint) unavailable() error {
 	return nil
 }
 
+var errTakenOut = errors.New("taken out by an operator")
+
 // errResting is why an endpoint whose breaker is open takes no calls.
 var errResting error = resting{}
 
@@ -247,7 +264,7 @@ func (resting) Unwrap() error { return watchman.ErrRejected }
 
 func (e *endpoint) stats() EndpointStats {
 	s := EndpointStats{
-		Addr: e.addr, Weight: int(e.weight.Load()), InFlight: e.inFlight.Load(),
+		Addr: e.addr, Weight: int(e.share()), InFlight: e.inFlight.Load(),
 		Calls: e.calls.Load(), Errors: e.errors.Load(), Opened: e.breaker.opened(),
 	}
 	for i := range e.conns {

@@ -2,6 +2,9 @@ package motan
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -111,3 +114,27 @@ func (c *Client) reweigh() {
 		c.picker.Store(newPicker(c.opt.Balance, p.endpoints, &c.turn))
 	}
 }
+
+// SetWeight gives an endpoint another share of this client's calls than the
+// registry and the endpoint itself say, from 1 to 500, until it is off the list.
+// 0 takes the endpoint out: it gets no calls. A negative weight gives it back. It
+// fails with ErrNoSuchEndpoint for an address that is not listed. Shares matter to
+// WeightedRoundRobin, LeastInFlight and LocalFirst.
+func (c *Client) SetWeight(addr string, weight int) error {
+	var e *endpoint
+	if p := c.picker.Load(); p != nil {
+		if i := slices.IndexFunc(p.endpoints, func(e *endpoint) bool { return e.addr == addr }); i >= 0 {
+			e = p.endpoints[i]
+		}
+	}
+	if e == nil {
+		return fmt.Errorf("%w: %s of %s", ErrNoSuchEndpoint, addr, c.service)
+	}
+	e.forced.Store(int64(max(min(weight, 500), -1) + 1))
+	c.reweigh()
+	return nil
+}
+
+// ErrNoSuchEndpoint is wrapped by the error of SetWeight for an address that is not
+// listed now.
+var ErrNoSuchEndpoint = errors.New("motan: no such endpoint")

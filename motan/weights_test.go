@@ -2,7 +2,9 @@ package motan_test
 
 import (
 	"bytes"
+	"errors"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -82,5 +84,39 @@ func TestDynamicWeights(t *testing.T) {
 	}
 	if weight(foreign.addr) != 10 {
 		t.Errorf("its weight is %d", weight(foreign.addr))
+	}
+}
+
+// An operator sets the share of an endpoint, takes it out, and gives it back.
+func TestSetWeight(t *testing.T) {
+	_, addrs := cluster(t, 2)
+	c := newClient(t, "test.Echo", motan.Static(addrs...), &motan.ClientOptions{Balance: motan.WeightedRoundRobin, WeightRefresh: -1, Timeout: patience})
+	if err := c.SetWeight(addrs[0], 1); !errors.Is(err, motan.ErrNoSuchEndpoint) {
+		t.Errorf("before the list is known: %v", err)
+	}
+	eventuallyUp(t, c, 2)
+	for _, tc := range []struct {
+		weight    int
+		want0     int // of 100 calls
+		listedFor int
+	}{{30, 75, 30}, {0, 0, 10}, {-1, 50, 10}} {
+		if err := c.SetWeight(addrs[0], tc.weight); err != nil {
+			t.Fatal(err)
+		}
+		if got := shares(t, c, t.Context(), 100); got["0"] != tc.want0 || got["1"] != 100-tc.want0 {
+			t.Errorf("weight %d: %v, want %d", tc.weight, got, tc.want0)
+		}
+		if w := c.Stats().Endpoints[0].Weight; w != tc.listedFor {
+			t.Errorf("weight %d: listed for %d", tc.weight, w)
+		}
+	}
+	for _, a := range addrs {
+		if err := c.SetWeight(a, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := motan.Call[string](t.Context(), c, "say", "")
+	if e := wantCode(t, err, motan.CodeNoEndpoint); !strings.Contains(e.Message, addrs[0]+": taken out by an operator") {
+		t.Error(err)
 	}
 }
