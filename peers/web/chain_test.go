@@ -108,7 +108,7 @@ var chains = []peer{
 	}},
 	{name: "echo", handler: func() http.Handler {
 		e := newEcho()
-		e.Use(middleware.RequestID(), middleware.Logger(), middleware.Recover(), middleware.BodyLimit("1M"),
+		e.Use(middleware.RequestID(), middleware.RequestLogger(), middleware.Recover(), middleware.BodyLimit("1M"),
 			middleware.KeyAuthWithConfig(middleware.KeyAuthConfig{Validator: func(key string, _ echo.Context) (bool, error) { return verify("Bearer "+key) == nil, nil }}),
 			middleware.RateLimiter(middleware.NewRateLimiterMemoryStoreWithConfig(middleware.RateLimiterMemoryStoreConfig{Rate: 1e6, Burst: 1e6})),
 			middleware.ContextTimeout(3*time.Second))
