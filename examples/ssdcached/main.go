@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,11 +36,21 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	spread()
 	if err := run(ctx, os.Args[1:], os.Stdout, nil); err != nil {
 		if !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "ssdcached:", err)
 		}
 		os.Exit(1)
+	}
+}
+
+// spread gives the scheduler three places a processor: a read that waits for the
+// disk holds one for a while, and with one a processor nobody else would work
+// meanwhile. The variable GOMAXPROCS goes before.
+func spread() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(3 * runtime.GOMAXPROCS(0))
 	}
 }
 
