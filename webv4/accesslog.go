@@ -24,6 +24,8 @@ type accessLog struct {
 	mu     sync.Mutex
 	buf    []byte
 	list   []entry // for slog
+	second int64   // whose text stamp is
+	stamp  []byte
 	closed bool
 
 	wake chan struct{} // capacity 1
@@ -70,11 +72,19 @@ func (l *accessLog) add(e *entry) {
 		l.dropped.Add(1)
 		return
 	}
+	if s := e.at.Unix(); s != l.second || l.stamp == nil {
+		l.second = s
+		if l.combined {
+			l.stamp = e.at.AppendFormat(l.stamp[:0], "02/Jan/2006:15:04:05 -0700")
+		} else {
+			l.stamp = e.at.UTC().AppendFormat(l.stamp[:0], "2006-01-02T15:04:05.")
+		}
+	}
 	before := len(l.buf)
 	if l.combined {
-		l.buf = e.appendCombined(l.buf)
+		l.buf = e.appendCombined(l.buf, l.stamp)
 	} else {
-		l.buf = e.appendJSON(l.buf)
+		l.buf = e.appendJSON(l.buf, l.stamp)
 	}
 	after := len(l.buf)
 	l.mu.Unlock()
@@ -94,10 +104,13 @@ func (l *accessLog) hurry() {
 // maxLogged bounds what a line repeats of one thing that the client sent.
 const maxLogged = 1024
 
-func (e *entry) appendJSON(b []byte) []byte {
+// appendJSON appends the entry as an object; stamp is its second.
+func (e *entry) appendJSON(b, stamp []byte) []byte {
 	b = append(b, `{"time":"`...)
-	b = e.at.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
-	b = append(b, `","ip":`...)
+	b = append(b, stamp...)
+	ms := e.at.Nanosecond() / 1e6
+	b = append(b, byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
+	b = append(b, `Z","ip":`...)
 	b = appendJSONString(b, e.ip)
 	b = append(b, `,"method":`...)
 	b = appendJSONString(b, e.method)
@@ -139,12 +152,12 @@ func (e *entry) appendJSON(b []byte) []byte {
 }
 
 // appendCombined appends Apache's combined format, escaped as Apache does.
-func (e *entry) appendCombined(b []byte) []byte {
+func (e *entry) appendCombined(b, stamp []byte) []byte {
 	b = appendWord(b, e.ip)
 	b = append(b, " - "...)
 	b = appendWord(b, e.user)
 	b = append(b, " ["...)
-	b = e.at.AppendFormat(b, "02/Jan/2006:15:04:05 -0700")
+	b = append(b, stamp...)
 	b = append(b, "] \""...)
 	b = appendApache(b, e.method)
 	b = append(b, ' ')

@@ -38,7 +38,11 @@ func appendJSONString(b []byte, s string) []byte { return appendQuoted(append(b,
 // copies and looks at eight bytes at once; at is where it is in b. There is always
 // room for what is left of s and spare bytes more.
 func appendQuoted(b []byte, s string) []byte {
-	const spare = 16
+	const (
+		spare = 16
+		ones  = 0x0101010101010101
+		highs = 0x8080808080808080
+	)
 	n, i, at := len(s), 0, len(b)
 	b = reserve(b, n+spare)
 	src, dst := unsafe.Pointer(unsafe.StringData(s)), unsafe.Pointer(unsafe.SliceData(b))
@@ -46,7 +50,12 @@ func appendQuoted(b []byte, s string) []byte {
 		for i+8 <= n {
 			w := load8(unsafe.Add(src, i))
 			store8(unsafe.Add(dst, at), w)
-			if found := unplain(w); found != 0 {
+			// found has the high bit of the first byte set that is not ASCII or needs an
+			// escape. Of ASCII, x-ones has it for the first byte that is zero; those behind
+			// may have borrowed. Setting a bit makes < and > one, 0x3c and 0x3e, and " and
+			// &, 0x22 and 0x26.
+			control, angle, quote, slash := w-ones*0x20, (w|ones*2)^ones*'>', (w|ones*4)^ones*'&', w^ones*'\\'
+			if found := (w | control | (angle - ones) | (quote - ones) | (slash - ones)) & highs; found != 0 {
 				k := bits.TrailingZeros64(found) / 8
 				i, at = i+k, at+k
 				break
@@ -100,20 +109,6 @@ func appendQuoted(b []byte, s string) []byte {
 			}
 		}
 	}
-}
-
-// unplain has the high bit of the first byte of w set that is not ASCII or needs
-// an escape, and perhaps of later ones; it is 0 if there is none. The first byte
-// is the lowest. Of ASCII, x-0x01… has the high bit of the first zero byte set;
-// bytes behind it may have borrowed.
-func unplain(w uint64) uint64 {
-	const (
-		ones  = 0x0101010101010101
-		highs = 0x8080808080808080
-	)
-	// Setting a bit makes < and > one, 0x3c and 0x3e, and " and &, 0x22 and 0x26.
-	control, angle, quote, slash := w-ones*0x20, (w|ones*2)^ones*'>', (w|ones*4)^ones*'&', w^ones*'\\'
-	return (w | control | (angle - ones) | (quote - ones) | (slash - ones)) & highs
 }
 
 // reserve makes room for n more bytes.
