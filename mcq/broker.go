@@ -43,6 +43,7 @@ const (
 // concurrent use.
 type Broker struct {
 	opt Options
+	dir string
 	db  *pebble.DB
 
 	mu     sync.RWMutex
@@ -61,6 +62,8 @@ type Broker struct {
 	touched  []*Queue
 	lanes    []*lane
 
+	spans map[uint32]span // by log, what is removed and not reclaimed
+
 	commitsEnded bool // the committer has: the store is being closed
 	logs         []*messageLog
 	record       []byte // for encoding
@@ -71,6 +74,8 @@ type Broker struct {
 	closeErr  error
 	wg        sync.WaitGroup
 	failed    atomic.Pointer[error] // why nothing can be acknowledged any more
+
+	full atomic.Bool // the disk is, nearly: nothing can be put
 
 	groups  atomic.Uint64
 	written atomic.Uint64
@@ -86,7 +91,7 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{
-		opt: o, queues: make(map[string]*Queue), inbox: newInbox(),
+		opt: o, dir: dir, queues: make(map[string]*Queue), inbox: newInbox(), spans: make(map[uint32]span),
 		committed: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 	popts := storeOptions(&o, storeLogger{b, o.Logger})
@@ -106,8 +111,10 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		}
 		return nil, fmt.Errorf("mcq: open %s: %w", dir, err)
 	}
+	b.lookAtDisk()
 	go b.commitLoop()
 	b.wg.Go(b.sweep)
+	b.wg.Go(b.reclaim)
 	if o.Sync == Interval {
 		b.wg.Go(b.syncNow)
 	}
@@ -117,13 +124,18 @@ func Open(dir string, opts *Options) (*Broker, error) {
 func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
 	return &pebble.Options{
 		FS: o.fs,
-		// Consumed messages are covered by range deletions while still in the
-		// memtable, and so most never reach a table.
-		MemTableSize:                64 << 20,
-		MemTableStopWritesThreshold: 4,
-		FlushDelayDeleteRange:       2 * time.Second,
-		FormatMajorVersion:          pebble.FormatNewest,
-		Logger:                      log,
+		// What is consumed soon is covered by range deletions while still in the
+		// memtable, and never reaches a table. A log is as large as a memtable, and
+		// as many as may wait, and one, are kept to be written again: 80 MiB.
+		MemTableSize:                16 << 20,
+		MemTableStopWritesThreshold: 3,
+		// Keys come in order, so that tables hardly overlap and there is little to
+		// gain by writing them again.
+		L0CompactionThreshold: 8,
+		LBaseMaxBytes:         256 << 20,
+		FlushDelayDeleteRange: 2 * time.Second,
+		FormatMajorVersion:    pebble.FormatNewest,
+		Logger:                log,
 		EventListener: &pebble.EventListener{
 			// Who reads gets the error; without this the process would end.
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
@@ -284,6 +296,9 @@ func (b *Broker) queue(name string, parent *Queue) (q *Queue, made bool, err err
 	if err := b.err(); err != nil {
 		return nil, false, err
 	}
+	if b.full.Load() {
+		return nil, false, fmt.Errorf("%w: queue %s", ErrNoSpace, name)
+	}
 	b.lastID++
 	q = newQueue(b, name, b.lastID, parent)
 	b.queues[name] = q
@@ -414,11 +429,14 @@ func (b *Broker) sweep() {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	var due []*Queue
-	for {
+	for n := 0; ; n++ {
 		select {
 		case <-b.stop:
 			return
 		case now := <-tick.C:
+			if n%2 == 0 {
+				b.lookAtDisk()
+			}
 			b.mu.RLock()
 			due = due[:0]
 			for _, q := range b.queues {
@@ -431,6 +449,27 @@ func (b *Broker) sweep() {
 				q.expire(now)
 			}
 		}
+	}
+}
+
+// lookAtDisk sees to it that nothing is put into a store whose disk is nearly
+// full: a write that fails for want of space is the end of it.
+func (b *Broker) lookAtDisk() {
+	if b.opt.MinFree < 0 {
+		return
+	}
+	usage, err := b.opt.fs.GetDiskUsage(b.dir)
+	if err != nil {
+		return // there is no knowing
+	}
+	full := usage.AvailBytes < uint64(b.opt.MinFree)
+	if full == b.full.Swap(full) {
+		return
+	}
+	if full {
+		b.opt.Logger.Error("mcq: the disk is nearly full, nothing can be put", "path", b.dir, "free", usage.AvailBytes, "want", b.opt.MinFree)
+	} else {
+		b.opt.Logger.Info("mcq: the disk has space again", "path", b.dir, "free", usage.AvailBytes)
 	}
 }
 

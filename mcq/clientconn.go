@@ -234,5 +234,11 @@ func errorOf(line []byte) error {
 	if bytes.Equal(line, []byte("NOT_FOUND")) {
 		return ErrNotLeased
 	}
+	if bytes.Equal(line, []byte("NOT_STORED")) {
+		return ErrFull
+	}
+	if string(line)+"\r\n" == replyNoSpace {
+		return ErrNoSpace
+	}
 	return fmt.Errorf("%w: %.200s", ErrServer, line)
 }

@@ -319,6 +319,9 @@ func (c *session) flushAll(cmd *memcached.Command) {
 
 // serverError words err as one line.
 func serverError(err error) string {
+	if errors.Is(err, ErrNoSpace) {
+		return replyNoSpace
+	}
 	text := strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return ' '

@@ -265,6 +265,10 @@ func (b *Broker) writeOp(batch *pebble.Batch, o *op, ms int64) error {
 			o.err = fmt.Errorf("%w: %s is a subscriber: put to %s", ErrName, q.name, q.parent.name)
 			return nil
 		}
+		if b.full.Load() {
+			o.err = fmt.Errorf("%w: put to %s", ErrNoSpace, q.name)
+			return nil
+		}
 		if o.err = q.log.makeRoom(o.msgs); o.err != nil {
 			return nil
 		}
@@ -394,6 +398,7 @@ func (q *Queue) writeDrop(batch *pebble.Batch) error {
 		return q.writeForgotten(batch)
 	}
 	l.gone = true
+	q.b.removed(l.id, l.trimmed, 1<<64-1, reclaimFrom)
 	errs := []error{
 		batch.DeleteRange(recordKey(l.id, l.trimmed), binary.BigEndian.AppendUint32([]byte{prefixRecord}, l.id+1), nil),
 	}

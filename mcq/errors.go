@@ -1,6 +1,10 @@
 package mcq
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/heddle-go/heddle/watchman"
+)
 
 var (
 	// ErrClosed is returned by everything on a closed Broker, Server or Client.
@@ -26,7 +30,13 @@ var (
 	ErrName = errors.New("mcq: bad queue name")
 
 	// ErrFull is wrapped when a queue holds as much as it may: nothing was stored.
-	ErrFull = errors.New("mcq: queue full")
+	// It wraps watchman.ErrRejected.
+	ErrFull error = refusal("mcq: queue full")
+
+	// ErrNoSpace is wrapped by Put and by the making of a queue while less than
+	// Options.MinFree is free on the disk: nothing was stored. All else goes on,
+	// and so does Put once there is space. It wraps watchman.ErrRejected.
+	ErrNoSpace error = refusal("mcq: out of disk space")
 
 	// ErrTooMany is returned when a limit of the Broker is reached.
 	ErrTooMany = errors.New("mcq: too many queues")
@@ -45,6 +55,13 @@ var (
 	// ErrServer is wrapped by a Client's errors that the server answered.
 	ErrServer = errors.New("mcq: server error")
 )
+
+// refusal is an error of work that was refused, so that watchman counts it as such.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func (refusal) Unwrap() error { return watchman.ErrRejected }
 
 // Retryable reports whether trying again can help: the connection failed or
 // the server did not answer in time. A message put again may then be in the

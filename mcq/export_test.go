@@ -39,3 +39,11 @@ func countKeys(b *Broker, prefix byte) (n int) {
 	}
 	return n
 }
+
+// BytesWritten is what the store has written to the disk.
+func BytesWritten(b *Broker) uint64 {
+	m := b.db.Metrics()
+	total := m.Total()
+	// Total counts the log's as flushed.
+	return total.TableBytesFlushed + total.TableBytesCompacted + total.BlobBytesFlushed + total.BlobBytesCompacted
+}

@@ -41,6 +41,7 @@ func (l *messageLog) trim(batch *pebble.Batch) error {
 		return nil
 	}
 	from, to := recordKey(l.id, l.trimmed), recordKey(l.id, least)
+	l.readers[0].b.removed(l.id, l.trimmed, least, l.untrimmed)
 	l.trimmed, l.untrimmed = least, 0
 	return batch.DeleteRange(from, to, nil)
 }

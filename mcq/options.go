@@ -38,6 +38,11 @@ type Options struct {
 	// 0 means 16 MiB.
 	Memory int
 
+	// MinFree is how many bytes must be free on the store's disk for Put to store
+	// anything; acknowledgements and what the store does by itself need some too.
+	// 0 means 256 MiB; negative means not to look.
+	MinFree int64
+
 	// Queue is how queues behave, but for those that Queues names. A subscriber
 	// has the options of its own name, queue+subscriber, or else Queue.
 	Queue  QueueOptions
@@ -65,6 +70,9 @@ func (o *Options) filled() (Options, error) {
 	}
 	if out.Memory == 0 {
 		out.Memory = 16 << 20
+	}
+	if out.MinFree == 0 {
+		out.MinFree = 256 << 20
 	}
 	if out.Logger == nil {
 		out.Logger = slog.Default()

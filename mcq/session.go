@@ -224,6 +224,7 @@ const (
 	replyTooLarge  = "SERVER_ERROR object too large for cache\r\n"
 	replyBadChunk  = "CLIENT_ERROR bad data chunk\r\n"
 	replyNoQueue   = "SERVER_ERROR not supported by a queue\r\n"
+	replyNoSpace   = "SERVER_ERROR out of disk space\r\n"
 	replyStored    = "STORED\r\n"
 	replyEnd       = "END\r\n"
 	replyDeleted   = "DELETED\r\n"
