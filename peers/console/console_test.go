@@ -129,6 +129,17 @@ func shop(t *testing.T) (w *watchman.Watchman, url string, id watchman.TraceID) 
 	return w, srv.URL + "/", id
 }
 
+// retryStale runs actions, from the beginning if the driver has asked about an
+// element that a live page had replaced in between.
+func retryStale(ctx context.Context, actions ...chromedp.Action) (err error) {
+	for range 5 {
+		if err = chromedp.Run(ctx, actions...); err == nil || !strings.Contains(err.Error(), "No node with given id") {
+			break
+		}
+	}
+	return err
+}
+
 func TestPagesInChromium(t *testing.T) {
 	ctx, complaints := browser(t)
 	_, base, id := shop(t)
@@ -151,7 +162,7 @@ func TestPagesInChromium(t *testing.T) {
 			var overflow bool
 			var heading, background string
 			var picture []byte
-			err := chromedp.Run(ctx,
+			err := retryStale(ctx,
 				emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: v.scheme}}),
 				chromedp.EmulateViewport(v.width, 900),
 				chromedp.Navigate(base+path),
