@@ -22,6 +22,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -116,7 +117,7 @@ func fill(rng *rand.Rand, origin, method, path string, op *openapi3.Operation) (
 		case rng.IntN(2) == 0 && !p.Required:
 		case p.In == "query":
 			query.Set(p.Name, value)
-		case p.In == "header" && !strings.ContainsAny(value, "\r\n\x00"):
+		case p.In == "header" && !strings.ContainsFunc(value, unicode.IsControl):
 			header.Set(p.Name, value)
 		}
 	}
