@@ -8,7 +8,8 @@
 // values of one type through all tiers: memory, a [Tier] shared with other
 // processes if there is one, the Cache, and a loader, which asks the database. A
 // flight is one load that all who want the key wait for. A [Codec] turns values
-// into bytes. A [KeyFilter] knows which keys exist.
+// into bytes. A [KeyFilter] knows which keys exist. A [Batch] is room for several
+// values.
 //
 //	cache, err := ssdcache.Open("/var/cache/users", 64<<30, nil)
 //	...
@@ -28,7 +29,8 @@
 //	damage         costs the items concerned, at worst all; counted in Stats
 //	disk           the given size, reserved at Open; a second file of 12 bytes an item after Close
 //	memory         at most 16 bytes an item for the index, Options.Buffers segments, 32 reads;
-//	               a Tiered: TieredOptions.Memory and what is being loaded
+//	               a Tiered: TieredOptions.Memory, a quarter of it more for what is pinned, and
+//	               what is being loaded
 //	goroutines     one a Cache, one a load
 //	overload       when sets outrun the disk, Options.Full says: wait, drop and count, or fail
 //	one flight     of all who miss a key at the same time one loads
@@ -49,6 +51,29 @@
 // Two things keep a key from being loaded by many at once when its time is over:
 // one of its readers loads it a little early (Early), and Jitter spreads the ends
 // of what was loaded together.
+//
+// # Hot keys
+//
+// A Tiered with memory looks at one get in 32 and counts, in as many counters as
+// HotShare asks for, which keys are wanted most. A key that makes up HotShare of
+// the gets is pinned: it stays in memory for its TTL even when the policy there
+// would let it go, and is loaded anew in the last tenth of it. Invalidate takes it
+// out in the same step as the rest of memory. Stats tells how many there are and
+// HotKeys which, for keys may be secrets.
+//
+// # Several keys at once
+//
+// Cache.GetMany and Tiered.GetMany read what is in the file in the order in which
+// it lies there. Items within 16 KiB of each other take one pread, so what was
+// loaded together is read together; with Options.Direct the others are read at
+// the same time.
+//
+// # A database that refuses
+//
+// When the loader's error wraps watchman.ErrRejected, as that of a control.Limiter
+// does, Get's [LoadError] wraps it too, and the operation "ssdcache.load NAME"
+// counts the load as rejected besides failed. What is cached is answered for as
+// far as StaleIfError allows.
 //
 // # Memory of values
 //
@@ -107,8 +132,8 @@
 //
 // # Reading order
 //
-// cache.go, record.go, index.go, segment.go, flusher.go, io.go; footer.go,
+// cache.go, batch.go, record.go, index.go, segment.go, flusher.go, io.go; footer.go,
 // journal.go, superblock.go, snapshot.go, recover.go; admission.go, compress.go;
-// tiered.go, load.go, many.go, flight.go, entry.go, memory.go, tier.go,
+// tiered.go, load.go, many.go, flight.go, entry.go, memory.go, hotkeys.go, tier.go,
 // keyfilter.go, codec.go.
 package ssdcache
