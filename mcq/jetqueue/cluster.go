@@ -370,7 +370,9 @@ func join(queue, subscriber string) string {
 }
 
 // QueueStats asks the cluster about all queues and subscribers, two requests
-// for each queue. It does not know which of the leases are this process's.
+// for each queue and one for each with a backlog. It does not know which of the
+// leases are this process's, and leaves out queues whose servers do not answer.
+// OldestAge is that of the first message that was never handed out.
 func (c *Cluster) QueueStats(ctx context.Context) (all []mcq.QueueStats, err error) {
 	err = c.try(ctx, func(ctx context.Context) error {
 		all = all[:0]
@@ -393,7 +395,11 @@ func (c *Cluster) QueueStats(ctx context.Context) (all []mcq.QueueStats, err err
 				if !ok {
 					continue
 				}
-				all = append(all, c.queueStats(join(queue, subscriber), s.CachedInfo(), k))
+				st, err := c.queueStats(ctx, join(queue, subscriber), s, k)
+				if err != nil {
+					return err
+				}
+				all = append(all, st)
 			}
 			if err := consumers.Err(); err != nil {
 				return err
@@ -410,17 +416,24 @@ func (c *Cluster) QueueStats(ctx context.Context) (all []mcq.QueueStats, err err
 
 // queueStats puts together what the server says. A stream counts for ever what
 // was put into it; what a consumer has still to deliver is the backlog.
-func (c *Cluster) queueStats(name string, s *jetstream.StreamInfo, k *jetstream.ConsumerInfo) mcq.QueueStats {
+func (c *Cluster) queueStats(ctx context.Context, name string, stream jetstream.Stream, k *jetstream.ConsumerInfo) (mcq.QueueStats, error) {
+	s := stream.CachedInfo()
 	if k.Name == mainConsumer && c.opt.of(name).FanOut {
-		return mcq.QueueStats{Name: name, Put: s.State.LastSeq, Done: s.State.LastSeq}
+		return mcq.QueueStats{Name: name, Put: s.State.LastSeq, Done: s.State.LastSeq}, nil
 	}
 	st := mcq.QueueStats{Name: name, Put: s.State.LastSeq, Leased: k.NumAckPending}
 	backlog := k.NumPending + uint64(max(k.NumAckPending, 0))
 	st.Done = st.Put - min(backlog, st.Put)
-	if backlog > 0 && s.State.FirstSeq > k.AckFloor.Stream {
-		st.OldestAge = max(time.Since(s.State.FirstTime), 0)
+	if k.NumPending > 0 {
+		first, err := next(ctx, stream, s.Config.Subjects[0], k.Delivered.Stream+1)
+		if err != nil {
+			return st, err
+		}
+		if first != nil {
+			st.OldestAge = max(time.Since(first.Time), 0)
+		}
 	}
-	return st
+	return st, nil
 }
 
 // FindQueue is Queue for a server; without create, a queue that is not there is

@@ -51,6 +51,9 @@
 //
 // # Caveats
 //
+// The order is that of the Puts unless the stream changes its leader while
+// messages are on their way: those that were lost are sent again, behind others.
+//
 // Delayed messages are sent back to the server by whoever gets them first, to be
 // delivered when their time has come; if the stream's consumer changes its
 // leader, they may come late by Options.Failover. Give the servers clocks that agree.
@@ -69,5 +72,5 @@
 // # Reading order
 //
 // options.go, name.go, message.go; cluster.go, queue.go; put.go; lease.go,
-// fetch.go; dead.go, trim.go; errors.go, stats.go.
+// fetch.go, pull.go; dead.go, trim.go, admin.go; errors.go, stats.go.
 package jetqueue

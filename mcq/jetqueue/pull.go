@@ -62,8 +62,7 @@ func (q *Queue) request(batch int, wait time.Duration) (*request, error) {
 	} else {
 		body = append(body, `"no_wait":true}`...)
 	}
-	subject := jetstream.DefaultAPIPrefix + "CONSUMER.MSG.NEXT." + q.stream + "." + q.consumer.CachedInfo().Name
-	if err := q.c.nc.PublishRequest(subject, r.subject, body); err != nil {
+	if err := q.c.nc.PublishRequest(q.pull, r.subject, body); err != nil {
 		delete(in.open, r.subject)
 		return nil, err
 	}

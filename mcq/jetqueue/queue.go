@@ -24,6 +24,7 @@ type Queue struct {
 	stream     string
 	subject    string
 	consumer   jetstream.Consumer
+	pull       string // where to ask for messages
 
 	putOp, takeOp, setOp *watchman.Operation
 
@@ -55,6 +56,7 @@ type Queue struct {
 func newQueue(c *Cluster, name string, subscriber bool, cfg jetstream.StreamConfig, consumer jetstream.Consumer) *Queue {
 	return &Queue{
 		c: c, name: name, subscriber: subscriber, opt: c.opt.of(name), stream: cfg.Name, subject: cfg.Subjects[0], consumer: consumer,
+		pull: jetstream.DefaultAPIPrefix + "CONSUMER.MSG.NEXT." + cfg.Name + "." + consumer.CachedInfo().Name,
 		room: make(chan struct{}, maxPublications), leases: make(map[uint64]*lease),
 		putOp:  c.opt.Watchman.Operation(watchman.Producer, "mcq put "+name),
 		takeOp: c.opt.Watchman.Operation(watchman.Internal, "mcq take "+name),
@@ -76,8 +78,8 @@ func (q *Queue) Stats(ctx context.Context) (st mcq.QueueStats, err error) {
 		if err != nil {
 			return err
 		}
-		st = q.c.queueStats(q.name, s.CachedInfo(), k)
-		return nil
+		st, err = q.c.queueStats(ctx, q.name, s, k)
+		return err
 	})
 	return st, wrap("ask about", q.name, q.lost(err))
 }

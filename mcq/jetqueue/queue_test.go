@@ -418,6 +418,60 @@ func TestTrim(t *testing.T) {
 	waitFor(t, "them to be counted", func() bool { return c.Stats().Trimmed == 3 })
 }
 
+func TestPeekAndPurge(t *testing.T) {
+	t.Parallel()
+	q := queue(t, open(t, nil), "q")
+	peek := func(limit int) string {
+		msgs, err := q.Peek(t.Context(), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range msgs {
+			if m.ID == 0 || m.Enqueued.IsZero() || m.Attempts != 0 || m.Receipt != 0 {
+				t.Errorf("peeked at %+v", m)
+			}
+		}
+		return bodies(msgs)
+	}
+	if got := peek(9); got != "" {
+		t.Errorf("peeked at %s in an empty queue", got)
+	}
+	put(t, q, "a", "b", "c", "d")
+	if err := q.Put(t.Context(), mcq.Message{Body: []byte("late"), Delay: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if got := peek(2); got != "a b" {
+		t.Errorf("peeked at %s", got)
+	}
+	leased := leaseAll(t, q, 1)
+	if got := peek(9); got != "b c d" {
+		t.Errorf("peeked at %s with one leased", got)
+	}
+	if st, err := q.Stats(t.Context()); err != nil || st.OldestAge <= 0 || st.OldestAge > time.Hour || st.Leased != 1 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if _, err := q.Peek(t.Context(), 0); err == nil {
+		t.Error("peeked at none")
+	}
+	if n, err := q.Purge(t.Context()); n != 3 || err != nil {
+		t.Errorf("purged %d, %v", n, err)
+	}
+	if n, err := q.Purge(t.Context()); n != 0 || err != nil {
+		t.Errorf("purged %d again, %v", n, err)
+	}
+	if got := peek(9); got != "" {
+		t.Errorf("peeked at %s after the purge", got)
+	}
+	if err := q.Ack(t.Context(), leased[0].Receipt); err != nil {
+		t.Errorf("what was leased: %v", err)
+	}
+	waitFor(t, "the delayed message to be what is left", func() bool { return backlog(t, q) == 1 })
+	put(t, q, "new")
+	if got := leaseAll(t, q, 1); bodies(got) != "new" {
+		t.Errorf("got %s", bodies(got))
+	}
+}
+
 // Waiting readers get what comes, in their order, and a reader that has left
 // costs no message.
 func TestWaiters(t *testing.T) {
