@@ -17,6 +17,11 @@ import (
 //     error of r is wrapped, and nothing is ever readable under the key. Until r
 //     has returned io.EOF nothing is readable either. A key that is taken is an
 //     error that wraps fs.ErrExist, and the content there stays.
+//     The library's r has a method Early() (ready func() error, sum func()
+//     [32]byte). A Content that calls it before the first Read takes over a
+//     wait: r then returns io.EOF at once, and it is the Content that must call
+//     ready, and see it return nil, before anything is readable; an error is
+//     that of r. After io.EOF sum is the SHA-256 of what r returned.
 //  3. Open reads length bytes from offset on, to the end if length is negative.
 //     Fewer come only if the content is shorter. An absent key is an error that
 //     wraps fs.ErrNotExist, from Open or from the first Read.

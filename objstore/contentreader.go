@@ -19,7 +19,8 @@ type ContentReader struct {
 	lib    *Library
 	info   ContentInfo
 	offset int64
-	src    io.ReadCloser // at offset; nil: to be opened
+	src    io.ReadCloser // nil: to be opened
+	at     int64         // where src is
 	closed bool
 
 	// What was read from the start without a gap is summed up, and compared
@@ -27,6 +28,10 @@ type ContentReader struct {
 	sum    hash.Hash
 	crc    uint32
 	summed int64
+
+	// Elsewhere a whole block is read and compared before any of it is returned.
+	block      []byte // nil: none
+	blockStart int64
 }
 
 // OpenContent returns a reader of one content of an object. ctx is for all of
@@ -49,44 +54,102 @@ func (r *ContentReader) Info() ContentInfo { return r.info }
 // Read reads on. When it has read all of the content from start to end it
 // compares the SHA-256 and CRC-32C sums with those of the upload; the error that
 // ends the content wraps ErrCorrupt instead of being io.EOF if they differ, or
-// if the content store has fewer bytes. Parts are not compared.
+// if the content store has fewer bytes. After a Seek it reads in blocks of at
+// least 1 MiB, at most 512 for a content, and returns only of those whose CRC-32C
+// is right; contents of more than 1 MiB that were stored before there were such
+// sums are not compared then.
 func (r *ContentReader) Read(p []byte) (int, error) {
-	if r.closed {
-		return 0, ErrClosed
+	whole := r.summed == r.offset
+	n, err := r.next(p, whole)
+	if whole {
+		r.sumUp(p[:n])
 	}
-	if r.offset >= r.info.Size {
-		return 0, r.end()
-	}
-	if len(p) == 0 {
-		return 0, nil
-	}
-	if r.src == nil {
-		if err := r.open(); err != nil {
-			return 0, err
-		}
-	}
-	n, err := r.src.Read(p[:min(int64(len(p)), r.info.Size-r.offset)])
-	if r.summed == r.offset {
-		r.sum.Write(p[:n])
-		r.crc = crc32.Update(r.crc, castagnoli, p[:n])
-		r.summed += int64(n)
-	}
-	r.offset += int64(n)
-	switch {
-	case r.offset == r.info.Size:
-		// The last bytes and the verdict on them come together.
-		return n, r.end()
-	case err == io.EOF:
-		err = fmt.Errorf("%w: content ends after %d of %d bytes", ErrCorrupt, r.offset, r.info.Size)
-		r.lib.counters.corrupt.Add(1)
-	}
-	if err != nil {
-		err = r.failed(err)
+	if err == io.EOF {
+		err = r.end()
 	}
 	return n, err
 }
 
-const copyBuffer = 256 << 10
+func (r *ContentReader) sumUp(p []byte) {
+	r.sum.Write(p)
+	r.crc = crc32.Update(r.crc, castagnoli, p)
+	r.summed += int64(len(p))
+}
+
+// next reads on: bytes that are summed up as part of the whole, or of a block.
+// The last ones come with io.EOF.
+func (r *ContentReader) next(p []byte, whole bool) (n int, err error) {
+	switch {
+	case r.closed:
+		return 0, ErrClosed
+	case r.offset >= r.info.Size:
+		return 0, io.EOF
+	case len(p) == 0:
+		return 0, nil
+	}
+	p = p[:min(int64(len(p)), r.info.Size-r.offset)]
+	verified := false
+	if !whole {
+		n, verified, err = r.readBlock(p)
+	}
+	if !verified && err == nil {
+		n, err = r.readOn(r.offset, p)
+	}
+	r.offset += int64(n)
+	if r.offset == r.info.Size && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// readOn reads from the content store.
+func (r *ContentReader) readOn(offset int64, p []byte) (int, error) {
+	if r.src == nil || r.at != offset {
+		if err := r.open(offset); err != nil {
+			return 0, err
+		}
+	}
+	n, err := r.src.Read(p)
+	r.at += int64(n)
+	switch {
+	case err == nil || err == io.EOF && n == len(p):
+		return n, nil
+	case err == io.EOF:
+		err = fmt.Errorf("%w: content ends after %d of %d bytes", ErrCorrupt, r.at, r.info.Size)
+		r.lib.counters.corrupt.Add(1)
+	}
+	return n, r.failed(err)
+}
+
+// readBlock reads of the block that the offset is in, if that has a sum.
+func (r *ContentReader) readBlock(p []byte) (n int, verified bool, err error) {
+	start, size, want, ok := r.info.block(r.offset)
+	if !ok {
+		return 0, false, nil
+	}
+	if r.block == nil || r.blockStart != start {
+		if int64(cap(r.block)) < size {
+			r.block = make([]byte, size)
+		}
+		b := r.block[:size]
+		r.block = nil
+		for have := 0; have < len(b); {
+			n, err := r.readOn(start+int64(have), b[have:])
+			if err != nil {
+				return 0, true, err
+			}
+			have += n
+		}
+		if got := crc32.Checksum(b, castagnoli); got != want {
+			r.lib.counters.corrupt.Add(1)
+			return 0, true, r.failed(fmt.Errorf("%w: bytes %d to %d: CRC-32C %08x, want %08x", ErrCorrupt, start, start+size, got, want))
+		}
+		r.block, r.blockStart = b, start
+	}
+	return copy(p, r.block[r.offset-start:]), true, nil
+}
+
+const copyBuffer = 64 << 10
 
 var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
@@ -112,15 +175,19 @@ func (r *ContentReader) WriteTo(w io.Writer) (n int64, err error) {
 	}
 }
 
-func (r *ContentReader) open() (err error) {
+func (r *ContentReader) open(offset int64) (err error) {
 	if !r.lib.gate.enter() {
 		return ErrClosed
 	}
 	defer r.lib.gate.leave()
-	r.lib.counters.opened.Add(1)
-	if r.src, err = r.lib.content.Open(r.ctx, r.info.Key, r.offset, -1); err != nil {
+	if err := r.closeSource(); err != nil {
 		return r.failed(err)
 	}
+	r.lib.counters.opened.Add(1)
+	if r.src, err = r.lib.content.Open(r.ctx, r.info.Key, offset, -1); err != nil {
+		return r.failed(err)
+	}
+	r.at = offset
 	return nil
 }
 
@@ -157,12 +224,7 @@ func (r *ContentReader) Seek(offset int64, whence int) (int64, error) {
 	if r.closed {
 		return 0, ErrClosed
 	}
-	if offset != r.offset {
-		if err := r.closeSource(); err != nil {
-			return 0, r.failed(err)
-		}
-		r.offset = offset
-	}
+	r.offset = offset
 	if offset == 0 {
 		r.sum.Reset()
 		r.crc, r.summed = 0, 0
@@ -181,6 +243,6 @@ func (r *ContentReader) closeSource() error {
 
 // Close closes the content. A second Close does nothing.
 func (r *ContentReader) Close() error {
-	r.closed = true
+	r.closed, r.block = true, nil
 	return r.closeSource()
 }

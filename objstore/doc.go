@@ -1,5 +1,6 @@
 // Package objstore is a library of typed objects with generated ids: metadata
-// in an embedded store, contents as files beside it.
+// in an embedded store, contents as files beside it; or, with the same calls,
+// metadata in HBase and contents in S3.
 //
 // # Nouns
 //
@@ -31,10 +32,11 @@
 //	contents       no object ever has a content that is not there, whole and durable; a
 //	               content without an object is collected after Options.Grace
 //	verified       a content read from start to end is what was uploaded, by SHA-256 and
-//	               CRC-32C, or ends in ErrCorrupt; a part of it is as the file system has it
+//	               CRC-32C, or ends in ErrCorrupt; a part of it, by the CRC-32C of its blocks
 //	crash          every acknowledged change is there; others are there whole or not at all
 //	ids            never twice, across restarts and set-back clocks
-//	memory         a content needs 256 KiB while it is stored, whatever its size
+//	memory         a content needs 256 KiB while it is stored, and one block after a Seek:
+//	               1 MiB, or a 256th to a 512th of a content of more than 512 MiB
 //	disk failure   a failed write of the metadata's log ends the process: what was promised
 //	               is in doubt
 //
@@ -46,6 +48,10 @@
 // content by it. Contents never change, their keys are never used twice, and
 // those that an object has lost stay readable for Options.Grace. With
 // Options.Dedupe equal contents are stored once.
+//
+// A range is verified, too: with each content its CRC-32C for every block is
+// kept, and after a Seek whole blocks are read and compared. What was stored
+// before there were block sums, and is larger than 1 MiB, is not.
 //
 // Files are the default; package s3content keeps contents in a bucket. There
 // clients can also read and write by themselves, through [Library.ContentURL] and
@@ -80,6 +86,15 @@
 // and an id that is used again begins at version 1, so that whoever still has a
 // version of the object before must not update with it: let generated ids be.
 //
+// # Engines
+//
+// A [PebbleStore] changes all of a Change in one step. Package hbasestore changes
+// the object's row in one step, its entries before and after it: a process that
+// ends between may leave an entry that leads to no object, which nobody sees, and
+// in the feed an event of a change that did not take place. Many processes can
+// use a table at once, each with a directory and a Generator node of its own;
+// then leave Options.Cache and Options.Feed alone, which are for one.
+//
 // # Limits
 //
 // A value has at most Type.MaxValue bytes, metadata 64 KiB: a string 4 KiB, a list
@@ -98,10 +113,19 @@
 //	Create           13 µs    10 µs
 //	Next             7 ns             -bench Next
 //
+// A content of 1 MiB in S3 beside minio-go on the same server, in peers/:
+// go test -run '^$' -bench Content ./objects
+//
+//	              objstore   minio-go
+//	put             129 MB/s   121 MB/s   with the object's two commits; the note of the
+//	                                      upload is synced while the bytes go out
+//	get             480 MB/s   700 MB/s   SHA-256 is 0.7 ms of CPU for each MiB; minio-go
+//	                                      verifies nothing
+//
 // # Reading order
 //
 // id.go, generator.go, statefile.go; meta.go, type.go, codec.go, record.go,
-// recordmeta.go; store.go, keys.go, pebble.go, frontier.go; content.go,
+// blocks.go, recordmeta.go; store.go, keys.go, pebble.go, frontier.go; content.go,
 // filecontent; library.go, collection.go, read.go, write.go, multiput.go;
 // upload.go, dedupe.go, contentreader.go, presign.go; index.go, scan.go,
 // history.go, feed.go, cache.go; sweep.go, export.go.

@@ -24,10 +24,13 @@ func (c *Collection[T]) GetVersion(ctx context.Context, id ID, version uint64) (
 		return nil, c.failed(id, err)
 	}
 	var obj *Object[T]
+	there := false
 	// The present version is found under the object, those before under the
-	// history; one that moves from here to there meanwhile is found there.
+	// history; one that moves from here to there meanwhile is found there. What
+	// is left there of an object that is gone means nothing, see Store.
 	for _, key := range [][]byte{recordKey(id), historyKey(id, version)} {
 		err := c.lib.store.Get(ctx, [][]byte{key}, func(_ int, row Row) (err error) {
+			there = true
 			if key[0] == prefixHistory || row.Version == version {
 				obj, err = c.decodeVersion(id, version, row.Value)
 			}
@@ -38,6 +41,9 @@ func (c *Collection[T]) GetVersion(ctx context.Context, id ID, version uint64) (
 		}
 		if obj != nil {
 			return obj, nil
+		}
+		if !there {
+			break
 		}
 	}
 	return nil, c.failed(id, fmt.Errorf("%w: version %d", ErrNotFound, version))

@@ -78,6 +78,7 @@ type ContentInfo struct {
 	// Key is the content's name in the content store.
 	Key string `json:"-"`
 
+	blocks blocks  // sums of its parts
 	upload *upload // nil once it is part of an object
 }
 

@@ -128,14 +128,13 @@ func (l *Library) accept(ctx context.Context, cu *ClientUpload, name string, o U
 		return info, err
 	}
 	defer src.Close()
-	in := &uploadReader{ctx: ctx, u: u, r: src, opts: o, sum: sha256.New(), waited: true}
+	in := &uploadReader{ctx: ctx, u: u, r: src, opts: o, sum: sha256.New(), early: true}
 	if _, err := io.Copy(io.Discard, in); err != nil {
 		return info, err
 	}
 	l.counters.uploads.Add(1)
 	l.counters.uploaded.Add(uint64(in.size))
-	u.info = ContentInfo{Name: name, Type: o.Type, Size: in.size, CRC32C: in.crc, Key: u.key, upload: u}
-	in.sum.Sum(u.info.SHA256[:0])
+	u.info = in.info(name)
 	if l.opts.Dedupe {
 		if err := l.adopt(ctx, u); err != nil {
 			return info, err

@@ -143,7 +143,9 @@ func (c *ContentInfo) append(b []byte) []byte {
 	b = appendVarint(b, 3, uint64(c.Size))
 	b = protowire.AppendBytes(protowire.AppendTag(b, 4, protowire.BytesType), c.SHA256[:])
 	b = protowire.AppendFixed32(protowire.AppendTag(b, 5, protowire.Fixed32Type), c.CRC32C)
-	return appendString(b, 6, c.Key)
+	b = appendString(b, 6, c.Key)
+	b = appendVarint(b, 7, uint64(c.blocks.size))
+	return appendString(b, 8, c.blocks.sums)
 }
 
 // decode reads a record, its metadata to where r.meta points. r.payload stays a

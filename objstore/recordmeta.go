@@ -225,7 +225,7 @@ func (m *Meta) decodeCustom(s string) error {
 }
 
 func (c *ContentInfo) decode(s string) error {
-	return fields(s, func(f *field) error {
+	err := fields(s, func(f *field) error {
 		switch {
 		case f.id == 1 && f.typ == protowire.BytesType:
 			c.Name = f.text
@@ -245,7 +245,18 @@ func (c *ContentInfo) decode(s string) error {
 			c.CRC32C = uint32(f.num)
 		case f.id == 6 && f.typ == protowire.BytesType:
 			c.Key = f.text
+		case f.id == 7 && f.typ == protowire.VarintType:
+			if f.num > 1<<62 {
+				return errors.New("size out of range")
+			}
+			c.blocks.size = int64(f.num)
+		case f.id == 8 && f.typ == protowire.BytesType:
+			c.blocks.sums = f.text
 		}
 		return nil
 	})
+	if err == nil {
+		err = c.blocks.check(c.Size)
+	}
+	return err
 }

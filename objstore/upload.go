@@ -104,12 +104,15 @@ func (l *Library) upload(ctx context.Context, typ uint32, name string, r io.Read
 	defer func() { span.End(err) }()
 
 	u := &upload{lib: l, key: contentKey(typ), intent: l.now().UnixMicro()}
-	in := &uploadReader{ctx: ctx, u: u, r: r, opts: o, sum: sha256.New(), intent: make(chan error, 1)}
+	in := &uploadReader{ctx: ctx, u: u, r: r, opts: o, sum: sha256.New(), noted: make(chan struct{})}
 	// The intent is written while the first bytes come in. The reader does not
-	// say that it is at its end before the intent is durable, and no content is
-	// readable before that, so none is ever without an intent or an object.
+	// say that it is at its end before the intent is durable, unless the content
+	// store waits for that itself, and no content is readable before, so none is
+	// ever without an intent or an object.
+	intent := []Change{{Put: []Row{{Key: timeKey(prefixIntent, u.intent, u.key)}}}}
 	go func() {
-		in.intent <- l.store.Commit(ctx, []Change{{Put: []Row{{Key: timeKey(prefixIntent, u.intent, u.key)}}}})
+		in.noteErr = l.store.Commit(ctx, intent)
+		close(in.noted)
 	}()
 	size, err := l.content.Put(ctx, u.key, in)
 	if werr := in.waitIntent(); err == nil {
@@ -123,8 +126,7 @@ func (l *Library) upload(ctx context.Context, typ uint32, name string, r io.Read
 	}
 	l.counters.uploads.Add(1)
 	l.counters.uploaded.Add(uint64(size))
-	u.info = ContentInfo{Name: name, Type: o.Type, Size: size, CRC32C: in.crc, Key: u.key, upload: u}
-	in.sum.Sum(u.info.SHA256[:0])
+	u.info = in.info(name)
 	if l.opts.Dedupe {
 		if err := l.adopt(ctx, u); err != nil {
 			return info, err
@@ -141,19 +143,33 @@ type uploadReader struct {
 	opts   UploadOptions
 	sum    hash.Hash
 	crc    uint32
+	blocks blockSummer
 	size   int64
-	intent chan error // gets one error
-	waited bool
 	err    error // what the last Read returned, for all Reads after it
+
+	noted   chan struct{} // closed when the first intent is durable, or noteErr is set
+	noteErr error
+	early   bool // the content store waits for it
+}
+
+// Early is for content stores, see Content.
+func (in *uploadReader) Early() (ready func() error, sum func() [32]byte) {
+	in.early = true
+	return in.waitIntent, func() [32]byte { return SHA256(in.sum.Sum(nil)) }
 }
 
 // waitIntent waits until the first intent is durable.
 func (in *uploadReader) waitIntent() error {
-	if in.waited {
-		return nil
-	}
-	in.waited = true
-	return <-in.intent
+	<-in.noted
+	return in.noteErr
+}
+
+// info describes what was read.
+func (in *uploadReader) info(name string) ContentInfo {
+	info := ContentInfo{Name: name, Type: in.opts.Type, Size: in.size, CRC32C: in.crc, Key: in.u.key, upload: in.u}
+	in.sum.Sum(info.SHA256[:0])
+	info.blocks = in.blocks.blocks(in.size)
+	return info
 }
 
 func (in *uploadReader) Read(p []byte) (int, error) {
@@ -163,6 +179,7 @@ func (in *uploadReader) Read(p []byte) (int, error) {
 	n, err := in.r.Read(p)
 	in.sum.Write(p[:n])
 	in.crc = crc32.Update(in.crc, castagnoli, p[:n])
+	in.blocks.write(p[:n])
 	in.size += int64(n)
 	if in.opts.MaxSize > 0 && in.size > in.opts.MaxSize {
 		in.err = fmt.Errorf("%w: content of more than %d bytes", ErrInvalid, in.opts.MaxSize)
@@ -211,6 +228,9 @@ func (in *uploadReader) end() error {
 		if got := SHA256(in.sum.Sum(nil)); got != want {
 			return fmt.Errorf("%w: content with SHA-256 %v, want %v", ErrCorrupt, got, want)
 		}
+	}
+	if in.early {
+		return io.EOF
 	}
 	if err := in.waitIntent(); err != nil {
 		return err

@@ -96,9 +96,16 @@ func (d *Dir) Put(ctx context.Context, key string, r io.Reader) (size int64, err
 			size, err = 0, fmt.Errorf("filecontent: put %s: %w", key, err)
 		}
 	}()
+	ready := func() error { return nil }
+	if e, ok := r.(early); ok {
+		ready, _ = e.Early()
+	}
 	size, err = copyContext(ctx, f, r)
 	if err == nil {
-		err = f.Sync()
+		err = f.Sync() // while the library writes what must be there before
+	}
+	if err == nil {
+		err = ready()
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
@@ -107,6 +114,11 @@ func (d *Dir) Put(ctx context.Context, key string, r io.Reader) (size int64, err
 		err = d.publish(part, name)
 	}
 	return size, err
+}
+
+// early is what the reader of objstore is, see objstore.Content.
+type early interface {
+	Early() (ready func() error, sum func() [32]byte)
 }
 
 // publish gives a synced part its name.

@@ -3,6 +3,7 @@ package objstoretest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"io/fs"
@@ -27,6 +28,7 @@ func TestContent(t *testing.T, open func(t *testing.T) objstore.Content) {
 		{"Taken", testTaken},
 		{"FailedReader", testFailedReader},
 		{"NotBeforeTheEnd", testNotBeforeTheEnd},
+		{"Early", testEarly},
 		{"Delete", testDelete},
 		{"Sweep", testSweep},
 		{"BadKeys", testBadContentKeys},
@@ -144,6 +146,44 @@ func testNotBeforeTheEnd(t *testing.T, c objstore.Content) {
 	}
 	if got, err := read(c, "t/early", 0, -1); err != nil || len(got) != 8<<20 {
 		t.Errorf("got %d bytes, %v", len(got), err)
+	}
+}
+
+// earlyReader is a reader as the library has it.
+type earlyReader struct {
+	io.Reader
+	data  []byte
+	ready func() error
+}
+
+func (r *earlyReader) Early() (ready func() error, sum func() [32]byte) {
+	return r.ready, func() [32]byte { return sha256.Sum256(r.data) }
+}
+
+// A Content that takes over the wait at the end of a reader waits.
+func testEarly(t *testing.T, c objstore.Content) {
+	ctx, mine := context.Background(), errors.New("mine")
+	all := noise(6 << 20)
+	for i, size := range []int{0, 1, 100, 64 << 10, 1 << 20, len(all)} {
+		data, key := all[:size], "t/early/"+string(rune('a'+i))
+		r := &earlyReader{Reader: bytes.NewReader(data), data: data, ready: func() error { return mine }}
+		if _, err := c.Put(ctx, key+"x", r); err != nil {
+			if !errors.Is(err, mine) {
+				t.Errorf("Put of %d bytes: %v", size, err)
+			}
+			absent(t, c, key+"x")
+		} // a Content may leave the wait to the reader, which this one does not do
+
+		r = &earlyReader{Reader: bytes.NewReader(data), data: data, ready: func() error {
+			absent(t, c, key)
+			return nil
+		}}
+		if n, err := c.Put(ctx, key, r); err != nil || n != int64(size) {
+			t.Fatalf("Put of %d bytes: %d, %v", size, n, err)
+		}
+		if b, err := read(c, key, 0, -1); err != nil || !bytes.Equal(b, data) {
+			t.Errorf("%d of %d bytes, %v", len(b), size, err)
+		}
 	}
 }
 

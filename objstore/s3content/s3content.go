@@ -9,8 +9,13 @@ package s3content
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"net/http"
@@ -107,7 +112,8 @@ func (b *Bucket) failed(op, key string, err error) error {
 	return fmt.Errorf("s3content: %s %s: %w", op, key, err)
 }
 
-// Put implements objstore.Content. A content of up to PartSize is one request,
+// Put implements objstore.Content. A content of up to PartSize is one request
+// that carries its SHA-256 and CRC-32C for the server to verify,
 // larger ones are a multipart upload, of which nothing is readable until its end.
 // A small content under a key that is taken is refused by the server, by
 // If-None-Match; before a large one it is asked. A server that does not know the
@@ -116,6 +122,10 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.Reader) (int64, error
 	name, err := b.name(key)
 	if err != nil {
 		return 0, err
+	}
+	ready, sum := func() error { return nil }, (func() [32]byte)(nil)
+	if e, ok := r.(early); ok {
+		ready, sum = e.Early()
 	}
 	part := b.buffers.Get().(*[]byte)
 	defer b.buffers.Put(part)
@@ -128,14 +138,14 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.Reader) (int64, error
 	var info minio.UploadInfo
 	size := int64(n)
 	if rerr == io.EOF {
-		info, err = b.core.Client.PutObject(ctx, b.bucket, name, bytes.NewReader((*part)[:n]), size, opts)
+		info, err = b.putSmall(ctx, name, (*part)[:n], opts, ready, sum)
 	} else {
 		// The client does not say If-None-Match where a multipart upload ends.
 		if err := b.mustBeFree(ctx, name); err != nil {
 			return 0, b.failed("put", key, err)
 		}
 		// The client reads the first part again from memory and then goes on.
-		in := &counter{r: io.MultiReader(bytes.NewReader((*part)[:n]), r)}
+		in := &counter{r: io.MultiReader(bytes.NewReader((*part)[:n]), r), ready: ready}
 		info, err = b.core.Client.PutObject(ctx, b.bucket, name, in, -1, opts)
 		size = in.n
 		if in.err != nil {
@@ -149,6 +159,71 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.Reader) (int64, error
 		return 0, fmt.Errorf("s3content: put %s: the server has %d of %d bytes", key, info.Size, size)
 	}
 	return size, nil
+}
+
+// early is what the reader of objstore is, see objstore.Content.
+type early interface {
+	Early() (ready func() error, sum func() [32]byte)
+}
+
+// putSmall puts a content in one request, of which it holds back the last byte
+// until ready returns: the server has all else by then. The request is signed with
+// the content's sum, which is known already, and names its CRC-32C, so that the
+// server verifies both.
+func (b *Bucket) putSmall(ctx context.Context, name string, data []byte, opts minio.PutObjectOptions, ready func() error, sum func() [32]byte) (minio.UploadInfo, error) {
+	if sum == nil {
+		sum = func() [32]byte { return sha256.Sum256(data) }
+	}
+	crc := binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)))
+	// Given this way the client adds none of its own, which it would as a trailer.
+	opts.UserMetadata = map[string]string{"x-amz-checksum-crc32c": base64.StdEncoding.EncodeToString(crc)}
+	opts.DisableContentSha256 = true // nor sums of its own for each chunk
+	if len(data) == 0 {
+		if err := ready(); err != nil {
+			return minio.UploadInfo{}, err
+		}
+	}
+	digest := sum()
+	body := &held{r: bytes.NewReader(data), ready: ready}
+	info, err := b.core.PutObject(ctx, b.bucket, name, body, int64(len(data)), "", hex.EncodeToString(digest[:]), opts)
+	if rerr := body.failure(); rerr != nil {
+		err = rerr
+	}
+	return info, err
+}
+
+// held is a body whose last byte comes only once ready has returned nil.
+type held struct {
+	r     *bytes.Reader
+	ready func() error
+
+	mu  sync.Mutex
+	err error // of ready
+}
+
+func (h *held) Read(p []byte) (int, error) {
+	switch left := h.r.Len(); {
+	case left > 1 && len(p) >= left:
+		p = p[:left-1]
+	case left == 1 && len(p) > 0:
+		if err := h.ready(); err != nil {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.err = err
+			return 0, err
+		}
+	}
+	return h.r.Read(p)
+}
+
+// Seek lets the client try again.
+func (h *held) Seek(offset int64, whence int) (int64, error) { return h.r.Seek(offset, whence) }
+
+// failure is the error of ready. The client words it anew.
+func (h *held) failure() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
 }
 
 func (b *Bucket) mustBeFree(ctx context.Context, name string) error {
@@ -165,9 +240,10 @@ func (b *Bucket) mustBeFree(ctx context.Context, name string) error {
 // counter counts what the client read, and keeps the reader's error, which the
 // client may word anew.
 type counter struct {
-	r   io.Reader
-	n   int64
-	err error
+	r     io.Reader
+	ready func() error // called before the end
+	n     int64
+	err   error
 }
 
 func (c *counter) Read(p []byte) (int, error) {
@@ -176,6 +252,11 @@ func (c *counter) Read(p []byte) (int, error) {
 	}
 	n, err := c.r.Read(p)
 	c.n += int64(n)
+	if err == io.EOF {
+		if rerr := c.ready(); rerr != nil {
+			err = rerr
+		}
+	}
 	if err != nil && err != io.EOF {
 		c.err = err
 		// The client takes io.ErrUnexpectedEOF for the end of the content.

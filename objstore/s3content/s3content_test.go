@@ -244,6 +244,56 @@ func TestPresigned(t *testing.T) {
 	}
 }
 
+// What is read of the middle of a content that has changed in the bucket is an
+// error.
+func TestCorruptPart(t *testing.T) {
+	ctx := context.Background()
+	b, prefix := newBucket(t)
+	lib, err := objstore.Open(filepath.Join(t.TempDir(), "lib"), &objstore.Options{Content: b, SweepEvery: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lib.Close()
+	videos, err := objstore.NewCollection(lib, objstore.Type[Video]{Number: 1034, Name: "video"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := bytes.Repeat([]byte("moving "), 1<<20)
+	up, err := videos.Upload(ctx, "video", bytes.NewReader(data), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func() error {
+		r, err := lib.OpenContent(ctx, &up)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		if _, err := r.Seek(5_000_000, io.SeekStart); err != nil {
+			return err
+		}
+		got := make([]byte, 70)
+		if _, err := io.ReadFull(r, got); err != nil {
+			return err
+		}
+		if !bytes.Equal(got, data[5_000_000:5_000_070]) {
+			t.Error("other bytes")
+		}
+		return nil
+	}
+	if err := read(); err != nil {
+		t.Fatal(err)
+	}
+	client, bucket := server(t)
+	data[5_000_100] ^= 1
+	if _, err := client.PutObject(ctx, bucket, prefix+up.Key, bytes.NewReader(data), int64(len(data)), minio.PutObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := read(); !errors.Is(err, objstore.ErrCorrupt) {
+		t.Error(err)
+	}
+}
+
 // A large content needs two parts of memory.
 func TestMemory(t *testing.T) {
 	ctx := context.Background()
