@@ -29,10 +29,10 @@
 // beside it is how many of those were answered in time:
 //
 //	goodput / critical, %    io 5x        cpu 5x      settled after
-//	webv4                    102 / 100    92 / 100    0.1 s or less
+//	webv4                    102 / 100    94 / 100    0.1 s or less
 //	failsafe-go              105 / 21     0 / 0       io at once, cpu never
-//	failsafe-go, priorities  108 / 21     3 / 0       io at once, cpu never
-//	x/time/rate              100 / 20     76 / 18     at once; it is told the capacity
+//	failsafe-go, priorities  108 / 21     6 / 1       io at once, cpu never
+//	x/time/rate              100 / 20     0 / 0       io at once, cpu never; it is told the capacity
 //	go-zero's shedder        7 / 1        0 / 0       never
 //	nothing                  3 / 1        0 / 0       never
 //
