@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/heddle-go/heddle/watchman"
 )
 
@@ -36,9 +38,16 @@ type ConsumeOptions struct {
 	// one gives up the order between batches. 0 means 1, at most 1024.
 	Concurrency int
 
-	Watchman *watchman.Watchman // nil: nothing is watched
-	Logger   *slog.Logger       // nil means slog.Default(); hears what goes wrong
+	// Watchman watches the batches and has the dial mcq.QUEUE.rate: how many
+	// messages a second are leased at most, from 1 to a million, which means no
+	// limit and is the default. Nil: nothing is watched, and there is no limit.
+	Watchman *watchman.Watchman
+
+	Logger *slog.Logger // nil means slog.Default(); hears what goes wrong
 }
+
+// noRate is the value of the rate's dial that limits nothing.
+const noRate = 1e6
 
 func (o *ConsumeOptions) filled() (ConsumeOptions, error) {
 	var out ConsumeOptions
@@ -95,6 +104,8 @@ func Consume(ctx context.Context, src Source, fn func(ctx context.Context, batch
 		src: src, fn: fn, opt: o,
 		batchOp:   o.Watchman.Operation(watchman.Internal, "mcq batch "+src.Name()),
 		messageOp: o.Watchman.Operation(watchman.Consumer, "mcq process "+src.Name()),
+		rate:      o.Watchman.Dial("mcq."+src.Name()+".rate", noRate, 1, noRate),
+		limiter:   rate.NewLimiter(rate.Inf, o.Batch),
 	}
 	var wg sync.WaitGroup
 	for range o.Concurrency {
@@ -112,6 +123,8 @@ type consumer struct {
 	fn                 func(context.Context, []Message) error
 	opt                ConsumeOptions
 	batchOp, messageOp *watchman.Operation
+	rate               *watchman.Dial
+	limiter            *rate.Limiter
 
 	once  sync.Once
 	fatal error
@@ -121,11 +134,16 @@ func (c *consumer) run(ctx context.Context) {
 	pause := backoff{first: 20 * time.Millisecond, most: time.Second}
 	trouble := backoff{first: 100 * time.Millisecond, most: 5 * time.Second}
 	alone := 0 // messages that are still to come one at a time
+	last := 0  // messages leased last
 	for ctx.Err() == nil {
 		limit := c.opt.Batch
 		if alone > 0 {
 			limit, alone = 1, alone-1
 		}
+		if limit = c.pace(ctx, limit, last); limit == 0 {
+			return
+		}
+		last = 0
 		batch, err := c.src.Lease(context.WithoutCancel(ctx), limit, LeaseOptions{Duration: c.opt.Lease, Wait: pollWait})
 		switch {
 		case errors.Is(err, ErrClosed), errors.Is(err, ErrDropped), errors.Is(err, ErrName):
@@ -136,7 +154,7 @@ func (c *consumer) run(ctx context.Context) {
 			continue
 		}
 		pause.reset()
-		if len(batch) == 0 {
+		if last = len(batch); last == 0 {
 			continue
 		}
 		ids := make([]uint64, len(batch))
@@ -158,6 +176,29 @@ func (c *consumer) run(ctx context.Context) {
 			c.opt.Logger.Error("mcq: batch not acknowledged, it will come again", "queue", c.src.Name(), "messages", len(batch), "error", err)
 		}
 	}
+}
+
+// pace waits until messages may be leased again after the last ones, and returns
+// how many: of a limited rate not more than a second's at once, so that a change
+// is soon felt. It returns 0 when ctx has ended.
+func (c *consumer) pace(ctx context.Context, limit, last int) int {
+	v := c.rate.Value()
+	if v == 0 || v >= noRate {
+		return limit
+	}
+	second := int(max(v, 1))
+	if c.limiter.Limit() != rate.Limit(v) {
+		c.limiter.SetLimit(rate.Limit(v))
+		c.limiter.SetBurst(second)
+	}
+	if due := c.limiter.ReserveN(time.Now(), min(last, second)); due.OK() {
+		select {
+		case <-time.After(due.Delay()):
+		case <-ctx.Done():
+			return 0
+		}
+	}
+	return min(limit, second)
 }
 
 // process calls fn under the spans of the batch and of its sampled messages.

@@ -214,3 +214,46 @@ func TestConsumeContinuesTheTrace(t *testing.T) {
 		}
 	}
 }
+
+// The dial of the queue's rate holds Consume to so many messages a second, and
+// lets it go again.
+func TestConsumeRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memBroker(t, nil)
+		defer b.Close()
+		q := queue(t, b, "q")
+		w, err := watchman.New("test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put := func(n int) {
+			if err := q.Put(t.Context(), make([]mcq.Message, n)...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(1000)
+		var got atomic.Int64
+		o := &mcq.ConsumeOptions{Concurrency: 2, Watchman: w}
+		stop := consume(t, q, func(_ context.Context, batch []mcq.Message) error {
+			got.Add(int64(len(batch)))
+			return nil
+		}, o)
+		time.Sleep(time.Second)
+		if n := got.Load(); n != 1000 {
+			t.Errorf("without a limit %d of 1000 in a second", n)
+		}
+		if err := w.Apply(watchman.Change{Name: "mcq.q.rate", Value: 10, By: "test"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute) // what waited for messages under no limit looks again
+		got.Store(0)
+		put(5000)
+		time.Sleep(time.Minute)
+		if n := got.Load(); n < 500 || n > 700 {
+			t.Errorf("%d in a minute, want about 600", n)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
