@@ -474,3 +474,105 @@ func readAll(t *testing.T, fs vfs.FS) (got []string, err error) {
 		got = append(got, bodies(msgs)...)
 	}
 }
+
+// A crash after any step finds exactly what was acknowledged, of all that a
+// queue can do: keys, delays, subscribers, rejects into the dead letters, leases.
+func TestCrashBetweenSteps(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	options := func(fs vfs.FS) *mcq.Options {
+		return mcq.WithFS(&mcq.Options{Logger: silent, Queues: map[string]mcq.QueueOptions{"q": {DeadLetters: "dead"}}}, fs)
+	}
+	fs := vfs.NewCrashableMem()
+	b, err := mcq.Open("store", options(fs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { b.Close() }()
+	// What there should be, by queue: bodies that wait, and how many are delayed.
+	want := map[string][]string{"q": nil, "q+s": nil, "dead": nil}
+	delayed := 0
+	keys := make(map[string]uint64)
+	for name := range want {
+		queue(t, b, name)
+	}
+	remove := func(name, body string) {
+		want[name] = slices.DeleteFunc(want[name], func(s string) bool { return s == body })
+	}
+	for step := range 150 {
+		q := queue(t, b, "q")
+		m := mcq.Message{Body: fmt.Appendf(nil, "%d", step)}
+		switch op := rnd.IntN(8); op {
+		case 0, 1, 2: // with a key, now and then one that was there
+			m.Key = fmt.Sprint("k", rnd.IntN(step+1))
+			one := []mcq.Message{m}
+			if err := q.Put(t.Context(), one...); err != nil {
+				t.Fatal(err)
+			}
+			if id, ok := keys[m.Key]; ok {
+				if one[0].ID != id {
+					t.Fatalf("step %d: key %s has id %d, it had %d", step, m.Key, one[0].ID, id)
+				}
+				break
+			}
+			keys[m.Key] = one[0].ID
+			want["q"], want["q+s"] = append(want["q"], string(m.Body)), append(want["q+s"], string(m.Body))
+		case 3:
+			m.Delay = time.Hour
+			if err := q.Put(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			delayed++
+		case 4: // handed out, and nothing becomes of it
+			lease(t, q, 1, mcq.LeaseOptions{})
+		default:
+			name := []string{"q", "q+s", "q"}[op-5]
+			from := queue(t, b, name)
+			msgs := lease(t, from, 1+rnd.IntN(3), mcq.LeaseOptions{})
+			for i, m := range msgs {
+				if op == 7 {
+					err = from.Reject(t.Context(), "no", m.Receipt)
+					want["dead"] = append(want["dead"], string(m.Body))
+				} else if i%2 == 0 {
+					err = from.Ack(t.Context(), m.Receipt)
+				} else {
+					if err := from.Nack(t.Context(), m.Receipt); err != nil {
+						t.Fatal(err)
+					}
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				remove(name, string(m.Body))
+			}
+		}
+		if step%5 > 0 {
+			continue
+		}
+		crashed := crashClone(fs, []int{0, rnd.IntN(101), 100}[step%3], rnd)
+		after, err := mcq.Open("store", options(crashed))
+		if err != nil {
+			t.Fatalf("step %d: open after the crash: %v", step, err)
+		}
+		for name, list := range want {
+			q := queue(t, after, name)
+			var got []string
+			for msgs := lease(t, q, 1000, mcq.LeaseOptions{}); len(msgs) > 0; msgs = lease(t, q, 1000, mcq.LeaseOptions{}) {
+				got = append(got, bodies(msgs)...)
+			}
+			s := q.Stats()
+			late := delayed
+			if name == "dead" {
+				late = 0
+			}
+			if !slices.Equal(got, list) || s.Delayed != late || s.Backlog() != uint64(len(list)+late) {
+				t.Fatalf("step %d, %s: %q and %d delayed, backlog %d; want %q and %d", step, name, got, s.Delayed, s.Backlog(), list, late)
+			}
+		}
+		if err := after.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -25,6 +25,8 @@
 //	               1 MiB, and about 100 bytes for each message that is leased or delayed and
 //	               for each key that is remembered
 //	disk           consumed messages are removed in runs of 4096, or of 4 MiB
+//	disk full      with less than Options.MinFree left Put fails with ErrNoSpace, and works
+//	               again when there is more; reading and acknowledging go on
 //	disk failure   a failed write or fsync of the log makes everything return ErrFailed until
 //	               the store is opened again; if the list of tables cannot be written, which
 //	               happens in the background, the process ends
@@ -49,6 +51,7 @@
 // a queue's name a key may have options, separated by slashes:
 //
 //	gets q/lease=30             hand out instead of remove; the cas value is the id
+//	gets q/lease=30/receipt     the cas value is the Receipt; it goes wherever an id does
 //	gets q/lease=30/n=256/t=500 up to 256 messages, waiting up to 500 ms for the first
 //	delete q/ack=7,9-12         acknowledge; nack gives back, reject buries
 //	touch q/id=8 60             make a lease last 60 s from now
@@ -80,11 +83,31 @@
 // the gaps between acknowledged messages, so acknowledging every other message
 // of a large lease makes it grow by about 4 bytes a gap.
 //
+// On Linux one goroutine, an event loop, serves all plain TCP connections: it
+// reads what has come, has it committed in one group, and each connection gets
+// its replies with one write. What has to wait, or is rare, and TLS connections
+// have goroutines of their own.
+//
+// A store whose messages are consumed keeps 80 MiB of logs to write again; what
+// is consumed takes space until the broker is less busy, or 256 MiB have
+// gathered. Measured with messages that cannot be compressed
+// (go test -run 'TestSpaceComesBack|TestBytesWritten' -v ./mcq):
+//
+//	after 120,000 messages of 1 KiB were consumed    78 MiB, 3 s later
+//	written for each byte put, 1 KiB, backlog 60,000 1.94
+//
+// Beside other servers on two cores that clients and servers share, durable
+// enqueue of 256 bytes from 50 connections, one request at a time, costs the
+// server about as much as Redis with appendfsync always, 9 to 13 µs of CPU; with
+// pipelines of 16 it is 4 µs (peers/queue has the benchmark and all peers).
+// Killed 200 times under 30 clients, a server lost none of 343,979 messages
+// (MCQ_TEST_KILLS=200 go test -run 'TestKill$' ./mcq).
+//
 // # Reading order
 //
-// message.go, policy.go, queue.go, window.go, lease.go, settle.go, delay.go,
-// deadletter.go, admin.go, check.go; broker.go, inbox.go, commit.go, log.go, room.go, intervals.go;
-// backend.go, keyoptions.go, server.go, session.go, auth.go, storage.go,
-// pipeline.go, commands.go, transaction.go, meta.go; client.go, clientconn.go, remote.go;
+// message.go, policy.go, queue.go, window.go, lease.go, receipt.go, settle.go, delay.go,
+// deadletter.go, admin.go, check.go; broker.go, inbox.go, commit.go, log.go, room.go, reclaim.go,
+// intervals.go; backend.go, keyoptions.go, server.go, lane.go, loop_linux.go, quick.go,
+// session.go, auth.go, storage.go, pipeline.go, commands.go, transaction.go, meta.go; client.go, clientconn.go, remote.go;
 // consume.go.
 package mcq
