@@ -31,7 +31,7 @@ type Options struct {
 	KeepBytes int64
 
 	// RecentTraces bounds the ring of the newest traces that were not kept, from
-	// which KeepTrace can still keep one; each takes about 100 bytes a span.
+	// which KeepTrace can still keep one; each takes about 50 bytes a span.
 	// 0 means 1024; negative has none.
 	RecentTraces int
 
