@@ -117,9 +117,9 @@
 // go test -run '^$' -bench Content ./objects
 //
 //	              objstore   minio-go
-//	put             129 MB/s   121 MB/s   with the object's two commits; the note of the
+//	put             124 MB/s   106 MB/s   with the object's two commits; the note of the
 //	                                      upload is synced while the bytes go out
-//	get             480 MB/s   700 MB/s   SHA-256 is 0.7 ms of CPU for each MiB; minio-go
+//	get             654 MB/s   719 MB/s   SHA-256 is 0.4 ms of CPU for each MiB; minio-go
 //	                                      verifies nothing
 //
 // # Reading order
