@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/metric"
@@ -99,6 +100,55 @@ func TestPropagators(t *testing.T) {
 	root.End()
 	if got := w.Trace(watchman.TraceID(root.SpanContext().TraceID())); len(got) != 1 || got[0].Error != "" || root.TracerProvider() != p || !root.IsRecording() {
 		t.Errorf("kept %+v", got)
+	}
+}
+
+// A lane that came with an OpenTelemetry carrier is counted, found by the
+// application and handed on, together with what the application added.
+func TestPropagatorCarriesLanes(t *testing.T) {
+	w, p := bridge(t)
+	for _, tc := range []struct {
+		name string
+		in   propagation.MapCarrier
+		same bool // the trace goes on
+	}{
+		{"W3C", propagation.MapCarrier{"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": "a=1", "baggage": "heddle.lane=blue"}, true},
+		{"B3", propagation.MapCarrier{"b3": "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1", "baggage": "heddle.lane=blue"}, true},
+		{"baggage alone", propagation.MapCarrier{"baggage": "heddle.lane=blue"}, false},
+		{"nonsense", propagation.MapCarrier{"traceparent": "x", "b3": "y", "baggage": "heddle.lane=blue,\x00"}, false},
+	} {
+		ctx := otelbridge.Propagator{}.Extract(t.Context(), tc.in)
+		ctx, sp := p.Tracer("t").Start(ctx, "work "+tc.name, trace.WithSpanKind(trace.SpanKindServer))
+		m, err := baggage.NewMemberRaw("user", "7 8")
+		if err != nil {
+			t.Fatal(err)
+		}
+		bag, err := baggage.FromContext(ctx).SetMember(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx = baggage.ContextWithBaggage(ctx, bag)
+		out := propagation.MapCarrier{}
+		otelbridge.Propagator{}.Inject(ctx, out)
+		sp.End()
+		sc := watchman.FromFields(out["traceparent"], out["tracestate"], out["baggage"])
+		if sc.SpanID != watchman.SpanID(sp.SpanContext().SpanID()) || (sc.TraceID.String() == "4bf92f3577b34da6a3ce929d0e0e4736") != tc.same {
+			t.Errorf("%s: handed on %v", tc.name, out)
+		}
+		if tc.name != "nonsense" && (sc.Member(watchman.BaggageLane) != "blue" || sc.Member("user") != "7 8" || w.Operation(watchman.Server, "work "+tc.name).Stats().Lanes == nil) {
+			t.Errorf("%s: lane and user are %v", tc.name, out)
+		}
+	}
+	// What only passes through keeps its ids.
+	ctx := otelbridge.Propagator{}.Extract(t.Context(), propagation.MapCarrier{"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03"})
+	out := propagation.MapCarrier{}
+	otelbridge.Propagator{}.Inject(ctx, out)
+	if out["traceparent"] != "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03" {
+		t.Errorf("passed on %v", out)
+	}
+	out = propagation.MapCarrier{}
+	if (otelbridge.Propagator{}).Inject(t.Context(), out); len(out) != 0 {
+		t.Errorf("of nothing: %v", out)
 	}
 }
 

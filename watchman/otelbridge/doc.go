@@ -11,6 +11,9 @@
 // that trace.SpanFromContext finds them and OpenTelemetry's propagators write
 // their ids. A parent that an OpenTelemetry propagator has read is continued.
 //
+// [Propagator] reads B3 besides, and carries watchman's baggage: a lane that the
+// caller named reaches whom the application calls.
+//
 // [Provider.Producer] hands watchman's figures to an OpenTelemetry metric reader.
 //
 // # What does not carry over

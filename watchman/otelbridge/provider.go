@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/embedded"
@@ -88,7 +89,11 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 	case cfg.NewRoot():
 		ctx, s = op.StartLinked(ctx)
 	case parent.IsRemote() && (own == nil || parent.SpanID() != trace.SpanID(own.SpanContext().SpanID)):
-		ctx, s = op.StartRemote(ctx, fromOTel(parent))
+		from := fromOTel(parent)
+		from.Baggage = baggage.FromContext(ctx).String() // it may name a lane
+		ctx, s = op.StartRemote(ctx, from)
+	case own == nil:
+		ctx, s = op.StartRemote(ctx, watchman.SpanContext{Baggage: baggage.FromContext(ctx).String()})
 	default:
 		ctx, s = op.Start(ctx)
 	}
@@ -105,9 +110,7 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 
 func fromOTel(sc trace.SpanContext) watchman.SpanContext {
 	out := watchman.SpanContext{TraceID: watchman.TraceID(sc.TraceID()), SpanID: watchman.SpanID(sc.SpanID()), State: sc.TraceState().String()}
-	if sc.IsSampled() {
-		out.Flags |= watchman.FlagSampled
-	}
+	out.Flags = watchman.Flags(sc.TraceFlags()) & (watchman.FlagSampled | watchman.FlagRandom)
 	return out
 }
 

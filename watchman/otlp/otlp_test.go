@@ -269,7 +269,7 @@ func TestConventions(t *testing.T) {
 		name string
 	}{
 		{watchman.Server, "GET /2/show.json"}, {watchman.Client, "feed.Feed/update"}, {watchman.Producer, "mcq put timeline"},
-		{watchman.Internal, "objstore.get"}, {watchman.Internal, "ssdcache.read"}, {watchman.Internal, "mcq odd"}, {watchman.Internal, "a/b"},
+		{watchman.Internal, "objstore.get"}, {watchman.Internal, "ssdcache.read"}, {watchman.Client, "ssdcache.tier users"}, {watchman.Internal, "mcq batch timeline"}, {watchman.Internal, "mcq odd"}, {watchman.Internal, "a/b"},
 	} {
 		_, s := w.Operation(o.kind, o.name).Start(t.Context())
 		s.SetAttr("batch", "7")
@@ -294,12 +294,14 @@ func TestConventions(t *testing.T) {
 			}
 		}
 		for name, want := range map[string]string{
-			"GET /2/show.json": "http.request.method=GET http.route=/2/show.json",
-			"feed.Feed/update": "rpc.system=motan rpc.service=feed.Feed rpc.method=update",
-			"mcq put timeline": "messaging.system=mcq messaging.destination.name=timeline messaging.operation.name=put messaging.operation.type=send",
-			"objstore.get":     db + " db.operation.name=get",
-			"ssdcache.read":    strings.Replace(db, "objstore", "ssdcache", 1) + " db.operation.name=read",
-			"mcq odd":          "", "a/b": "",
+			"GET /2/show.json":    "http.request.method=GET http.route=/2/show.json",
+			"feed.Feed/update":    "rpc.system=motan rpc.service=feed.Feed rpc.method=update",
+			"mcq put timeline":    "messaging.system=mcq messaging.destination.name=timeline messaging.operation.name=put messaging.operation.type=send",
+			"objstore.get":        db + " db.operation.name=get",
+			"ssdcache.read":       strings.Replace(db, "objstore", "ssdcache", 1) + " db.operation.name=read",
+			"ssdcache.tier users": strings.Replace(db, "objstore", "ssdcache", 1) + " db.operation.name=tier db.collection.name=users",
+			"mcq batch timeline":  "messaging.system=mcq messaging.destination.name=timeline messaging.operation.name=batch messaging.operation.type=process",
+			"mcq odd":             "", "a/b": "",
 		} {
 			if got[name] != want {
 				t.Errorf("%q %s: %s, want %s", version, name, got[name], want)

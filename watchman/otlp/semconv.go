@@ -16,14 +16,15 @@ type names struct {
 	rpcSystem, rpcService, rpcMethod                    string
 	messagingSystem, destination, operation, operType   string
 	messageID, batchCount                               string
-	dbSystem, dbOperation                               string
+	dbSystem, dbOperation, dbCollection, dbKeys         string
 	exceptionType, exceptionMessage, exceptionStack, fn string
 }
 
 // conventions are the versions that can be asked for. What changed between
-// them: the database system's name and the source code function's became stable in 1.30.
+// them: the database system's name and the source code function's became stable in
+// 1.30, which also has a name for how many keys a call is about.
 var conventions = map[string]names{
-	"1.26.0": with(func(n *names) { n.dbSystem, n.fn = "db.system", "code.function" }),
+	"1.26.0": with(func(n *names) { n.dbSystem, n.fn, n.dbKeys = "db.system", "code.function", "" }),
 	"1.37.0": with(nil),
 }
 
@@ -36,7 +37,7 @@ func with(change func(*names)) names {
 		"rpc.system", "rpc.service", "rpc.method",
 		"messaging.system", "messaging.destination.name", "messaging.operation.name", "messaging.operation.type",
 		"messaging.message.id", "messaging.batch.message_count",
-		"db.system.name", "db.operation.name",
+		"db.system.name", "db.operation.name", "db.collection.name", "db.operation.batch.size",
 		"exception.type", "exception.message", "exception.stacktrace", "code.function.name",
 	}
 	if change != nil {
@@ -58,23 +59,29 @@ func schemaURL(version string) string { return "https://opentelemetry.io/schemas
 
 // known are the facts of the products' spans that the conventions have a name for.
 func (n *names) known(key string) string {
+	name := ""
 	switch key {
 	case "message":
-		return n.messageID
+		name = n.messageID
 	case "batch":
-		return n.batchCount
+		name = n.batchCount
 	case "refused":
-		return n.httpStatus
+		name = n.httpStatus
+	case "keys":
+		name = n.dbKeys
 	}
-	return key
+	if name == "" {
+		return key
+	}
+	return name
 }
 
 // operationTypes are the conventions' words for what is done with a message.
-var operationTypes = map[string]string{"put": "send", "set": "send", "take": "receive", "process": "process"}
+var operationTypes = map[string]string{"put": "send", "set": "send", "take": "receive", "batch": "process", "process": "process"}
 
 // describe says by the operation's name what the conventions want to know about
 // it: the products' names are "GET /route", "service/method", "mcq put queue",
-// "objstore.get" and "ssdcache.read".
+// "objstore.get" and "ssdcache.tier users".
 func (n *names) describe(kind watchman.Kind, name string) []*commonpb.KeyValue {
 	first, rest, spaced := strings.Cut(name, " ")
 	switch {
@@ -93,7 +100,11 @@ func (n *names) describe(kind watchman.Kind, name string) []*commonpb.KeyValue {
 	}
 	for _, system := range []string{"objstore", "ssdcache"} {
 		if op, ok := strings.CutPrefix(first, system+"."); ok {
-			return []*commonpb.KeyValue{text(n.dbSystem, system), text(n.dbOperation, op)}
+			list := []*commonpb.KeyValue{text(n.dbSystem, system), text(n.dbOperation, op)}
+			if spaced {
+				list = append(list, text(n.dbCollection, rest))
+			}
+			return list
 		}
 	}
 	return nil
