@@ -127,6 +127,23 @@
 //	Tiered.Get from the disk       1,000,000/s   1.7 µs
 //	Open after Close                  17 ns an item, after SIGKILL 150 ns
 //
+// Beside Pebble without a log, used as a cache, a set takes 0.09 and a get 0.15 of
+// the CPU time (cd peers && go test -run '^$' -bench 'Engine/(ssdcache|pebble,no-wal)' ./cache).
+//
+// examples/ssdcached beside memcached 1.6.18 with extstore: 400,000 items, 50
+// clients on the same two cores, memory of 85 and 104 MB, all keys found in both
+// and read from their files; medians of three
+// (cd peers && go test -run '^$' -bench 'Served$' -benchtime 25000x ./cache):
+//
+//	                              keys/s             the server's CPU a key
+//	                              ssdcached extstore ssdcached extstore
+//	1 key, nothing in page cache    48,000   47,000   16.8 µs   17.2 µs
+//	1 key, all in page cache        79,000   51,000    8.8 µs   16.8 µs
+//	20 keys, nothing               212,000  190,000    4.0 µs    5.4 µs
+//	20 keys, all                   261,000  277,000    2.7 µs    4.1 µs
+//
+// In the last row the clients take more of the processors than the servers.
+//
 // The rates of Set without Direct are while the page cache takes the writes; a
 // disk that is slower than that is what Options.Full is about.
 //
