@@ -142,8 +142,6 @@
 //	20 keys, nothing               212,000  190,000    4.0 µs    5.4 µs
 //	20 keys, all                   261,000  277,000    2.7 µs    4.1 µs
 //
-// In the last row the clients take more of the processors than the servers.
-//
 // The rates of Set without Direct are while the page cache takes the writes; a
 // disk that is slower than that is what Options.Full is about.
 //
