@@ -25,7 +25,10 @@ func TestTier(t *testing.T) {
 	if addr == "" {
 		t.Skip("HEDDLE_TEST_MEMCACHED is not set; start one with: memcached -l 127.0.0.1 -p 11299")
 	}
-	tiertest.Run(t, func(t *testing.T) ssdcache.Tier { return newTier(t, addr, nil) })
+	tiertest.Run(t, func(t *testing.T) ssdcache.Tier {
+		// The server is there; the machine may be busy.
+		return newTier(t, addr, &memcachedtier.Options{Timeout: 20 * time.Second})
+	})
 }
 
 func TestFailures(t *testing.T) {

@@ -133,14 +133,14 @@ func TestCluster(t *testing.T) {
 		return tier
 	}
 	slotsAgree(t, addrs[0])
-	tiertest.Run(t, func(t *testing.T) ssdcache.Tier { return newTier(t, nil) })
+	tiertest.Run(t, func(t *testing.T) ssdcache.Tier { return newTier(t, &patient) })
 
 	// With one master gone its keys are loaded without the tier, and the others
 	// still come from it.
 	t.Run("MasterLost", func(t *testing.T) {
 		const keys = 60
-		o := &redistier.Options{Timeout: 200 * time.Millisecond, Failures: 3, Pause: 10 * time.Millisecond}
-		filled := process(t, newTier(t, o))
+		o := &redistier.Options{Timeout: 500 * time.Millisecond, Failures: 3, Pause: 10 * time.Millisecond}
+		filled := process(t, newTier(t, &patient))
 		get := func(x *ssdcache.Tiered[string]) {
 			t.Helper()
 			for i := range keys {

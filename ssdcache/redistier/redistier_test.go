@@ -27,8 +27,11 @@ func TestTier(t *testing.T) {
 	if addr == "" {
 		t.Skip("HEDDLE_TEST_REDIS is not set; start one with: redis-server --port 6399")
 	}
-	tiertest.Run(t, func(t *testing.T) ssdcache.Tier { return newTier(t, addr, nil) })
+	tiertest.Run(t, func(t *testing.T) ssdcache.Tier { return newTier(t, addr, &patient) })
 }
+
+// patient are for servers that are there, on a machine that is busy.
+var patient = redistier.Options{Timeout: 20 * time.Second}
 
 func TestFailures(t *testing.T) {
 	tiertest.RunFailures(t, func(t *testing.T, addr string) ssdcache.Tier {
