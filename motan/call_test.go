@@ -123,6 +123,7 @@ func TestCancelledCallReturns(t *testing.T) {
 	n := startNode(t, "a", nil)
 	c := newClient(t, "test.Echo", motan.Static(n.addr), &motan.ClientOptions{Timeout: time.Hour})
 	call(t, c, "say", "")
+	eventually(t, "it is counted out", func() bool { return n.srv.Stats().InFlight == 0 })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {

@@ -237,6 +237,7 @@ func TestEndpointsComeAndGo(t *testing.T) {
 		t.Errorf("an address listed twice makes %d endpoints", n)
 	}
 	// A call that is under way when its endpoint is taken off the list ends as usual.
+	eventually(t, "the first call is counted out", func() bool { return a.srv.Stats().InFlight == 0 })
 	ctx, cancel := context.WithCancel(t.Context())
 	waiting := motan.Go[string](ctx, c, "wait", "")
 	eventually(t, "the call is being worked on", func() bool { return a.srv.Stats().InFlight == 1 })
@@ -385,6 +386,7 @@ func TestBlackHole(t *testing.T) {
 		Timeout: time.Hour, Connections: 1, Heartbeat: 200 * time.Millisecond, Retries: -1,
 	})
 	call(t, c, "say", "x")
+	eventually(t, "it is counted out", func() bool { return srv.Stats().InFlight == 0 })
 	slow := motan.Go[string](t.Context(), c, "wait", "")
 	eventually(t, "the call is being worked on", func() bool { return srv.Stats().InFlight == 1 })
 	// A slow answer is no black hole: heartbeats are answered meanwhile.
