@@ -287,7 +287,8 @@ func lease(t testing.TB, q *jetqueue.Queue, limit int, o mcq.LeaseOptions) []mcq
 	return msgs
 }
 
-// leaseAll leases until it has n messages.
+// leaseAll leases until it has n messages. It does not leave while a slow server
+// has still to answer: what came then would be given back, and out of order.
 func leaseAll(t testing.TB, q *jetqueue.Queue, n int) []mcq.Message {
 	t.Helper()
 	var all []mcq.Message
@@ -295,7 +296,7 @@ func leaseAll(t testing.TB, q *jetqueue.Queue, n int) []mcq.Message {
 		if time.Now().After(end) {
 			t.Fatalf("got %d of %d messages", len(all), n)
 		}
-		all = append(all, lease(t, q, n-len(all), mcq.LeaseOptions{Duration: time.Hour, Wait: time.Second})...)
+		all = append(all, lease(t, q, n-len(all), mcq.LeaseOptions{Duration: time.Hour, Wait: patience})...)
 	}
 	return all
 }
