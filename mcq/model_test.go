@@ -72,7 +72,7 @@ func TestModel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for run := range uint64(12) {
+	for run := range uint64(6) {
 		t.Run(fmt.Sprintf("seed=%d", seed+run), func(t *testing.T) { runModel(t, seed+run) })
 	}
 }
