@@ -23,7 +23,7 @@ func xmlToJSON(s string, m *model) (string, error) {
 		err = r.element(m, root, false)
 	}
 	if err == nil {
-		switch root, err = r.child(); {
+		switch _, err = r.child(); {
 		case err == errXMLEnd:
 			err = nil
 		case err == nil:
