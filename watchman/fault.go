@@ -113,9 +113,11 @@ func (g *errorGroups) note(s *Span, err error) {
 	chain, panicked := typeChain(err)
 	var pcs [maxFrames]uintptr
 	n := 0
-	if panicked != nil {
+	switch {
+	case panicked != nil:
 		pcs, n = panicked.pcs, panicked.n
-	} else {
+	case isRejected(err): // refused by a framework, whose frames say nothing; and refusing has to be cheap
+	default:
 		n = runtime.Callers(3, pcs[:12])
 	}
 	now := s.op.w.wall(s.op.w.now())
