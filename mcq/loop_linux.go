@@ -251,6 +251,9 @@ func (l *loop) event(ev *syscall.EpollEvent, now time.Time) {
 	if ev.Events&^syscall.EPOLLOUT != 0 {
 		ln.readable = true
 	}
+	if ev.Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
+		ln.last = true
+	}
 	if ev.Events&syscall.EPOLLOUT != 0 {
 		l.writable(ln)
 	}
@@ -357,7 +360,7 @@ func (l *loop) turn(ln *lane, now time.Time) {
 		default:
 			l.srv.stats.bytesRead.Add(uint64(more))
 			ln.heard = now
-			ln.readable = n+more == len(l.buf)
+			ln.readable = ln.last || n+more == len(l.buf)
 		}
 		data = l.buf[:n+max(more, 0)]
 	}

@@ -382,6 +382,20 @@ func TestSilentAndSlowClients(t *testing.T) {
 
 // Shutdown answers the commands that it has, those whose body is still on its
 // way too, and ends idle connections and waiting readers.
+// A client that says its last word and closes its side in one breath gets its answer, and the end.
+func TestLastWord(t *testing.T) {
+	addr := serve(t, memBroker(t, &mcq.Options{Sync: mcq.Never}))
+	for range 200 {
+		w := connect(t, addr)
+		w.send("get q\r\n")
+		if err := w.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		w.expect("END\r\n")
+		w.expectClosed()
+	}
+}
+
 func TestShutdownDrains(t *testing.T) {
 	b := memBroker(t, nil)
 	s, addr := startServer(t, b, nil)
