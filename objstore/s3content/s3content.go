@@ -7,15 +7,9 @@
 package s3content
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"net/http"
@@ -30,6 +24,7 @@ import (
 const (
 	minPartSize = 5 << 20 // S3's own limit
 	maxPartSize = 64 << 20
+	maxParts    = 10_000 // S3's own limit
 	maxKey      = 200
 	maxPrefix   = 200
 )
@@ -42,8 +37,9 @@ type Options struct {
 	Prefix string
 
 	// PartSize is the size of the parts of contents that are larger than one, in
-	// bytes. A Put needs two parts of memory, and a content can have 10,000. 0
-	// means 5 MiB, which is also the least; at most 64 MiB.
+	// bytes. A Put needs one part of memory, and a content can have 10,000, so that
+	// the largest has 48 GiB by default and 625 GiB at most; a Put of a larger one
+	// fails. 0 means 5 MiB, which is also the least; at most 64 MiB.
 	PartSize int
 }
 
@@ -68,10 +64,11 @@ func (o *Options) filled() (Options, error) {
 // Bucket is a bucket of contents. It is an objstore.Content and an
 // objstore.Presigner, safe for concurrent use, and needs no Close.
 type Bucket struct {
-	opts    Options
-	core    minio.Core
-	bucket  string
-	buffers sync.Pool // of *[]byte, one part long
+	opts     Options
+	core     minio.Core
+	bucket   string
+	buffers  sync.Pool // of *[]byte, one part long
+	maxParts int       // of a content
 }
 
 // New returns a Bucket for a client. The bucket must exist; New does no I/O.
@@ -83,7 +80,7 @@ func New(client *minio.Client, bucket string, opts *Options) (*Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{opts: o, core: minio.Core{Client: client}, bucket: bucket}
+	b := &Bucket{opts: o, core: minio.Core{Client: client}, bucket: bucket, maxParts: maxParts}
 	b.buffers.New = func() any { p := make([]byte, o.PartSize); return &p }
 	return b, nil
 }
@@ -110,174 +107,6 @@ func (b *Bucket) failed(op, key string, err error) error {
 		err = fmt.Errorf("%w: %w", fs.ErrExist, err)
 	}
 	return fmt.Errorf("s3content: %s %s: %w", op, key, err)
-}
-
-// Put implements objstore.Content. A content of up to PartSize is one request
-// that carries its SHA-256 and CRC-32C for the server to verify,
-// larger ones are a multipart upload, of which nothing is readable until its end.
-// A small content under a key that is taken is refused by the server, by
-// If-None-Match; before a large one it is asked. A server that does not know the
-// first writes over it, but the library uses no key twice.
-func (b *Bucket) Put(ctx context.Context, key string, r io.Reader) (int64, error) {
-	name, err := b.name(key)
-	if err != nil {
-		return 0, err
-	}
-	ready, sum := func() error { return nil }, (func() [32]byte)(nil)
-	if e, ok := r.(early); ok {
-		ready, sum = e.Early()
-	}
-	part := b.buffers.Get().(*[]byte)
-	defer b.buffers.Put(part)
-	n, rerr := fill(r, *part)
-	if rerr != nil && rerr != io.EOF {
-		return 0, fmt.Errorf("s3content: put %s: %w", key, rerr)
-	}
-	opts := minio.PutObjectOptions{PartSize: uint64(b.opts.PartSize)}
-	opts.SetMatchETagExcept("*")
-	var info minio.UploadInfo
-	size := int64(n)
-	if rerr == io.EOF {
-		info, err = b.putSmall(ctx, name, (*part)[:n], opts, ready, sum)
-	} else {
-		// The client does not say If-None-Match where a multipart upload ends.
-		if err := b.mustBeFree(ctx, name); err != nil {
-			return 0, b.failed("put", key, err)
-		}
-		// The client reads the first part again from memory and then goes on.
-		in := &counter{r: io.MultiReader(bytes.NewReader((*part)[:n]), r), ready: ready}
-		info, err = b.core.Client.PutObject(ctx, b.bucket, name, in, -1, opts)
-		size = in.n
-		if in.err != nil {
-			err = in.err
-		}
-	}
-	if err != nil {
-		return 0, b.failed("put", key, err)
-	}
-	if info.Size != size {
-		return 0, fmt.Errorf("s3content: put %s: the server has %d of %d bytes", key, info.Size, size)
-	}
-	return size, nil
-}
-
-// early is what the reader of objstore is, see objstore.Content.
-type early interface {
-	Early() (ready func() error, sum func() [32]byte)
-}
-
-// putSmall puts a content in one request, of which it holds back the last byte
-// until ready returns: the server has all else by then. The request is signed with
-// the content's sum, which is known already, and names its CRC-32C, so that the
-// server verifies both.
-func (b *Bucket) putSmall(ctx context.Context, name string, data []byte, opts minio.PutObjectOptions, ready func() error, sum func() [32]byte) (minio.UploadInfo, error) {
-	if sum == nil {
-		sum = func() [32]byte { return sha256.Sum256(data) }
-	}
-	crc := binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)))
-	// Given this way the client adds none of its own, which it would as a trailer.
-	opts.UserMetadata = map[string]string{"x-amz-checksum-crc32c": base64.StdEncoding.EncodeToString(crc)}
-	opts.DisableContentSha256 = true // nor sums of its own for each chunk
-	if len(data) == 0 {
-		if err := ready(); err != nil {
-			return minio.UploadInfo{}, err
-		}
-	}
-	digest := sum()
-	body := &held{r: bytes.NewReader(data), ready: ready}
-	info, err := b.core.PutObject(ctx, b.bucket, name, body, int64(len(data)), "", hex.EncodeToString(digest[:]), opts)
-	if rerr := body.failure(); rerr != nil {
-		err = rerr
-	}
-	return info, err
-}
-
-// held is a body whose last byte comes only once ready has returned nil.
-type held struct {
-	r     *bytes.Reader
-	ready func() error
-
-	mu  sync.Mutex
-	err error // of ready
-}
-
-func (h *held) Read(p []byte) (int, error) {
-	switch left := h.r.Len(); {
-	case left > 1 && len(p) >= left:
-		p = p[:left-1]
-	case left == 1 && len(p) > 0:
-		if err := h.ready(); err != nil {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.err = err
-			return 0, err
-		}
-	}
-	return h.r.Read(p)
-}
-
-// Seek lets the client try again.
-func (h *held) Seek(offset int64, whence int) (int64, error) { return h.r.Seek(offset, whence) }
-
-// failure is the error of ready. The client words it anew.
-func (h *held) failure() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.err
-}
-
-func (b *Bucket) mustBeFree(ctx context.Context, name string) error {
-	_, err := b.core.StatObject(ctx, b.bucket, name, minio.StatObjectOptions{})
-	switch {
-	case err == nil:
-		return fs.ErrExist
-	case minio.ToErrorResponse(err).StatusCode == http.StatusNotFound:
-		return nil
-	}
-	return err
-}
-
-// counter counts what the client read, and keeps the reader's error, which the
-// client may word anew.
-type counter struct {
-	r     io.Reader
-	ready func() error // called before the end
-	n     int64
-	err   error
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	if c.err != nil {
-		return 0, c.err
-	}
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	if err == io.EOF {
-		if rerr := c.ready(); rerr != nil {
-			err = rerr
-		}
-	}
-	if err != nil && err != io.EOF {
-		c.err = err
-		// The client takes io.ErrUnexpectedEOF for the end of the content.
-		err = fmt.Errorf("content: %w", errors.New(err.Error()))
-	}
-	return n, err
-}
-
-// fill reads until buf is full or r fails. Unlike io.ReadFull it returns what r
-// returned: a body that was cut short ends in io.ErrUnexpectedEOF too.
-func fill(r io.Reader, buf []byte) (n int, err error) {
-	for idle := 0; n < len(buf) && err == nil; {
-		var got int
-		if got, err = r.Read(buf[n:]); got > 0 {
-			idle = 0
-		} else if idle++; idle == 100 && err == nil {
-			err = io.ErrNoProgress
-		}
-		n += got
-	}
-	return n, err
 }
 
 // Open implements objstore.Content.
