@@ -37,15 +37,22 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
-// FuzzSession sends anything to a server. It answers in whole lines, ends the
-// connection or goes on with it, and afterwards works for others.
-func FuzzSession(f *testing.F) {
+func shortRequests() (list []string) {
 	for _, table := range [][]exchange{memcacheqTable, memcachedTable, optionTable} {
 		for _, e := range table {
 			if len(e.request) < 1000 {
-				f.Add([]byte(e.request))
+				list = append(list, e.request)
 			}
 		}
+	}
+	return list
+}
+
+// FuzzSession sends anything to a server. It answers in whole lines, ends the
+// connection or goes on with it, and afterwards works for others.
+func FuzzSession(f *testing.F) {
+	for _, request := range shortRequests() {
+		f.Add([]byte(request))
 	}
 	b := memBroker(f, &mcq.Options{Sync: mcq.Never, MaxQueues: 1 << 30, MaxMessage: 1 << 10})
 	s, err := mcq.NewServer(b, &mcq.ServerOptions{Logger: silent, AllowFlushAll: true})
@@ -84,5 +91,38 @@ func FuzzSession(f *testing.F) {
 		if reply, err := io.ReadAll(check); string(reply) != "VERSION 1.0.0\r\n" {
 			t.Fatalf("then version gave %q, %v", reply, err)
 		}
+	})
+}
+
+// FuzzLoop sends anything in two pieces over TCP, where on Linux an event loop
+// listens, and closes its side. The server answers in whole lines, ends the
+// connection, and works for others.
+func FuzzLoop(f *testing.F) {
+	for i, request := range shortRequests() {
+		f.Add([]byte(request), uint16(i))
+	}
+	addr := serve(f, memBroker(f, &mcq.Options{Sync: mcq.Never, MaxQueues: 1 << 30, MaxMessage: 1 << 10}))
+	other := connect(f, addr)
+	f.Fuzz(func(t *testing.T, data []byte, cut uint16) {
+		if bytes.Contains(data, []byte("t=")) {
+			return // it may wait, as asked
+		}
+		conn := connect(t, addr)
+		defer conn.Close()
+		n := min(int(cut), len(data))
+		conn.Write(data[:n]) // the server may have ended the connection already
+		conn.Write(append(data[n:len(data):len(data)], "\r\nquit\r\n"...))
+		conn.Conn.(*net.TCPConn).CloseWrite()
+		reply, err := io.ReadAll(conn)
+		if err != nil && !strings.Contains(err.Error(), "reset") {
+			t.Fatalf("after %q: %v", reply, err)
+		}
+		if n := len(reply); n > 0 && err == nil && !strings.HasSuffix(string(reply), "\r\n") {
+			t.Fatalf("the reply %q ends in the middle", reply)
+		}
+		other.t = t
+		other.SetDeadline(time.Now().Add(patience))
+		other.send("version\r\n")
+		other.expect("VERSION 1.0.0\r\n")
 	})
 }
