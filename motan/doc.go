@@ -90,18 +90,19 @@
 // keeps of the tracestate. TestCallAllocations holds that, with metadata and
 // interceptors too.
 //
-// Client and server in one process on two shared cores of an Intel Xeon that had
-// other work to do, with deadline, metadata, watchman and an interceptor on each
-// side, beside arpc, the next best of six peers; the medians of three runs of
+// Client and server in one process on two shared cores of an Intel Xeon, with
+// deadline, metadata, watchman and an interceptor on each side, beside arpc, in
+// earlier runs the best of six peers; the medians of three runs of
 //
-//	cd peers && go test ./rpc -run '^$' -bench 'RPC/peer=(motan|arpc)$/size=1KB' -benchtime 150000x
+//	cd peers && go test ./rpc -run '^$' -bench 'RPC/peer=(motan|arpc)$/size=1KB/callers=(1|100|1000)$' -benchtime 150000x
 //
-//	1 KB, 1 caller        12.6 µs p50       17.2 µs of CPU a call     arpc 13.4 µs, 19.4 µs
-//	1 KB, 100 callers     95,000 calls/s     7.7 µs                   arpc 44,000 calls/s, 14.0 µs
-//	1 KB, 1000 callers    87 ms p99         12.3 µs                   arpc 138 ms, 16.6 µs
+//	1 KB, 1 caller        18.3 µs p50        24.1 µs of CPU a call    arpc 17.9 µs, 29.7 µs
+//	1 KB, 100 callers     177,000 calls/s    10.6 µs                  arpc 89,000 calls/s, 20.8 µs
+//	1 KB, 1000 callers    21.6 ms p99        11.4 µs                  arpc 31.7 ms, 19.6 µs
 //
-// and of one run with size=64KB, 100 callers and 10000x: 119 µs of CPU a call, Kitex
-// 150 µs, arpc 198 µs.
+// and of one run on a machine with other work, with -bench
+// 'RPC/peer=(motan|kitex|arpc)$/size=64KB/callers=100$' -benchtime 10000x: 119 µs of
+// CPU a call, Kitex 150 µs, arpc 198 µs.
 //
 // # Reading order
 //

@@ -132,15 +132,15 @@
 //
 // examples/ssdcached beside memcached 1.6.18 with extstore: 400,000 items, 50
 // clients on the same two cores, memory of 85 and 104 MB, all keys found in both
-// and read from their files; medians of three
+// and read from their files; medians of six, taken in turn
 // (cd peers && go test -run '^$' -bench 'Served$' -benchtime 25000x ./cache):
 //
 //	                              keys/s             the server's CPU a key
 //	                              ssdcached extstore ssdcached extstore
-//	1 key, nothing in page cache    48,000   47,000   16.8 µs   17.2 µs
-//	1 key, all in page cache        79,000   51,000    8.8 µs   16.8 µs
-//	20 keys, nothing               212,000  190,000    4.0 µs    5.4 µs
-//	20 keys, all                   261,000  277,000    2.7 µs    4.1 µs
+//	1 key, nothing in page cache    49,000   55,000   26.4 µs   23.2 µs
+//	1 key, all in page cache        81,000   74,000   13.8 µs   17.0 µs
+//	20 keys, nothing               245,000  190,000    5.0 µs    6.7 µs
+//	20 keys, all                   428,000  310,000    3.4 µs    5.2 µs
 //
 // The rates of Set without Direct are while the page cache takes the writes; a
 // disk that is slower than that is what Options.Full is about.

@@ -38,8 +38,9 @@
 //
 // webv4 alone at 1, 2 and 10 times: io 101, 104, 103; cpu 87, 90, 87. At ten times
 // critical calls alone are all that the service can do: cpu answers 90 % of them.
-// Where it computes, the machine's other work shows: these are runs that had it
-// to themselves, with the server before all else.
+// Where it computes, the machine's other work shows: these are runs with little
+// else going on, and with the server before all else; the peers' io ran beside
+// other work.
 //
 // # The document under redocly and spectral
 //
