@@ -271,6 +271,11 @@ func BenchmarkContent1MiB(b *testing.B) {
 		b.Fatal(err)
 	}
 	bucket, prefix := strings.Trim(u.Path, "/"), strings.ToLower(rand.Text())+"/"
+	if err := client.MakeBucket(ctx, bucket, minio.MakeBucketOptions{}); err != nil {
+		if there, _ := client.BucketExists(ctx, bucket); !there {
+			b.Fatal(err)
+		}
+	}
 	content, err := s3content.New(client, bucket, &s3content.Options{Prefix: prefix})
 	if err != nil {
 		b.Fatal(err)
