@@ -94,21 +94,6 @@ func TestZooKeeperProcessIsKilled(t *testing.T) {
 	z := newZooKeeper(t)
 	z.start()
 	r := open(t, z.addr, &zkregistry.Options{SessionTimeout: 2 * time.Second})
-	serve := func() (*motan.Server, string) {
-		srv, err := motan.NewServer(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := ln.Addr().String()
-		motan.Handle(srv, "com.example.S", "where", func(context.Context, *string) (*string, error) { return &at, nil })
-		go srv.Serve(ln)
-		t.Cleanup(func() { srv.Close() })
-		return srv, at
-	}
 	announce := func(srv *motan.Server, at string) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -117,7 +102,7 @@ func TestZooKeeperProcessIsKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	first, at1 := serve()
+	first, at1 := serveWhere(t)
 	announce(first, at1)
 	c, err := motan.NewClient("com.example.S", r, &motan.ClientOptions{Group: "g", Timeout: patience, SlowStart: -1})
 	if err != nil {
@@ -140,7 +125,7 @@ func TestZooKeeperProcessIsKilled(t *testing.T) {
 		where()
 	}
 	z.start()
-	second, at2 := serve()
+	second, at2 := serveWhere(t)
 	announce(second, at2)
 	eventually(t, "the second server is found", func() bool { return where() == at2 })
 	if err := first.Shutdown(t.Context()); err != nil {

@@ -319,24 +319,31 @@ type noLog struct{}
 
 func (noLog) Printf(string, ...any) {}
 
+// serveWhere starts a server whose only method says at which address it is.
+func serveWhere(t *testing.T) (srv *motan.Server, at string) {
+	t.Helper()
+	srv, err := motan.NewServer(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at = ln.Addr().String()
+	motan.Handle(srv, "com.example.S", "where", func(context.Context, *string) (*string, error) { return &at, nil })
+	go srv.Serve(ln)
+	t.Cleanup(func() { srv.Close() })
+	return srv, at
+}
+
 // A server and a client that know only ZooKeeper find each other, and shutting down
 // takes the server off the list before it refuses calls.
 func TestAnnouncedServerIsFound(t *testing.T) {
 	addr, g := server(t), group(t)
 	r := open(t, addr, nil)
 	serve := func() (*motan.Server, string) {
-		srv, err := motan.NewServer(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := ln.Addr().String()
-		motan.Handle(srv, "com.example.S", "where", func(context.Context, *string) (*string, error) { return &at, nil })
-		go srv.Serve(ln)
-		t.Cleanup(func() { srv.Close() })
+		srv, at := serveWhere(t)
 		if err := srv.Announce(t.Context(), r, g, "", motan.Endpoint{Addr: at}); err != nil {
 			t.Fatal(err)
 		}

@@ -15,10 +15,14 @@ import (
 	"github.com/heddle-go/heddle/mcq"
 )
 
-// serveClients serves a new broker on the port that it returns. Bodies may have 1 MiB.
-func serveClients(t *testing.T) (b *mcq.Broker, port string) {
+// serveBroker serves a new broker that syncs never.
+func serveBroker(t *testing.T, opts *mcq.Options, serverOpts *mcq.ServerOptions) (b *mcq.Broker, addr string) {
 	t.Helper()
-	b, err := mcq.Open(t.TempDir(), &mcq.Options{Sync: mcq.Never, MaxMessage: 1 << 20})
+	if opts == nil {
+		opts = &mcq.Options{}
+	}
+	opts.Sync = mcq.Never
+	b, err := mcq.Open(t.TempDir(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +31,7 @@ func serveClients(t *testing.T) (b *mcq.Broker, port string) {
 			t.Error(err)
 		}
 	})
-	s, err := mcq.NewServer(b, nil)
+	s, err := mcq.NewServer(b, serverOpts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +47,14 @@ func serveClients(t *testing.T) (b *mcq.Broker, port string) {
 			t.Errorf("Serve returned %v", err)
 		}
 	})
-	_, port, err = net.SplitHostPort(ln.Addr().String())
+	return b, ln.Addr().String()
+}
+
+// serveClients serves a new broker on the port that it returns. Bodies may have 1 MiB.
+func serveClients(t *testing.T) (b *mcq.Broker, port string) {
+	t.Helper()
+	b, addr := serveBroker(t, &mcq.Options{MaxMessage: 1 << 20}, nil)
+	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}

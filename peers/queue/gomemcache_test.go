@@ -1,9 +1,7 @@
 package queue_test
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -19,32 +17,8 @@ import (
 // would send q/lease=30 and q/ack=7 to different ones.
 func dialGomemcache(t *testing.T, opts *mcq.ServerOptions) *memcache.Client {
 	t.Helper()
-	b, err := mcq.Open(t.TempDir(), &mcq.Options{Sync: mcq.Never})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	s, err := mcq.NewServer(b, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ln) }()
-	t.Cleanup(func() {
-		s.Close()
-		if err := <-done; !errors.Is(err, mcq.ErrClosed) {
-			t.Errorf("Serve returned %v", err)
-		}
-	})
-	c := memcache.New(ln.Addr().String())
+	_, addr := serveBroker(t, nil, opts)
+	c := memcache.New(addr)
 	c.Timeout = patience // its default is half a second
 	t.Cleanup(func() { c.Close() })
 	return c
