@@ -25,7 +25,7 @@ const (
 	CodeUnauthorized = 401   // the caller's token is missing or wrong
 	CodeNotFound     = 404   // the server does not offer the service
 	CodeInternal     = 500   // decoding, a panic, an unknown method
-	CodeUnsupported  = 501   // a framework service that is not implemented
+	CodeUnsupported  = 501   // a framework service that the server does not have
 	CodeNoEndpoint   = 1001  // no endpoint can take a call now
 	CodeConnection   = 1002  // the connection failed under the call
 	CodeReject       = 10002 // the server has too much to do
