@@ -110,7 +110,7 @@ func TestChanges(t *testing.T) {
 	if s := state(t, h); len(s.Denied) != 1 || s.Denied[0].Why != "abuse" {
 		t.Errorf("%+v", s.Denied)
 	}
-	send(h, "POST /allow", "kind=ip&value="+net+"&reason=done&confirm="+net+token)
+	send(h, "POST /allow", "kind=ip&value="+net+"&minutes=5&reason=done&confirm="+net+token)
 	if w := call(api, "192.0.2.1:1"); w.Code != 200 {
 		t.Errorf("%d", w.Code)
 	}

@@ -77,19 +77,19 @@ func (h *Handler) degrade(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) deny(w http.ResponseWriter, r *http.Request) {
-	h.denial(w, r, "denied", func(kind webv4.DenyKind, value string, c change) error {
+	h.denial(w, r, "denied", func(kind webv4.DenyKind, value string, c *change) error {
 		return h.opt.Deny.Deny(kind, value, c.why, c.ttl)
 	})
 }
 
 func (h *Handler) allow(w http.ResponseWriter, r *http.Request) {
-	h.denial(w, r, "allowed", func(kind webv4.DenyKind, value string, c change) error {
-		c.ttl = 0
+	h.denial(w, r, "allowed", func(kind webv4.DenyKind, value string, c *change) error {
+		c.ttl = 0 // there is no end to what is not refused
 		return h.opt.Deny.Allow(kind, value)
 	})
 }
 
-func (h *Handler) denial(w http.ResponseWriter, r *http.Request, verb string, f func(webv4.DenyKind, string, change) error) {
+func (h *Handler) denial(w http.ResponseWriter, r *http.Request, verb string, f func(webv4.DenyKind, string, *change) error) {
 	if h.opt.Deny == nil {
 		refuse(w, http.StatusNotFound, errors.New("the API has no deny list"))
 		return
@@ -99,7 +99,7 @@ func (h *Handler) denial(w http.ResponseWriter, r *http.Request, verb string, f 
 	if !ok {
 		return
 	}
-	if err := f(kind, value, c); err != nil {
+	if err := f(kind, value, &c); err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
