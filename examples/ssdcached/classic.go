@@ -94,7 +94,11 @@ func (c *session) sayNumber(before byte, n uint64) {
 // storage reads the body of set, add, replace, append, prepend or cas and does it.
 func (c *session) storage(cmd *memcached.Command) bool {
 	// The line is gone when the body is read.
-	verb := storageVerb(cmd)
+	verb, ok := storageVerb(cmd)
+	if !ok {
+		c.fail(replyError)
+		return false // its body is none of ours, and must not be taken for commands
+	}
 	c.key = append(c.key[:0], cmd.Key...)
 	key := c.key
 	var unique uint64
@@ -124,14 +128,14 @@ func (c *session) storage(cmd *memcached.Command) bool {
 	return true
 }
 
-// storageVerb is the verb without a copy.
-func storageVerb(cmd *memcached.Command) string {
-	for _, v := range []string{"set", "add", "replace", "append", "prepend"} {
+// storageVerb is the verb without a copy; not ok is one that other servers know.
+func storageVerb(cmd *memcached.Command) (verb string, ok bool) {
+	for _, v := range []string{"set", "add", "replace", "append", "prepend", "cas"} {
 		if cmd.Is(v) {
-			return v
+			return v, true
 		}
 	}
-	return "cas"
+	return "", false
 }
 
 // write carries out a storage command with the body in c.value.

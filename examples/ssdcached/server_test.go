@@ -211,6 +211,8 @@ func TestMalformed(t *testing.T) {
 		"set a 0 0 3\r\nabcd\r\n", "cas a 0 0 1 x\r\ny\r\n", strings.Repeat("x", 100_000) + "\r\n", "touch a\r\n", "touch a x\r\n", "gat x a\r\n",
 		"incr a\r\n", "delete\r\n", "delete a b c\r\n", "flush_all x\r\n", "mg\r\n", "ms\r\n", "ms a\r\n", "ms a x\r\n", "ms a 1 Z\r\nx\r\n", "mg a Z\r\n",
 		"ms a 1 C\r\nx\r\n", "ms a 1 MQ\r\nx\r\n", "mg !! b\r\n", "ma a MQ\r\n", "ma a Jx\r\n", "mz a\r\n", "\r\n", "\x80\x00\x00\x00\r\n", "get a\x01b\r\n", "m\r\n",
+		// what package memcached reads as storage commands, and no cache has
+		"eset a 0 0 1\r\nx\r\n", "EACK a 0 0 1\r\nx\r\n", "Ms a 1\r\nx\r\n", " ms a 1\r\nx\r\n",
 	} {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
