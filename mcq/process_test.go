@@ -9,9 +9,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -84,6 +84,18 @@ func (p *process) kill() {
 	p.cmd.Wait()
 }
 
+// pause stops the process as a machine that has gone to sleep, for a while.
+func (p *process) pause(t *testing.T, d time.Duration) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(d)
+	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTwoProcesses(t *testing.T) {
 	dir := t.TempDir()
 	p := startProcess(t, dir)
@@ -104,27 +116,21 @@ func TestTwoProcesses(t *testing.T) {
 	}
 }
 
-// killRounds is how often the server is killed; MCQ_TEST_KILLS sets another number.
-func killRounds(t *testing.T) int {
-	if v := os.Getenv("MCQ_TEST_KILLS"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
+// killRounds is how often the server is killed: 200 times with HEDDLE_TEST_LONG=1.
+func killRounds() int {
+	if longRun {
+		return 200
 	}
-	if testing.Short() {
-		return 2
-	}
-	return 5
+	return 10
 }
 
-// A server that is killed at any moment under many writers and readers loses
-// no message that it said was stored, brings back none that it said was
-// deleted, keeps each producer's order, and counts right.
+// A server that is killed at any moment under 50 writers and 50 readers, and
+// now and then stopped for a while before, loses no message that it said was
+// stored, brings back none that it said was deleted, keeps each producer's
+// order, and counts right.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
-	const producers, consumers = 20, 10
+	const producers, consumers = 50, 50
 	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	type sent struct{ producer, n int }
 	var mu sync.Mutex
@@ -147,13 +153,17 @@ func TestKill(t *testing.T) {
 		}
 		return s
 	}
-	for range killRounds(t) {
+	for round := range killRounds() {
 		p := startProcess(t, dir)
-		c := dial(t, p.addr)
+		// As those of several programs, on a connection for each five.
+		clients := make([]*mcq.Client, 10)
+		for i := range clients {
+			clients[i] = dial(t, p.addr)
+		}
 		var wg sync.WaitGroup
 		for producer := range producers {
 			wg.Go(func() {
-				q := c.Queue("q")
+				q := clients[producer%len(clients)].Queue("q")
 				for {
 					s := sent{producer, next[producer]}
 					next[producer]++
@@ -172,7 +182,7 @@ func TestKill(t *testing.T) {
 		}
 		for consumer := range consumers {
 			wg.Go(func() {
-				q := c.Queue("q")
+				q := clients[consumer%len(clients)].Queue("q")
 				for {
 					if consumer%2 == 0 {
 						msgs, err := q.Lease(t.Context(), 20, mcq.LeaseOptions{Wait: 100 * time.Millisecond})
@@ -219,9 +229,15 @@ func TestKill(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Duration(10+rnd.IntN(300)) * time.Millisecond) // the moment is random on purpose
+		if round%3 == 2 {
+			p.pause(t, 20*time.Millisecond)
+			time.Sleep(time.Duration(rnd.IntN(50)) * time.Millisecond)
+		}
 		p.kill()
 		wg.Wait()
-		c.Close()
+		for _, c := range clients {
+			c.Close()
+		}
 	}
 	b := openBroker(t, dir, nil)
 	q := queue(t, b, "q")
