@@ -1,3 +1,5 @@
+//go:build unix
+
 // Newyear replays the first minute of 2014: it starts the feed of
 // examples/feed as five processes, posts 808,298 statuses over HTTP, kills
 // three of the processes on the way, and checks that every acknowledged post
@@ -8,7 +10,8 @@
 //
 // It ends with one line starting with "result" and exits 1 if anything was
 // lost, doubled or cannot be traced. Percentiles on that line leave out the
-// posts that a kill overlapped; the lines above it give them too.
+// posts that a kill overlapped; the lines above it give them too. It needs a
+// Unix: the processes end by signals.
 package main
 
 import (

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -5,8 +7,9 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"syscall"
 	"time"
+
+	"github.com/heddle-go/heddle/internal/cputime"
 )
 
 // usage is what the job has cost so far.
@@ -23,12 +26,10 @@ func (u usage) total() (d time.Duration) {
 }
 
 func (f *fleet) usage() usage {
-	u := usage{cpu: map[string]time.Duration{}}
-	var self syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &self) == nil {
-		u.cpu["client"] = time.Duration(self.Utime.Nano() + self.Stime.Nano())
+	u := usage{
+		cpu:    map[string]time.Duration{"client": cputime.Process()},
+		memory: resident(os.Getpid()),
 	}
-	u.memory = resident(os.Getpid())
 	for _, p := range f.procs {
 		p.mu.Lock()
 		d := p.spent
