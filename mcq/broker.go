@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // The store's keys. Numbers are big-endian, so that keys sort like them.
@@ -75,7 +76,10 @@ type Broker struct {
 	wg        sync.WaitGroup
 	failed    atomic.Pointer[error] // why nothing can be acknowledged any more
 
-	full atomic.Bool // the disk is, nearly: nothing can be put
+	full      atomic.Bool  // the disk is, nearly: nothing can be put
+	fullUntil atomic.Int64 // Unix nanoseconds; until when it is for what a write has said; 0 while none did
+	held      atomic.Int32 // writes that all others wait for and that wait for space themselves
+	opened    atomic.Bool
 
 	groups  atomic.Uint64
 	written atomic.Uint64
@@ -95,6 +99,7 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		committed: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 	popts := storeOptions(&o, storeLogger{b, o.Logger})
+	popts.FS = &fullFS{FS: o.fs, b: b}
 	err = guard(func() (err error) {
 		b.db, err = pebble.Open(dir, popts)
 		return err
@@ -112,6 +117,7 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		return nil, fmt.Errorf("mcq: open %s: %w", dir, err)
 	}
 	b.lookAtDisk()
+	b.opened.Store(true)
 	go b.commitLoop()
 	b.wg.Go(b.sweep)
 	b.wg.Go(b.reclaim)
@@ -123,7 +129,6 @@ func Open(dir string, opts *Options) (*Broker, error) {
 
 func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
 	return &pebble.Options{
-		FS: o.fs,
 		// What is consumed soon is covered by range deletions while still in the
 		// memtable, and never reaches a table. A log is as large as a memtable, and
 		// as many as may wait, and one, are kept to be written again: 80 MiB.
@@ -453,23 +458,27 @@ func (b *Broker) sweep() {
 }
 
 // lookAtDisk sees to it that nothing is put into a store whose disk is nearly
-// full: a write that fails for want of space is the end of it.
+// full, so that there is room for acknowledgements and for tables.
 func (b *Broker) lookAtDisk() {
-	if b.opt.MinFree < 0 {
-		return
+	var usage vfs.DiskUsage
+	full := false
+	if b.opt.MinFree >= 0 {
+		var err error
+		usage, err = b.opt.fs.GetDiskUsage(b.dir)
+		full = err == nil && usage.AvailBytes < uint64(b.opt.MinFree) // or there is no knowing
 	}
-	usage, err := b.opt.fs.GetDiskUsage(b.dir)
-	if err != nil {
-		return // there is no knowing
+	if until := b.fullUntil.Load(); until > time.Now().UnixNano() {
+		full = true
+	} else if !full {
+		b.fullUntil.CompareAndSwap(until, 0)
 	}
-	full := usage.AvailBytes < uint64(b.opt.MinFree)
 	if full == b.full.Swap(full) {
 		return
 	}
 	if full {
 		b.opt.Logger.Error("mcq: the disk is nearly full, nothing can be put", "path", b.dir, "free", usage.AvailBytes, "want", b.opt.MinFree)
 	} else {
-		b.opt.Logger.Info("mcq: the disk has space again", "path", b.dir, "free", usage.AvailBytes)
+		b.opt.Logger.Info("mcq: the disk has space again", "path", b.dir)
 	}
 }
 

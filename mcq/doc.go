@@ -26,7 +26,9 @@
 //	               for each key that is remembered
 //	disk           consumed messages are removed in runs of 4096, or of 4 MiB
 //	disk full      with less than Options.MinFree left Put fails with ErrNoSpace, and works
-//	               again when there is more; reading and acknowledging go on
+//	               again when there is more; reading and acknowledging go on. If others fill
+//	               the disk to its end, what is being written waits for space, and what comes
+//	               after it fails with ErrNoSpace meanwhile; nothing has to be opened again
 //	disk failure   a failed write or fsync of the log makes everything return ErrFailed until
 //	               the store is opened again; if the list of tables cannot be written, which
 //	               happens in the background, the process ends
@@ -116,7 +118,7 @@
 // # Reading order
 //
 // message.go, policy.go, queue.go, window.go, lease.go, receipt.go, settle.go, delay.go,
-// deadletter.go, admin.go, check.go; broker.go, inbox.go, commit.go, log.go, room.go, reclaim.go,
+// deadletter.go, admin.go, check.go; broker.go, inbox.go, commit.go, log.go, room.go, reclaim.go, fullfs.go,
 // intervals.go; backend.go, keyoptions.go, server.go, lane.go, loop_linux.go, quick.go,
 // session.go, auth.go, storage.go, pipeline.go, commands.go, transaction.go, meta.go; client.go, clientconn.go, remote.go;
 // consume.go.

@@ -34,8 +34,10 @@ var (
 	ErrFull error = refusal("mcq: queue full")
 
 	// ErrNoSpace is wrapped by Put and by the making of a queue while less than
-	// Options.MinFree is free on the disk: nothing was stored. All else goes on,
-	// and so does Put once there is space. It wraps watchman.ErrRejected.
+	// Options.MinFree is free on the disk, or a write has found it full: nothing
+	// was stored. While the store's log itself waits for space, it is also what Ack
+	// and Take return. All else goes on, and so do these once there is space. It
+	// wraps watchman.ErrRejected.
 	ErrNoSpace error = refusal("mcq: out of disk space")
 
 	// ErrTooMany is returned when a limit of the Broker is reached.

@@ -47,3 +47,6 @@ func BytesWritten(b *Broker) uint64 {
 	// Total counts the log's as flushed.
 	return total.TableBytesFlushed + total.TableBytesCompacted + total.BlobBytesFlushed + total.BlobBytesCompacted
 }
+
+// WritesHeld is how many writes wait for space on the disk.
+func WritesHeld(b *Broker) int { return int(b.held.Load()) }

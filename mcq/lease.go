@@ -462,6 +462,9 @@ func (q *Queue) Take(ctx context.Context) (m Message, err error) {
 // remove takes up to limit messages out of the queue, waiting for the first
 // one, and returns them once that is durable.
 func (q *Queue) remove(ctx context.Context, limit int, wait time.Duration) ([]Message, error) {
+	if err := q.b.spaceFor("take from", q); err != nil {
+		return nil, err
+	}
 	msgs, err := q.receive(ctx, limit, 0, wait)
 	if err != nil || len(msgs) == 0 {
 		return nil, err

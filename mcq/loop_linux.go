@@ -215,7 +215,7 @@ func (l *loop) finish() {
 	if len(l.ops) > 0 {
 		b := l.srv.local
 		var err error
-		if b.opt.Sync == Always {
+		if b.opt.Sync == Always || b.held.Load() > 0 {
 			err = b.inbox.putAll(l.ops)
 		} else {
 			err = b.commitNow(l.ops)

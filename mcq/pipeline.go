@@ -70,6 +70,9 @@ func (c *session) quickGet(cmd *memcached.Command) (*op, verdict) {
 	if k.n > 1 && waited {
 		return nil, settleFirst // what this connection has put before is to be seen
 	}
+	if k.lease == 0 && q.b.held.Load() > 0 {
+		return nil, slow // it will be refused
+	}
 	msgs, err := q.receive(c.srv.ctx, max(k.n, 1), k.lease, 0)
 	switch {
 	case err != nil:

@@ -1,6 +1,7 @@
 package mcq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -186,7 +187,7 @@ func (q *Queue) check(msgs []Message) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.closed
+	return cmp.Or(q.closed, q.b.spaceFor("put to", q))
 }
 
 // checkMessage reports what keeps m from being put.

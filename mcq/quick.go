@@ -79,7 +79,7 @@ func (ln *lane) quickSet(cmd *memcached.Command, data []byte) (o *op, rest []byt
 		return nil, nil, slow
 	}
 	q := c.srv.local.lookup(string(c.key.name))
-	if q == nil {
+	if q == nil || q.b.held.Load() > 0 {
 		return nil, nil, slow
 	}
 	c.countSet()

@@ -1,6 +1,7 @@
 package mcq
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -48,8 +49,8 @@ func (q *Queue) claim(o *op, ids []uint64) (missing int, err error) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed != nil {
-		return 0, q.closed
+	if err := cmp.Or(q.closed, q.b.spaceFor("acknowledge to", q)); err != nil {
+		return 0, err
 	}
 	for _, receipt := range ids {
 		id := receiptID(receipt)

@@ -177,8 +177,15 @@ func (c *session) set(in *incoming) {
 		c.refuse(in.noreply, serverError(err))
 		return
 	}
+	local, ok := q.(localQueue)
+	if ok {
+		if err := local.b.spaceFor("put to", local.Queue); err != nil {
+			c.refuse(in.noreply, serverError(err))
+			return
+		}
+	}
 	c.reserve(0)
-	if local, ok := q.(localQueue); ok && in.form == replyStatus {
+	if ok && in.form == replyStatus {
 		c.setLocal(local.Queue, m, in.noreply)
 		return
 	}

@@ -1,0 +1,207 @@
+package mcq_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/heddle-go/heddle/mcq"
+)
+
+// smallDisk takes so many bytes; of a write that does not fit it takes a part,
+// like a real one.
+type smallDisk struct {
+	vfs.FS
+	left atomic.Int64
+}
+
+func (d *smallDisk) take(n int) (int, error) {
+	for {
+		left := d.left.Load()
+		fits := int(min(int64(n), left))
+		if d.left.CompareAndSwap(left, left-int64(fits)) {
+			if fits < n {
+				return fits, syscall.ENOSPC
+			}
+			return n, nil
+		}
+	}
+}
+
+func (d *smallDisk) file(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &smallFile{f, d}, nil
+}
+
+func (d *smallDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if d.left.Load() == 0 {
+		return nil, syscall.ENOSPC
+	}
+	return d.file(d.FS.Create(name, c))
+}
+
+func (d *smallDisk) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.file(d.FS.ReuseForWrite(oldname, newname, c))
+}
+
+type smallFile struct {
+	vfs.File
+	disk *smallDisk
+}
+
+func (f *smallFile) Write(p []byte) (int, error) {
+	n, full := f.disk.take(len(p))
+	n, err := f.File.Write(p[:n])
+	return n, errors.Join(err, full)
+}
+
+const roomy = math.MaxInt64
+
+// On a disk that gets full, in the middle of a write of the log, of a table or of
+// the list of tables, puts are refused and messages are handed out; nothing that
+// was acknowledged is lost, nothing that was refused is there, and all goes on
+// when there is space, in the same process.
+func TestDiskFull(t *testing.T) {
+	for _, c := range []struct {
+		sync       mcq.Sync
+		left, body int
+	}{
+		{mcq.Always, 100, 50},            // the log
+		{mcq.Interval, 100, 50},          //
+		{mcq.Never, 18 << 20, 512 << 10}, // tables, or a new log
+	} {
+		t.Run(fmt.Sprintf("%s/left=%d", syncNames[c.sync], c.left), func(t *testing.T) {
+			dir := t.TempDir()
+			disk := &smallDisk{FS: vfs.Default}
+			disk.left.Store(roomy)
+			b := openBroker(t, dir, mcq.WithFS(&mcq.Options{Sync: c.sync, SyncInterval: time.Millisecond, Logger: silent}, disk))
+			q := queue(t, b, "q")
+			put(t, q, "0/0", "0/1", "0/2")
+			addr := serve(t, b)
+
+			disk.left.Store(int64(c.left))
+			var mu sync.Mutex
+			stored, refused := map[string]bool{"0/1": true, "0/2": true}, make(map[string]bool)
+			var refusals atomic.Int64
+			var free atomic.Bool
+			var wg sync.WaitGroup
+			for p := range 8 {
+				wg.Go(func() {
+					buf := make([]byte, c.body)
+					for n, done := 0, false; !done; n++ {
+						body := fmt.Sprintf("%d/%d", p+1, n)
+						freed := free.Load()
+						err := q.Put(t.Context(), mcq.Message{Body: buf[:max(copy(buf, body), c.body)]})
+						mu.Lock()
+						switch {
+						case err == nil:
+							stored[body] = true
+							done = freed
+						case errors.Is(err, mcq.ErrNoSpace):
+							refused[body] = true
+							refusals.Add(1)
+						default:
+							t.Errorf("put: %v", err)
+						}
+						mu.Unlock()
+						if err != nil {
+							time.Sleep(5 * time.Millisecond)
+						}
+					}
+				})
+			}
+			// Either the log waits for space, with those who write, or a table was given up.
+			waitFor(t, "the disk to be full", func() bool { return mcq.WritesHeld(b) > 0 || refusals.Load() > 20 })
+			if err := q.Put(t.Context(), mcq.Message{}); !errors.Is(err, mcq.ErrNoSpace) {
+				t.Errorf("put: %v", err)
+			}
+			got := lease(t, q, 1, mcq.LeaseOptions{Duration: time.Hour})
+			expect(t, "with a full disk", bodies(got), "0/0")
+			w := connect(t, addr)
+			w.send("get none\r\n")
+			w.expect("END\r\n")
+			w.send("set q 0 0 1\r\nx\r\n")
+			w.expect("SERVER_ERROR out of disk space\r\n")
+
+			free.Store(true)
+			disk.left.Store(roomy)
+			wg.Wait() // until each has stored one
+			if err := q.Ack(t.Context(), got[0].ID); err != nil {
+				t.Fatal(err)
+			}
+			w.send("set q 0 0 1\r\nx\r\n")
+			w.expect("STORED\r\n")
+			stored["x"] = true
+			if err := b.Close(); err != nil {
+				t.Fatal(err)
+			}
+			again := openBroker(t, dir, nil)
+			var left []string
+			for {
+				msgs := lease(t, queue(t, again, "q"), 1000, mcq.LeaseOptions{Duration: time.Hour})
+				if len(msgs) == 0 {
+					break
+				}
+				for _, body := range bodies(msgs) {
+					body = strings.TrimRight(body, "\x00")
+					left = append(left, body)
+					if refused[body] || !stored[body] {
+						t.Errorf("%s is there, which was refused", body)
+					}
+				}
+			}
+			if len(left) != len(stored) {
+				t.Errorf("%d messages are left of %d", len(left), len(stored))
+			}
+		})
+	}
+}
+
+// While a write waits for space nothing can be acknowledged or taken either, and
+// Close does not wait for it: it says why it could not end well, and what had
+// been acknowledged is there when the store is opened again.
+func TestCloseWithFullDisk(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	disk := &smallDisk{FS: mem}
+	disk.left.Store(roomy)
+	b, err := mcq.Open("store", mcq.WithFS(&mcq.Options{Logger: silent}, disk))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := queue(t, b, "q")
+	put(t, q, "1", "2", "3")
+	got := lease(t, q, 1, mcq.LeaseOptions{Duration: time.Hour})
+	disk.left.Store(0)
+	waiting := make(chan error, 1)
+	go func() { waiting <- q.Put(t.Context(), mcq.Message{Body: []byte("4")}) }()
+	waitFor(t, "the write to wait", func() bool { return mcq.WritesHeld(b) > 0 })
+	_, takeErr := q.Take(t.Context())
+	for what, err := range map[string]error{
+		"put": q.Put(t.Context(), mcq.Message{}), "take": takeErr, "ack": q.Ack(t.Context(), got[0].ID),
+	} {
+		if !errors.Is(err, mcq.ErrNoSpace) {
+			t.Errorf("%s while the disk is full: %v", what, err)
+		}
+	}
+	if err := b.Close(); !errors.Is(err, mcq.ErrFailed) || !strings.Contains(err.Error(), "disk was full") {
+		t.Errorf("close: %v", err)
+	}
+	if err := <-waiting; !errors.Is(err, mcq.ErrFailed) {
+		t.Errorf("the put that waited: %v", err)
+	}
+	again := openBroker(t, "store", mcq.WithFS(&mcq.Options{Logger: silent}, mem.CrashClone(vfs.CrashCloneCfg{})))
+	if left := bodies(lease(t, queue(t, again, "q"), 9, mcq.LeaseOptions{})); !slices.Equal(left, []string{"1", "2", "3"}) {
+		t.Errorf("left are %q", left)
+	}
+}
