@@ -60,6 +60,7 @@ type operation struct {
 	batch    bool   // takes a BatchRequest
 	own      *codecs
 	style    ErrorStyle
+	codes    ErrorCodes // of the version
 	auth     Authenticator
 	quotas   []*quota
 	policy   []string // the RateLimit-Policy header
@@ -95,7 +96,7 @@ func New(opts *Options) (*API, error) {
 	if o.IdempotencyStore == nil {
 		a.opt.IdempotencyStore = newOnceStore(o.KeepIdempotent, func() { a.stats.onceDropped.Add(1) })
 	}
-	a.style, a.auth, a.middleware = WeiboErrors, o.Authenticator, o.Middleware
+	a.style, a.codes, a.auth, a.middleware = WeiboErrors, o.ErrorCodes, o.Authenticator, o.Middleware
 	if o.Errors != 0 {
 		a.style = o.Errors
 	}
@@ -108,7 +109,7 @@ func New(opts *Options) (*API, error) {
 	case o.AccessLog != nil:
 		a.log = newAccessLog(o.AccessLog, o.CombinedLog, nil)
 	}
-	a.none = &operation{name: "no interface", style: a.style, watch: o.Watchman.Operation(watchman.Server, "no interface")}
+	a.none = &operation{name: "no interface", style: a.style, codes: a.codes, watch: o.Watchman.Operation(watchman.Server, "no interface")}
 	return a, nil
 }
 
@@ -182,7 +183,7 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 // operation makes what an interface or a mounted handler has in any case.
 func (a *API) operation(rt *route) *operation {
 	name := rt.method + " " + rt.path
-	return &operation{name: name, site: caller(), style: a.style, watch: a.opt.Watchman.Operation(watchman.Server, name)}
+	return &operation{name: name, site: caller(), style: a.style, codes: a.codes, watch: a.opt.Watchman.Operation(watchman.Server, name)}
 }
 
 // Fallback registers what answers an interface whose degrade tag has the step

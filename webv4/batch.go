@@ -73,7 +73,7 @@ func (a *API) Batch(ctx context.Context, in *BatchRequest) (*BatchReply, error) 
 		}
 		res, err := a.batched(ctx, c, &in.Calls[i], room)
 		if err != nil {
-			e := a.errorFor(c, err)
+			e := c.op.codes.seen(a.errorFor(c, err))
 			var body reply
 			res = BatchResult{Status: e.status(), Body: body.appendError(nil, WeiboErrors, in.Calls[i].Path, e)}
 		}

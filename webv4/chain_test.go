@@ -56,7 +56,7 @@ func TestErrorTable(t *testing.T) {
 		}
 	}
 	// Codes are five digits, with a status that is an error and a text.
-	table := webv4.ErrorTable()
+	table := a.ErrorTable()
 	for i, row := range table {
 		if row.Code < 10001 || row.Code > 21399 || row.Status < 400 || row.Status > 599 || row.Text == "" || i > 0 && row.Code <= table[i-1].Code {
 			t.Errorf("%+v", row)

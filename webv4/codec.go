@@ -165,6 +165,20 @@ func (s *codecs) readBody(kind, data string, to unsafe.Pointer, t reflect.Type) 
 	return true, nil
 }
 
+// bodyTypes are the media types that a body may have, the usual one of each format.
+func (s *codecs) bodyTypes() []string {
+	list := []string{mediaType(s, asJSON)}
+	if s == nil || s.json == nil { // a codec's JSON is read from JSON only
+		list = append(list, mediaType(s, asXML), mediaType(s, asMsgpack))
+	}
+	if s != nil {
+		for i := range s.more {
+			list = append(list, mediaType(s, asCodec+format(i)))
+		}
+	}
+	return list
+}
+
 // suffixes are what paths have instead of .json, in order.
 func (s *codecs) suffixes() iter.Seq2[string, format] {
 	return func(yield func(string, format) bool) {

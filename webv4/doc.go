@@ -112,7 +112,8 @@
 // type [Redirect], [Content], [Stream] or [Events] writes itself.
 //
 // Errors are {"request":"/path","error_code":10017,"error":"text"}, the table is
-// that of [ErrorTable]; [ErrorStyle] has two other forms. A handler's
+// that of [API.ErrorTable], in which [ErrorCodes] changes rows for a version of
+// the API; [ErrorStyle] has two other forms. A handler's
 // *[Error] is answered as it is, any other error as 10001, without its text; the
 // access log and the trace have it.
 //
@@ -166,7 +167,9 @@
 // with the same Idempotency-Key, gets the first reply again, with
 // Idempotent-Replayed: true. While the first is under way it gets 409, for
 // another request with that key 422. Replies that are errors are not kept: the
-// request may be tried again. They are kept in the process, or for several in an
+// request may be tried again. A key is its caller's: the application's and user's of
+// the principal. One who has neither gets 400 for a key, as an address is not one
+// caller. Replies are kept in the process, or for several in an
 // [IdempotencyStore] such as webv4/redisidempotent's.
 //
 // # Lists and batches

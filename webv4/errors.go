@@ -112,8 +112,9 @@ type Error struct {
 	Code    int
 	Message string
 
-	detail string // Message without the table's text
-	cause  error  // for the access log and the trace only
+	detail string     // Message without the table's text
+	cause  error      // for the access log and the trace only
+	row    *ErrorCode // of the version's table, when there is one
 }
 
 // Error says code and message.

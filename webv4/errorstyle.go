@@ -34,17 +34,21 @@ func (o *reply) error(path string, e *Error) {
 	}
 	buf := buffers.Get().(*[]byte)
 	defer putBuffer(buf)
-	contentType := jsonType
+	*buf = o.appendError((*buf)[:0], o.style, path, e)
+	o.send(e.status(), o.errorType(), *buf)
+}
+
+// errorType is the Content-Type of an error reply.
+func (o *reply) errorType() []string {
 	switch {
 	case o.style == ProblemErrors && o.format == asXML:
-		contentType = problemXMLType
+		return problemXMLType
 	case o.style == ProblemErrors:
-		contentType = problemType
+		return problemType
 	case o.format == asXML:
-		contentType = xmlType
+		return xmlType
 	}
-	*buf = o.appendError((*buf)[:0], o.style, path, e)
-	o.send(e.status(), contentType, *buf)
+	return jsonType
 }
 
 // appendError appends an error reply's body.
@@ -79,7 +83,10 @@ func (o *reply) appendError(b []byte, style ErrorStyle, path string, e *Error) [
 
 // title is what the kind of error is called, detail what this one is about.
 func (e *Error) title() (title, detail string) {
-	if row, ok := errorTable[e.Code]; ok && (e.detail != "" || e.Message == row.text) {
+	if e.row != nil && e.row.Text != "" && (e.detail != "" || e.Message == e.row.Text) {
+		return e.row.Text, e.detail
+	}
+	if row, ok := errorTable[e.Code]; ok && e.row == nil && (e.detail != "" || e.Message == row.text) {
 		return row.text, e.detail
 	}
 	return http.StatusText(e.status()), e.Message

@@ -1,10 +1,6 @@
 package webv4
 
-import (
-	"cmp"
-	"net/http"
-	"slices"
-)
+import "net/http"
 
 // serviceErrors are the platform's errors of its services and of OAuth 1, by
 // module: 200 and 201 statuses, 202 comments, 203 direct messages, 204 and 205
@@ -113,21 +109,4 @@ var serviceErrors = map[int]errorRow{
 	21317: {http.StatusUnauthorized, "token rejected"},
 	21318: {http.StatusUnauthorized, "verifier failed"},
 	21319: {http.StatusUnauthorized, "authorization revoked"},
-}
-
-// ErrorCode is a row of the platform's table of errors.
-type ErrorCode struct {
-	Code   int
-	Status int    // of HTTP
-	Text   string // what clients see, before the details
-}
-
-// ErrorTable lists all codes that Errorf knows, by code, for documentation.
-func ErrorTable() []ErrorCode {
-	list := make([]ErrorCode, 0, len(errorTable))
-	for code, row := range errorTable {
-		list = append(list, ErrorCode{code, row.status, row.text})
-	}
-	slices.SortFunc(list, func(a, b ErrorCode) int { return cmp.Compare(a.Code, b.Code) })
-	return list
 }

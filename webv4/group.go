@@ -12,6 +12,7 @@ import (
 type scope struct {
 	prefix     string
 	style      ErrorStyle
+	codes      ErrorCodes
 	auth       Authenticator
 	quotas     []*quota
 	with       []string // names of interceptors and filters
@@ -23,6 +24,10 @@ type scope struct {
 type GroupOptions struct {
 	// Errors is how the group's errors look: an API's versions may differ.
 	Errors ErrorStyle
+
+	// ErrorCodes are the group's rows of the table of errors, on top of those that
+	// hold outside.
+	ErrorCodes ErrorCodes
 
 	// Authenticator tells who calls the group's interfaces.
 	Authenticator Authenticator
@@ -62,6 +67,10 @@ func (a *API) Group(path string, opts *GroupOptions) *API {
 	} else if o.Errors != 0 {
 		g.style = o.Errors
 	}
+	var err error
+	if g.codes, err = o.ErrorCodes.filled(a.codes); err != nil {
+		errs = append(errs, fmt.Errorf("GroupOptions.%w", err))
+	}
 	if o.Authenticator != nil {
 		g.auth = o.Authenticator
 	}
@@ -84,17 +93,17 @@ func (a *API) Group(path string, opts *GroupOptions) *API {
 	return g
 }
 
-// styleOf is how errors look for a path that has no interface: as in the
+// looksOf is how errors look for a path that has no interface: as in the
 // innermost group that it is below.
-func (c *core) styleOf(path string) ErrorStyle {
-	style, longest := c.none.style, 0
+func (c *core) looksOf(path string) (ErrorStyle, ErrorCodes) {
+	style, codes, longest := c.none.style, c.none.codes, 0
 	for _, g := range c.groups {
 		rest, below := strings.CutPrefix(path, g.prefix)
 		if below && (rest == "" || rest[0] == '/') && len(g.prefix) >= longest {
-			style, longest = g.style, len(g.prefix)
+			style, codes, longest = g.style, g.codes, len(g.prefix)
 		}
 	}
-	return style
+	return style, codes
 }
 
 // sharedQuotas reads quotas that count calls of several interfaces.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -65,6 +66,9 @@ func (a *API) once(ctx context.Context, c *call, op *operation, r *http.Request)
 		return false, nil
 	case len(sent) > 1 || !validKey(sent[0]):
 		return false, Errorf(CodeInvalid, "(%s) expect (1 to %d visible ASCII characters)", idempotencyHeader, maxIdempotencyKey)
+	case c.principal.App == "" && c.principal.ID == "":
+		// An address is shared by many: one could get another's reply.
+		return false, Errorf(CodeInvalid, "(%s) only of callers that are known", idempotencyHeader)
 	}
 	// The fingerprint is over the body, which handlers' parameters come from then.
 	body, err := readBody(r, a.opt.MaxBody)
@@ -73,8 +77,7 @@ func (a *API) once(ctx context.Context, c *call, op *operation, r *http.Request)
 	}
 	r.Body = newFormBody(body)
 	cl := &claim{store: a.opt.IdempotencyStore, ttl: op.plan.once}
-	id := sha256.Sum256([]byte(strings.Join([]string{op.name, c.principal.App, c.principal.ID, sent[0]}, "\x00")))
-	cl.key = hex.EncodeToString(id[:])
+	cl.key = keyOf(op.name, c.principal.App, c.principal.ID, sent[0])
 	h := sha256.New()
 	for _, part := range [...]string{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Get("Content-Type"), body} {
 		h.Write([]byte(part))
@@ -102,6 +105,17 @@ func (a *API) once(ctx context.Context, c *call, op *operation, r *http.Request)
 	}
 	kept.replay(&c.out)
 	return true, nil
+}
+
+// keyOf is what a store knows a key by: none of the parts can look like two.
+func keyOf(parts ...string) string {
+	h := sha256.New()
+	for _, part := range parts {
+		h.Write(strconv.AppendInt(nil, int64(len(part)), 10))
+		h.Write([]byte{' '})
+		h.Write([]byte(part))
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 func validKey(s string) bool {

@@ -78,6 +78,8 @@ func TestIdempotencyKeys(t *testing.T) {
 		send("k1", `{"amount":6}`, "7").fails(t, 422, webv4.CodeParameter, "belongs to another request")
 		send("k1", `{"amount":5}`, "8").is(t, 201, `{"number":2,"amount":5}`)
 		send("k1", `{"amount":5}`, "7@app").is(t, 201, `{"number":3,"amount":5}`)
+		// Whose key would it be? Two callers without a name are not the same.
+		send("k1", `{"amount":5}`, "@").fails(t, 400, webv4.CodeInvalid, "only of callers that are known")
 		send("k2", `{"amount":5}`, "7").is(t, 201, `{"number":4,"amount":5}`)
 		// Without a key it is done each time.
 		do(t, a, "POST /pay.json", `{"amount":5}`, jsonBody, "Authorization: Bearer 7").is(t, 201, `{"number":5,"amount":5}`)

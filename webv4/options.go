@@ -75,6 +75,9 @@ type Options struct {
 	// Errors is how errors look. 0 means WeiboErrors.
 	Errors ErrorStyle
 
+	// ErrorCodes changes rows of the table of errors, or adds some.
+	ErrorCodes ErrorCodes
+
 	// Middleware wraps all interfaces and mounted handlers, the first outermost.
 	// It runs after routing; access log and tracing are outside of it.
 	Middleware []func(http.Handler) http.Handler
@@ -148,6 +151,10 @@ func (o *Options) filled() (Options, error) {
 	}
 	if out.Errors < 0 || out.Errors > ProblemErrors {
 		errs = append(errs, fmt.Errorf("webv4: Options.Errors %d: no such style", out.Errors))
+	}
+	var err error
+	if out.ErrorCodes, err = out.ErrorCodes.filled(nil); err != nil {
+		errs = append(errs, fmt.Errorf("webv4: Options.%w", err))
 	}
 	if out.Overload != nil {
 		filled, err := out.Overload.filled()

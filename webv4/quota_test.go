@@ -128,7 +128,7 @@ func TestRateLimitStatus(t *testing.T) {
 			t.Errorf("after a call: %+v", st)
 		}
 		for _, api := range st.APIs {
-			if api.API != "/limited.json" || api.RemainingHits != api.Limit-1 {
+			if api.API != "/limited.json" || api.Method != "GET" || api.RemainingHits != api.Limit-1 {
 				t.Errorf("%+v", api)
 			}
 		}

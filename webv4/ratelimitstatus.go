@@ -1,9 +1,10 @@
 package webv4
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"sort"
+	"slices"
 	"time"
 )
 
@@ -22,7 +23,8 @@ type RateLimitStatus struct {
 
 // APIRateLimit is where a caller stands with the quota of one interface.
 type APIRateLimit struct {
-	API           string `json:"api"`
+	API           string `json:"api"`    // its path, as registered
+	Method        string `json:"method"` // GET and so on
 	Limit         int    `json:"limit"`
 	LimitBy       string `json:"limit_by"` // user, app, ip or total
 	LimitTimeUnit string `json:"limit_time_unit"`
@@ -72,13 +74,13 @@ func (a *API) RateLimitStatus(ctx context.Context) (*RateLimitStatus, error) {
 			}
 			if ok {
 				st.APIs = append(st.APIs, APIRateLimit{
-					API: rt.path, Limit: q.limit, LimitBy: quotaNames[q.by], LimitTimeUnit: unitNames[q.unit], RemainingHits: s.remaining,
+					API: rt.path, Method: rt.method, Limit: q.limit, LimitBy: quotaNames[q.by], LimitTimeUnit: unitNames[q.unit], RemainingHits: s.remaining,
 				})
 			}
 		}
 	}
-	sort.Slice(st.APIs, func(i, j int) bool {
-		return st.APIs[i].API+st.APIs[i].LimitBy < st.APIs[j].API+st.APIs[j].LimitBy
+	slices.SortStableFunc(st.APIs, func(a, b APIRateLimit) int {
+		return cmp.Or(cmp.Compare(a.API, b.API), cmp.Compare(a.Method, b.Method), cmp.Compare(a.LimitBy, b.LimitBy))
 	})
 	st.ResetTimeSeconds = int((reset + time.Second - 1) / time.Second)
 	st.ResetTime = now.Add(reset).UTC().Format("2006-01-02 15:04:05")

@@ -27,6 +27,7 @@ type reply struct {
 	format   format
 	head     bool
 	style    ErrorStyle
+	codes    ErrorCodes
 	begun    bool
 	degraded bool
 	status   int

@@ -46,11 +46,24 @@ type Description struct {
 	Form       []Parameter // fields of a form; In is form or file
 	Body       *Schema     // nil: none, or a form
 	Required   bool        // the body is
+	BodyTypes  []string    // the media types that the body may have; nil without Body
 	Reply      *Schema     // nil: the reply writes itself
+	ReplyTypes []string    // the media types of the reply: several if Accept decides; nil without Reply
+	Twins      []Twin      // the paths that answer in other formats
 	Errors     ErrorStyle
-	XML        bool // there is a twin whose path ends in .xml
-	Negotiated bool // Accept decides the format
+	ErrorTypes []string   // the media types of errors: several if Accept decides
+	Codes      ErrorCodes // rows of the table of errors that are this version's own
+	Deny       bool       // Options.Deny may refuse callers
 }
+
+// Twin is the path of an interface that ends in .json, for another format.
+type Twin struct {
+	Path      string
+	MediaType string
+}
+
+// Seen is what clients of the interface see of a code of the table of errors.
+func (d *Description) Seen(code int) ErrorCode { return rowOf(d.Codes, code) }
 
 // Parameter is one parameter of an interface.
 type Parameter struct {
@@ -74,8 +87,13 @@ func (a *API) Describe() ([]Description, map[string]*Schema) {
 		}
 		p := op.plan
 		d := Description{
-			Method: rt.method, Path: rt.path, Tag: p.tag, Auth: p.auth, Scopes: p.scopes, Errors: op.style,
-			XML: strings.HasSuffix(rt.path, ".json"), Negotiated: op.accepts,
+			Method: rt.method, Path: rt.path, Tag: p.tag, Auth: p.auth, Scopes: p.scopes, Errors: op.style, Codes: op.codes,
+			Deny: a.deny != nil,
+		}
+		var errorReply reply
+		errorReply.style = op.style
+		for errorReply.format = asJSON; errorReply.format == asJSON || op.accepts && errorReply.format == asXML; errorReply.format++ {
+			d.ErrorTypes = append(d.ErrorTypes, withoutParameters(errorReply.errorType()[0]))
 		}
 		for _, q := range op.quotas {
 			d.Quotas = append(d.Quotas, q.String())
@@ -86,12 +104,33 @@ func (a *API) Describe() ([]Description, map[string]*Schema) {
 		if p.selects != "" {
 			d.Parameters = append(d.Parameters, Parameter{Name: p.selects, In: "query", Schema: &Schema{Type: "string"}, Doc: "names of the reply's fields, such as id,user.name"})
 		}
+		if d.Body != nil {
+			d.BodyTypes = p.own.bodyTypes()
+		}
 		if !op.streams {
-			d.Reply = b.of(op.reply)
+			d.Reply, d.ReplyTypes = b.of(op.reply), []string{mediaType(op.own, asJSON)}
+			if op.accepts {
+				for f := asXML; int(f) < op.own.formats(); f++ {
+					d.ReplyTypes = append(d.ReplyTypes, mediaType(op.own, f))
+				}
+			}
+			if base, ok := strings.CutSuffix(rt.path, ".json"); ok {
+				for suffix, f := range op.own.suffixes() {
+					d.Twins = append(d.Twins, Twin{base + suffix, mediaType(op.own, f)})
+				}
+			}
 		}
 		list = append(list, d)
 	}
 	return list, b.components
+}
+
+// mediaType is the type of a format's replies, without parameters.
+func mediaType(own *codecs, f format) string { return withoutParameters(own.contentType(f)[0]) }
+
+func withoutParameters(contentType string) string {
+	kind, _, _ := strings.Cut(contentType, ";")
+	return kind
 }
 
 func (b *schemaBuilder) parameter(d *Description, f *field) {

@@ -31,7 +31,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		op = a.none
 	}
 	c.op, c.r, c.params, out.style = op, r, params, op.style
-	out.own = op.own
+	out.own, out.codes = op.own, op.codes
 	if out.format = op.format; op.accepts {
 		out.format = negotiate(r.Header["Accept"], op.own)
 	}
@@ -72,7 +72,7 @@ func (a *API) respond(ctx context.Context, c *call, op *operation, r *http.Reque
 	case abort:
 		out.status = statusGone
 	case err != nil:
-		out.error(r.URL.Path, a.errorFor(c, err))
+		out.error(r.URL.Path, out.codes.seen(a.errorFor(c, err)))
 	default:
 		out.status = http.StatusOK // a mounted handler that wrote nothing
 	}
@@ -367,7 +367,7 @@ func validID(s string) bool {
 // notFound answers what has no interface: OPTIONS, a wrong method, or nothing
 // there.
 func (a *API) notFound(out *reply, r *http.Request) error {
-	out.style = a.styleOf(r.URL.Path)
+	out.style, out.codes = a.looksOf(r.URL.Path)
 	allow := a.router.allowed(r.URL.Path)
 	if allow == "" {
 		return refusal(CodeNoAPI)

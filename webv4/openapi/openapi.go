@@ -202,6 +202,13 @@ func operation(d *webv4.Description, schemes []Scheme) (map[string]any, error) {
 	if len(d.Quotas) > 0 {
 		text += "\n\nQuotas: " + strings.Join(d.Quotas, ", ") + "."
 	}
+	if len(d.Twins) > 0 {
+		var twins []string
+		for _, t := range d.Twins {
+			twins = append(twins, t.MediaType+" at "+template(t.Path))
+		}
+		text += "\n\nAlso as " + strings.Join(twins, ", ") + "."
+	}
 	op["description"] = text
 	if t := names(d.Tag.Get("tags")); t != nil {
 		op["tags"] = t
@@ -256,7 +263,7 @@ func operationID(d *webv4.Description) string {
 
 func requestBody(d *webv4.Description) any {
 	if d.Body != nil {
-		return map[string]any{"required": d.Required, "content": map[string]any{"application/json": map[string]any{"schema": d.Body}}}
+		return map[string]any{"required": d.Required, "content": contents(d.BodyTypes, d.Body)}
 	}
 	if len(d.Form) == 0 {
 		return nil
@@ -285,24 +292,24 @@ func requestBody(d *webv4.Description) any {
 	return map[string]any{"required": required, "content": content}
 }
 
+// contents is a body of one schema in each of its media types.
+func contents(kinds []string, schema any) map[string]any {
+	m := map[string]any{}
+	for _, kind := range kinds {
+		m[kind] = map[string]any{"schema": schema}
+	}
+	return m
+}
+
 // responses are the interface's own replies and those of the chain before it.
 func responses(d *webv4.Description) (map[string]any, error) {
-	content := map[string]any{}
+	content := contents(d.ReplyTypes, d.Reply)
 	if d.Reply == nil {
 		content["*/*"] = map[string]any{}
-	} else {
-		content["application/json"] = map[string]any{"schema": d.Reply}
-		if d.Negotiated {
-			content["application/xml"] = map[string]any{"schema": d.Reply}
-			content["application/msgpack"] = map[string]any{"schema": d.Reply}
-		}
 	}
 	r := map[string]any{}
-	kind, schema := errorReply(d.Errors)
 	fail := func(status int, text string) {
-		r[strconv.Itoa(status)] = map[string]any{"description": text, "content": map[string]any{
-			kind: map[string]any{"schema": map[string]any{"$ref": "#/components/schemas/" + schema}},
-		}}
+		r[strconv.Itoa(status)] = map[string]any{"description": text, "content": errorContent(d)}
 	}
 	succeed := func(status int) {
 		m := map[string]any{"description": strings.ToLower(http.StatusText(status))}
@@ -311,19 +318,8 @@ func responses(d *webv4.Description) (map[string]any, error) {
 		}
 		r[strconv.Itoa(status)] = m
 	}
-	fail(400, "a parameter is missing or not as it should be")
-	fail(500, "system error")
-	fail(503, "too busy, degraded, or not done in time")
-	if d.Auth {
-		fail(401, "it is not known who calls")
-		fail(403, "the caller may not do this")
-	}
-	if len(d.Quotas) > 0 {
-		fail(429, "a quota is exhausted")
-	}
-	if d.Body != nil || len(d.Form) > 0 {
-		fail(413, "the body is too long")
-		fail(415, "the body is of another media type")
+	for status, text := range refusals(d) {
+		fail(status, text)
 	}
 	if d.Tag.Get("idempotent") != "" {
 		fail(409, "the first request with this key is under way")
@@ -350,24 +346,75 @@ func responses(d *webv4.Description) (map[string]any, error) {
 	return r, nil
 }
 
-// errorReply is the media type and the schema of an error.
-func errorReply(style webv4.ErrorStyle) (kind, schema string) {
-	switch style {
-	case webv4.ProblemErrors:
-		return "application/problem+json", "Problem"
-	case webv4.WeiboStringErrors:
-		return "application/json", "ErrorWithStringCode"
+// refusals are what the chain answers in the handler's place, by status, with the
+// codes that this version of the API has for it.
+func refusals(d *webv4.Description) map[int]string {
+	texts := map[int][]string{}
+	codes := map[int][]int{}
+	refuse := func(text string, of ...int) {
+		for _, code := range of {
+			seen := d.Seen(code)
+			if !slices.Contains(texts[seen.Status], text) {
+				texts[seen.Status] = append(texts[seen.Status], text)
+			}
+			if !slices.Contains(codes[seen.Status], seen.Code) {
+				codes[seen.Status] = append(codes[seen.Status], seen.Code)
+			}
+		}
 	}
-	return "application/json", "Error"
+	refuse("a parameter is missing or not as it should be", webv4.CodeParameter, webv4.CodeMissing, webv4.CodeInvalid)
+	refuse("system error", webv4.CodeSystem)
+	refuse("too busy, degraded, or not done in time", webv4.CodeUnavailable, webv4.CodeBusy, webv4.CodeExpired)
+	if d.Auth {
+		refuse("it is not known who calls", webv4.CodeTokenMissing, webv4.CodeTokenExpired, webv4.CodeTokenInvalid)
+		refuse("the caller may not do this", webv4.CodeAppPermission, webv4.CodePermission)
+	}
+	if d.Deny {
+		refuse("this address may not call", webv4.CodeIPDenied)
+	}
+	if len(d.Quotas) > 0 {
+		refuse("a quota is exhausted", webv4.CodeIPLimit, webv4.CodeUserLimit, webv4.CodeUserAPILimit)
+	}
+	if d.Body != nil || len(d.Form) > 0 {
+		refuse("the body is too long", webv4.CodeTooLong)
+		refuse("the body is of another media type", webv4.CodeMediaType)
+	}
+	all := map[int]string{}
+	for status, list := range texts {
+		slices.Sort(codes[status])
+		all[status] = strings.Join(list, "; ") + " (" + strings.ReplaceAll(strings.Trim(fmt.Sprint(codes[status]), "[]"), " ", ", ") + ")"
+	}
+	return all
 }
 
-var errorSchemas = map[string]any{"Error": errorSchema("integer"), "ErrorWithStringCode": errorSchema("string"), "Problem": problemSchema()}
+// errorContent is an error's body: XML for those who have chosen it, else JSON.
+func errorContent(d *webv4.Description) map[string]any {
+	m := map[string]any{}
+	for _, kind := range d.ErrorTypes {
+		schema := "Error"
+		switch {
+		case d.Errors == webv4.ProblemErrors:
+			schema = "Problem"
+		case kind == "application/xml":
+			schema = "ErrorInXML"
+		case d.Errors == webv4.WeiboStringErrors:
+			schema = "ErrorWithStringCode"
+		}
+		m[kind] = map[string]any{"schema": map[string]any{"$ref": "#/components/schemas/" + schema}}
+	}
+	return m
+}
 
-func errorSchema(code string) any {
+var errorSchemas = map[string]any{
+	"Error": errorSchema("integer", "error"), "ErrorWithStringCode": errorSchema("string", "error"), "ErrorInXML": errorSchema("integer", "error_text"),
+	"Problem": problemSchema(),
+}
+
+func errorSchema(code, text string) any {
 	return map[string]any{
-		"type": "object", "required": []string{"request", "error_code", "error"},
+		"type": "object", "required": []string{"request", "error_code", text},
 		"properties": map[string]any{
-			"request": map[string]any{"type": "string"}, "error_code": map[string]any{"type": code}, "error": map[string]any{"type": "string"},
+			"request": map[string]any{"type": "string"}, "error_code": map[string]any{"type": code}, text: map[string]any{"type": "string"},
 		},
 	}
 }

@@ -7,8 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,9 +97,9 @@ func TestDocument(t *testing.T) {
 		"paths//2/statuses/{id}.json/get/summary":                                                                  "one status",
 		"paths//2/statuses/{id}.json/get/tags":                                                                     "[statuses]",
 		"paths//2/statuses/{id}.json/get/security":                                                                 "[map[token:[]]]",
-		"paths//2/statuses/{id}.json/get/description":                                                              "one status\n\nScopes: read.\n\nQuotas: user=1000/h.",
+		"paths//2/statuses/{id}.json/get/description":                                                              "one status\n\nScopes: read.\n\nQuotas: user=1000/h.\n\nAlso as application/xml at /2/statuses/{id}.xml, application/msgpack at /2/statuses/{id}.msgpack.",
 		"paths//2/statuses/{id}.json/get/operationId":                                                              "get_2_statuses__id_json",
-		"paths//2/statuses/{id}.json/get/responses/429/description":                                                "a quota is exhausted",
+		"paths//2/statuses/{id}.json/get/responses/429/description":                                                "a quota is exhausted (10022, 10023, 10024)",
 		"paths//2/statuses/{id}.json/get/responses/200/content/application~json/schema/$ref":                       "#/components/schemas/statusOut",
 		"paths//2/statuses/update/post/requestBody/required":                                                       "true",
 		"paths//2/statuses/update/post/requestBody/content/multipart~form-data/schema/properties/status/minLength": "1",
@@ -202,6 +205,90 @@ func TestSchemes(t *testing.T) {
 	info.Schemes = info.Schemes[:1]
 	if _, err := openapi.Document(a, info); err == nil || !strings.Contains(err.Error(), "GET /secret") {
 		t.Errorf("a scheme that is not there: %v", err)
+	}
+}
+
+// table is a codec as an application may have one, for one type.
+type table struct{}
+
+func (table) For(t reflect.Type) bool                { return t == reflect.TypeFor[userOut]() }
+func (table) MediaTypes() []string                   { return []string{"text/csv"} }
+func (table) Suffix() string                         { return ".csv" }
+func (table) Append(b []byte, v any) ([]byte, error) { return fmt.Append(b, v), nil }
+func (table) Read([]byte, any) error                 { return nil }
+
+// The document lists the formats that an interface answers and reads, the errors
+// in them among them, and the statuses and codes of its version.
+func TestFormats(t *testing.T) {
+	type show struct {
+		_ struct{} `route:"GET /show"`
+	}
+	type showJSON struct {
+		_ struct{} `route:"GET /show.json" auth:"user" quota:"user=1/h"`
+	}
+	type put struct {
+		_    struct{} `route:"PUT /put" auth:"user" idempotent:"1h"`
+		Body userOut  `body:""`
+	}
+	a, err := webv4.New(&webv4.Options{Authenticator: webv4.NewAPIKeys("X-Api-Key", nil), Codecs: []webv4.Codec{table{}}, Deny: &webv4.DenyList{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	webv4.Handle(a, func(context.Context, *show) (*userOut, error) { return nil, nil })
+	g := a.Group("/1", &webv4.GroupOptions{Errors: webv4.ProblemErrors, ErrorCodes: webv4.ErrorCodes{webv4.CodeUserLimit: {Code: 40310, Status: 403}}})
+	webv4.Handle(g, func(context.Context, *showJSON) (*userOut, error) { return nil, nil })
+	webv4.Handle(g, func(context.Context, *put) (*statusOut, error) { return nil, nil })
+	webv4.Handle(g, func(context.Context, *feed) (*webv4.Events, error) { return nil, nil })
+	text, err := openapi.Document(a, openapi.Info{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc any
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	keys := func(v any) string {
+		m, _ := v.(map[string]any)
+		return strings.Join(slices.Sorted(maps.Keys(m)), " ")
+	}
+	reply := func(path, method, status string) any {
+		return at(doc, "paths", path, method, "responses", status, "content")
+	}
+	for _, c := range []struct{ got, want any }{
+		{keys(reply("/show", "get", "200")), "application/json application/msgpack application/xml text/csv"},
+		{keys(reply("/show", "get", "400")), "application/json application/xml"},
+		{at(reply("/show", "get", "400"), "application/xml", "schema", "$ref"), "#/components/schemas/ErrorInXML"},
+		{keys(reply("/1/show.json", "get", "200")), "application/json"},
+		{keys(reply("/1/show.json", "get", "400")), "application/problem+json"},
+		{at(doc, "paths", "/1/show.json", "get", "description"), "GET /1/show.json\n\nQuotas: user=1/h.\n\nAlso as application/xml at /1/show.xml, application/msgpack at /1/show.msgpack, text/csv at /1/show.csv."},
+		{keys(reply("/1/put", "put", "200")), "application/json application/msgpack application/xml"},
+		{keys(reply("/1/put", "put", "422")), "application/problem+json application/problem+xml"},
+		{keys(at(doc, "paths", "/1/put", "put", "requestBody", "content")), "application/json application/msgpack application/xml text/csv"},
+		{keys(at(doc, "paths", "/1/put", "put", "responses")), "200 400 401 403 409 413 415 422 500 503"},
+		{keys(reply("/1/2/events", "get", "200")), "*/*"},
+		{keys(reply("/1/2/events", "get", "500")), "application/problem+json application/problem+xml"},
+		{at(doc, "paths", "/show", "get", "responses", "403", "description"), "this address may not call (10004)"},
+		{at(doc, "paths", "/1/show.json", "get", "responses", "403", "description"), "the caller may not do this; this address may not call; a quota is exhausted (10004, 10005, 10014, 40310)"},
+		{at(doc, "paths", "/1/show.json", "get", "responses", "429", "description"), "a quota is exhausted (10022, 10024)"},
+	} {
+		if fmt.Sprint(c.got) != c.want {
+			t.Errorf("got  %v\nwant %v", c.got, c.want)
+		}
+	}
+	// What it says is so.
+	for accept, want := range map[string]string{"text/csv": "text/csv", "application/xml": "application/xml; charset=utf-8", "application/msgpack": "application/msgpack"} {
+		r := httptest.NewRequest("GET", "/show", nil)
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		if a.ServeHTTP(w, r); w.Header().Get("Content-Type") != want {
+			t.Errorf("%s: %v", accept, w.Header())
+		}
+	}
+	for _, path := range []string{"/show", "/1/show.xml", "/1/show.msgpack", "/1/show.csv"} {
+		w := httptest.NewRecorder()
+		if a.ServeHTTP(w, httptest.NewRequest("GET", path, nil)); w.Code == 404 {
+			t.Errorf("%s is not there", path)
+		}
 	}
 }
 
