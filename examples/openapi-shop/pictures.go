@@ -39,7 +39,7 @@ func (s *shop) pictures(v1 *webv4.API) {
 		// By what it is, not by what its name or its sender says.
 		kind := http.DetectContentType(data)
 		if !strings.HasPrefix(kind, "image/") {
-			return nil, &webv4.Error{Status: http.StatusBadRequest, Code: codePicture, Message: "this is no picture"}
+			return nil, webv4.Errorf(codePicture, "")
 		}
 		sum := sha256.Sum256(data)
 		p := &picture{kind: kind, etag: fmt.Sprintf(`"%x"`, sum[:8]), data: data, at: time.Now()}

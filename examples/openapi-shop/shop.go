@@ -22,11 +22,18 @@ type shop struct {
 
 // Errors of the shop's own, beside the platform's.
 const (
-	codeNotThere = 20101
-	codeStock    = 20102
-	codeFull     = 20103
-	codePicture  = 20104
+	codeNotThere = 23001 + iota
+	codeStock
+	codeFull
+	codePicture
 )
+
+var errorCodes = webv4.ErrorCodes{
+	codeNotThere: {Status: http.StatusNotFound, Text: "there is no such product"},
+	codeStock:    {Status: http.StatusConflict, Text: "there are not as many in stock"},
+	codeFull:     {Status: http.StatusConflict, Text: "the shop has no room for more"},
+	codePicture:  {Status: http.StatusBadRequest, Text: "this is no picture"},
+}
 
 func newShop(deny *webv4.DenyList, log io.Writer) (*shop, error) {
 	tokens, auth, err := newAuth()
@@ -43,7 +50,8 @@ func newShop(deny *webv4.DenyList, log io.Writer) (*shop, error) {
 	}
 	s.api, err = webv4.New(&webv4.Options{
 		Authenticator: auth, Quotas: "ip=36000/h", Overload: &webv4.Overload{}, Deny: deny, CompressFrom: 4 << 10, RequestIDs: true,
-		AccessLog: log, Logger: slog.New(slog.NewTextHandler(log, nil)),
+		ErrorCodes: errorCodes,
+		AccessLog:  log, Logger: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
 		return nil, err
@@ -53,7 +61,9 @@ func newShop(deny *webv4.DenyList, log io.Writer) (*shop, error) {
 	s.pictures(v1)
 	s.orders(v1)
 	s.account(v1)
-	s.platform(s.api.Group("/2", nil))
+	s.platform(s.api.Group("/2", &webv4.GroupOptions{
+		ErrorCodes: webv4.ErrorCodes{codeNotThere: {Code: 20101}}, // as clients of the platform know it
+	}))
 	s.api.Health("/health", nil)
 	s.api.Mount("GET /", http.RedirectHandler("/docs", http.StatusFound))
 	openapi.Mount(s.api, "/docs", openapi.Info{
@@ -86,11 +96,11 @@ func (s *shop) close() { s.news.close() }
 func failure(err error) error {
 	switch {
 	case errors.Is(err, errNotThere):
-		return &webv4.Error{Status: http.StatusNotFound, Code: codeNotThere, Message: "there is no such product"}
+		return webv4.Errorf(codeNotThere, "")
 	case errors.Is(err, errStock):
-		return &webv4.Error{Status: http.StatusConflict, Code: codeStock, Message: "there are not as many in stock"}
+		return webv4.Errorf(codeStock, "")
 	case errors.Is(err, errFull):
-		return &webv4.Error{Status: http.StatusConflict, Code: codeFull, Message: "the shop has no room for more"}
+		return webv4.Errorf(codeFull, "")
 	}
 	return err
 }
