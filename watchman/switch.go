@@ -27,6 +27,7 @@ type setting struct {
 	def      float64
 	min, max float64
 	bits     atomic.Uint64 // of the float64 value
+	asked    atomic.Bool   // somebody has asked for the value or listens
 
 	// The rest belongs to the switches' mutex.
 	last      Change // the change that made the value; zero: nobody yet
@@ -36,6 +37,14 @@ type setting struct {
 }
 
 func (s *setting) value() float64 { return math.Float64frombits(s.bits.Load()) }
+
+// ask is value for those whose work depends on it.
+func (s *setting) ask() float64 {
+	if !s.asked.Load() { // a store each time would take the cache line from the other cores
+		s.asked.Store(true)
+	}
+	return s.value()
+}
 
 // Errors of changes.
 var (
@@ -133,16 +142,24 @@ func number(on bool) float64 {
 	return 0
 }
 
-// On reports the current value; it costs one atomic load.
-func (s *Switch) On() bool { return s != nil && s.s.bits.Load() != 0 }
+// On reports the current value; it costs two atomic loads.
+func (s *Switch) On() bool { return s != nil && s.s.ask() != 0 }
 
-// Value is the current value; it costs one atomic load.
+// Value is the current value; it costs two atomic loads.
 func (d *Dial) Value() float64 {
 	if d == nil {
 		return 0
 	}
-	return d.s.value()
+	return d.s.ask()
 }
+
+// Unread reports whether nobody has called On and nobody listens: turning the
+// switch does nothing then, most likely because its name is not the one that a
+// product asks for.
+func (s *Switch) Unread() bool { return s != nil && !s.s.asked.Load() }
+
+// Unread is Switch.Unread for Value and OnDial.
+func (d *Dial) Unread() bool { return d != nil && !d.s.asked.Load() }
 
 // OnChange calls f with the new value after each change, on the goroutine that
 // made it and with no lock held; changes made at the same time may overtake
@@ -153,6 +170,7 @@ func (w *Watchman) OnChange(s *Switch, f func(on bool)) {
 	}
 	w.switches.mu.Lock()
 	defer w.switches.mu.Unlock()
+	s.s.asked.Store(true)
 	s.s.listeners = append(s.s.listeners, func(v float64) { f(v != 0) })
 }
 
@@ -163,6 +181,7 @@ func (w *Watchman) OnDial(d *Dial, f func(value float64)) {
 	}
 	w.switches.mu.Lock()
 	defer w.switches.mu.Unlock()
+	d.s.asked.Store(true)
 	d.s.listeners = append(d.s.listeners, f)
 }
 
@@ -294,6 +313,7 @@ type SwitchState struct {
 	Since   time.Time `json:"since,omitzero"`
 	Expires time.Time `json:"expires,omitzero"` // when the default comes back; zero: it does not
 	Auto    bool      `json:"auto,omitempty"`   // a control loop set it
+	Unread  bool      `json:"unread,omitempty"` // see Unread
 }
 
 // Switches lists all switches by name.
@@ -308,7 +328,7 @@ func (w *Watchman) Switches() []SwitchState {
 	for _, s := range ss.byName {
 		l := &s.s.last
 		list = append(list, SwitchState{
-			Name: s.s.name, On: s.On(), Default: s.s.def != 0, By: l.By, Reason: l.Reason, Since: l.At, Expires: l.expires(), Auto: l.Auto,
+			Name: s.s.name, On: s.s.value() != 0, Default: s.s.def != 0, By: l.By, Reason: l.Reason, Since: l.At, Expires: l.expires(), Auto: l.Auto, Unread: s.Unread(),
 		})
 	}
 	slices.SortFunc(list, func(a, b SwitchState) int { return cmp.Compare(a.Name, b.Name) })
@@ -334,6 +354,7 @@ type DialState struct {
 	Since   time.Time `json:"since,omitzero"`
 	Expires time.Time `json:"expires,omitzero"` // when the default comes back; zero: it does not
 	Auto    bool      `json:"auto,omitempty"`   // a control loop set it
+	Unread  bool      `json:"unread,omitempty"` // see Unread
 }
 
 // Dials lists all dials by name.
@@ -350,7 +371,7 @@ func (w *Watchman) Dials() []DialState {
 		l := &s.last
 		list = append(list, DialState{
 			Name: name, Value: s.value(), Default: s.def, Min: s.min, Max: s.max,
-			By: l.By, Reason: l.Reason, Since: l.At, Expires: l.expires(), Auto: l.Auto,
+			By: l.By, Reason: l.Reason, Since: l.At, Expires: l.expires(), Auto: l.Auto, Unread: ss.dials[name].Unread(),
 		})
 	}
 	return list

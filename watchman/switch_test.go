@@ -128,3 +128,32 @@ func TestChangesAreBounded(t *testing.T) {
 		t.Errorf("%d changes, the newest %+v", len(got), got[0])
 	}
 }
+
+// A setting that no product reads shows in the lists; looking at the lists does not count.
+func TestUnread(t *testing.T) {
+	w := newWatchman(t, "s", nil)
+	asked, heard, forgotten := w.Switch("asked", false), w.Switch("heard", false), w.Switch("forgotten", false)
+	value, listened, alone := w.Dial("value", 1, 0, 2), w.Dial("listened", 1, 0, 2), w.Dial("alone", 1, 0, 2)
+	asked.On()
+	w.OnChange(heard, func(bool) {})
+	value.Value()
+	w.OnDial(listened, func(float64) {})
+	for range 2 {
+		if asked.Unread() || heard.Unread() || !forgotten.Unread() || value.Unread() || listened.Unread() || !alone.Unread() {
+			t.Error("the wrong ones are unread")
+		}
+		for _, s := range w.Switches() {
+			if s.Unread != (s.Name == "forgotten") {
+				t.Errorf("%+v", s)
+			}
+		}
+		for _, d := range w.Dials() {
+			if d.Unread != (d.Name == "alone") {
+				t.Errorf("%+v", d)
+			}
+		}
+		if err := w.Apply(watchman.Change{Name: "alone", Value: 0}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -125,8 +125,8 @@ func TestPages(t *testing.T) {
 		pages(id)[3]:               {"<polyline", `class="heat"`, "gateway", "blue"},
 		"/trace?id=" + id.String(): {`class="span client err`, "phase", "parent missing", "sql&lt;script"},
 		"/errors":                  {"panic", "8×", "v1&lt;b&gt;"},
-		"/decisions":               {"bad windows in a row", "auto", "cart.cached"},
-		"/switches":                {"ann&lt;", "cart.limit"},
+		"/decisions":               {"bad windows in a row", "auto", "cart.cached", "Nobody asks for"},
+		"/switches":                {"ann&lt;", "cart.limit", "nobody has asked for it yet"},
 		"/self":                    {"equals begun", "a span costs"},
 	} {
 		_, body := get(c, p)

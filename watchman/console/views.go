@@ -323,14 +323,16 @@ func (c *Console) errors(rw http.ResponseWriter, r *http.Request) {
 
 func (c *Console) decisions(rw http.ResponseWriter, r *http.Request) {
 	var list []control.Decision
+	var policies []control.PolicyState
 	if c.opt.Loop != nil {
-		list = c.opt.Loop.Decisions()
+		list, policies = c.opt.Loop.Decisions(), c.opt.Loop.Policies()
 	}
 	c.show(rw, r, "decisions", "Decisions", struct {
 		Loop      bool
+		Policies  []control.PolicyState
 		Decisions []control.Decision
 		Verdicts  []control.Verdict
-	}{c.opt.Loop != nil, list, c.verdicts()})
+	}{c.opt.Loop != nil, policies, list, c.verdicts()})
 }
 
 func (c *Console) switches(rw http.ResponseWriter, r *http.Request) {

@@ -140,6 +140,36 @@ func TestSwitchIsTurnedAndTurnedBack(t *testing.T) {
 	})
 }
 
+// A policy whose switch or dial no product reads says so, once its objective has calls.
+func TestUnreadSettings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(w *watchman.Watchman) control.Policy {
+			p := limitPolicy(w)
+			p.Fallback = w.Switch("db.cahced", false)
+			return p
+		})
+		if p := r.loop.Policies(); len(p) != 1 || p[0].Setting != "db.limit" || p[0].Fallback != "db.cahced" || len(p[0].Unread) != 0 {
+			t.Errorf("before the first call: %+v", p)
+		}
+		r.run(5*time.Second, 100, fine)
+		if p := r.loop.Policies()[0]; len(p.Unread) != 2 || p.Unread[0] != "db.limit" || p.Unread[1] != "db.cahced" || p.Value != p.Default || p.Turned {
+			t.Errorf("with calls: %+v", p)
+		}
+		r.run(5*time.Second, 100, slow)
+		d := r.loop.Decisions()
+		if len(d) == 0 || !strings.Contains(d[len(d)-1].Reason, "nobody has asked for this setting") {
+			t.Errorf("decisions = %+v", d)
+		}
+		if p := r.loop.Policies()[0]; p.Value >= p.Default {
+			t.Errorf("lowered: %+v", p)
+		}
+		r.w.Dial("db.limit", 0, 0, 0).Value()
+		if p := r.loop.Policies()[0]; len(p.Unread) != 1 || p.Unread[0] != "db.cahced" {
+			t.Errorf("the dial is read: %+v", p)
+		}
+	})
+}
+
 func TestObserveOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(w *watchman.Watchman) control.Policy {

@@ -29,6 +29,7 @@
 //	effect          Policy.Effect names the objective that has to get better; if it does not,
 //	                the change is taken back
 //	kill switch     the switch control.enabled, on by default
+//	wrong names     a policy whose setting nobody reads is in Policies, with what it turns in vain
 //
 // Rejected calls (watchman.ErrRejected) are left out of an objective unless it
 // says CountRejected: a loop must not take its own cure for the disease.

@@ -125,3 +125,50 @@ func (p *Policy) fill() error {
 	}
 	return errors.Join(errs...)
 }
+
+// PolicyState is what a policy has to do with and has set now.
+type PolicyState struct {
+	Name      string  `json:"name"`
+	Objective string  `json:"objective"`
+	Setting   string  `json:"setting"`            // the switch or the dial
+	Fallback  string  `json:"fallback,omitempty"` // the switch that is turned instead of lowering the dial
+	Enforce   bool    `json:"enforce"`
+	Value     float64 `json:"value"`   // what the policy wants the setting to be; of a switch: 0 is off, 1 on
+	Default   float64 `json:"default"` // of the setting
+	Turned    bool    `json:"turned"`  // Switch or Fallback is
+
+	// Unread are those of its settings that nobody has asked for, though the
+	// objective has calls: turning them does nothing. A name is wrong, most likely.
+	Unread []string `json:"unread,omitempty"`
+}
+
+// Policies returns the state of every policy, in the order of New.
+func (l *Loop) Policies() []PolicyState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]PolicyState, 0, len(l.policies))
+	for _, p := range l.policies {
+		list = append(list, p.state())
+	}
+	return list
+}
+
+func (p *policyState) state() PolicyState {
+	st := PolicyState{Name: p.Name, Objective: p.Policy.Objective, Enforce: p.Enforce, Turned: p.flip.turned}
+	called := p.objective.total.Calls > 0
+	if p.Dial != nil {
+		st.Setting, st.Value, st.Default, st.Fallback = p.Dial.Name(), p.value, p.Dial.Default(), p.Fallback.Name()
+		if called && p.Dial.Unread() {
+			st.Unread = append(st.Unread, st.Setting)
+		}
+	} else {
+		st.Setting, st.Default = p.Switch.Name(), p.defaultOf(p.Switch)
+		if st.Value = st.Default; st.Turned {
+			st.Value = 1 - st.Default
+		}
+	}
+	if s := p.target(); called && s.Unread() {
+		st.Unread = append(st.Unread, s.Name())
+	}
+	return st
+}

@@ -142,8 +142,15 @@ func (p *policyState) turn(now time.Time, win Counts, reason string) action {
 	p.badRuns, p.goodRuns = 0, 0
 	s := p.target()
 	def := p.defaultOf(s)
-	return p.act(now, win, s.Name(), def, 1-def, fmt.Sprintf("%s; held for %v", reason, hold.Round(time.Millisecond)))
+	reason = fmt.Sprintf("%s; held for %v", reason, hold.Round(time.Millisecond))
+	if s.Unread() {
+		reason += unreadWords
+	}
+	return p.act(now, win, s.Name(), def, 1-def, reason)
 }
+
+// unreadWords are added to the reason of a change that does nothing.
+const unreadWords = "; nobody has asked for this setting yet: is its name the one that a product reads?"
 
 func (p *policyState) defaultOf(s *watchman.Switch) float64 {
 	if s.Default() {
@@ -203,7 +210,11 @@ func (p *policyState) dial(now time.Time, win Counts, bad, good bool) []action {
 			return todo
 		}
 		if to := max(p.Floor, p.value*p.Down); to < p.value {
-			return []action{p.move(now, win, to, p.words(win))}
+			reason := p.words(win)
+			if p.Dial.Unread() {
+				reason += unreadWords
+			}
+			return []action{p.move(now, win, to, reason)}
 		}
 	case good && p.value < def:
 		p.raises++
