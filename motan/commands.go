@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +39,9 @@ type Command struct {
 	Version string `json:"version"`
 	Type    int    `json:"commandType"` // one of those below; others have no effect
 
-	// Pattern says which services are meant: *, a name, or a name with * at its end.
+	// Pattern says which services are meant: *, a name, a name with * at its end, or
+	// several of these with ! for not, & for and, | for or, which bind in this order,
+	// and parentheses: com.example.*&!(com.example.A|com.example.B).
 	// Of CommandSwitch it is the switches and their values: name:true,other:false.
 	Pattern string `json:"pattern"`
 
@@ -81,6 +82,8 @@ func ParseCommands(b []byte) (Commands, error) {
 			if _, err := switchValues(cmd.Pattern); err != nil {
 				errs = append(errs, fmt.Errorf("motan: command %d: %w", i, err))
 			}
+		} else if _, err := matchPattern(cmd.Pattern, ""); err != nil && (cmd.Type == CommandTraffic || cmd.Type == CommandDegrade) {
+			errs = append(errs, fmt.Errorf("motan: command %d: %w", i, err))
 		}
 		for _, g := range cmd.Groups {
 			if _, _, err := groupWeight(g); err != nil {
@@ -156,7 +159,7 @@ func (c *Commands) of(service string) (traffic *Command, degraded bool) {
 		if cmd.Type == CommandSwitch {
 			continue
 		}
-		if ok, _ := path.Match(cmd.Pattern, service); !ok && !(strings.HasSuffix(cmd.Pattern, "*") && strings.HasPrefix(service, strings.TrimSuffix(cmd.Pattern, "*"))) {
+		if ok, err := matchPattern(cmd.Pattern, service); !ok || err != nil { // ParseCommands has seen to the error
 			continue
 		}
 		switch {

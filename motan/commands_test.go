@@ -89,6 +89,9 @@ func TestCommands(t *testing.T) {
 		{"route from elsewhere", cmd(`{"pattern":"*","routeRules":["10.9.* to 10.1.0.2"]}`), own},
 		{"route to nobody", cmd(`{"pattern":"*","routeRules":["10.1.* to 10.7.*"]}`), own},
 		{"routes in order", cmd(`{"pattern":"*","mergeGroups":["own","other"],"routeRules":["10.1.* to 10.1.*","* to !10.1.0.1"]}`), "10.1.0.2/0 10.2.0.1/0"},
+		{"pattern with operators", cmd(`{"pattern":"com.other.*|com.example.*&!com.example.T","mergeGroups":["other"]}`), "10.2.0.1/0"},
+		{"pattern that excludes", cmd(`{"pattern":"* & !(com.example.S | com.example.T)","mergeGroups":["other"]}`), own},
+		{"degraded by operators", cmd(`{"pattern":"!com.other.*","commandType":1}`), ""},
 		{"degraded", cmd(`{"pattern":"com.*","commandType":1}`), ""},
 		{"switches", cmd(`{"pattern":"a:true,b:false","commandType":2,"mergeGroups":["other"]}`), own},
 		{"not of a type that is known", cmd(`{"pattern":"*","commandType":3,"mergeGroups":["other"]}`), own},
@@ -106,6 +109,48 @@ func TestCommands(t *testing.T) {
 	}
 	if err := r.Watch(t.Context(), "s", "missing", "1.0", func([]motan.Endpoint) {}); err == nil {
 		t.Error("a group that is not there: no error")
+	}
+}
+
+// What the patterns mean is what Motan Java 1.2.2 makes of them.
+func TestCommandPatterns(t *testing.T) {
+	point := []motan.Endpoint{{Addr: "10.1.0.1:1"}}
+	for _, tc := range []struct {
+		pattern, service string
+		want             bool
+	}{
+		{"com.a|com.b&com.c", "com.a", true},
+		{"com.a&com.b|com.a", "com.a", true},
+		{"com.a|com.a&com.b", "com.a", true},
+		{"(com.a|com.a)&com.b", "com.a", false},
+		{"!com.b", "com.a", true},
+		{"!com.b&com.a", "com.a", true},
+		{"!com.a|com.a", "com.a", true},
+		{"!(com.a|com.b)", "com.a", false},
+		{"(com.a*&!com.ab*)", "com.abc", false},
+		{"(com.a*&!com.ab*)", "com.ac", true},
+		{"com.a", "com.ab", false},
+		{"com.*", "com.ab", true},
+		{"com.*.x", "com.b.x", true},
+		{"com.a | com.b ", "com.b", true},
+		{"!!com.b", "com.b", true},
+		{"com.$a", "com.$a", true},
+	} {
+		var o orders
+		o.command = `{"clientCommandList":[{"pattern":"` + tc.pattern + `","commandType":1}]}`
+		r := motan.Commanded(groups{"own": point}, &o, &motan.CommandedOptions{Logger: quiet()})
+		matched := false
+		if err := r.Watch(t.Context(), tc.service, "own", "1.0", func(list []motan.Endpoint) { matched = len(list) == 0 }); err != nil {
+			t.Fatal(err)
+		}
+		if matched != tc.want {
+			t.Errorf("%s matches %s: %v", tc.pattern, tc.service, matched)
+		}
+	}
+	for _, bad := range []string{"com.a||com.b", "(com.a", "com.a)", "com.a&", "|com.a", "!", "()", "com.a com.b", "[", strings.Repeat("!", 100) + "a", strings.Repeat("(", 1e5)} {
+		if _, err := motan.ParseCommands([]byte(`{"clientCommandList":[{"pattern":"` + bad + `"}]}`)); err == nil || !strings.Contains(err.Error(), "pattern") {
+			t.Errorf("%.20q: %v", bad, err)
+		}
 	}
 }
 

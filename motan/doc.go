@@ -113,5 +113,6 @@
 // balance.go, breaker.go, budget.go, latency.go. The server: serveroptions.go, server.go,
 // handle.go, serverconn.go, dispatch.go, pace.go, context.go. Between them:
 // interceptor.go, accesslog.go, faults.go, trace.go, weights.go, admin.go. Where
-// services are: registry.go, file.go, announce.go, commands.go. Other ways: local.go, http.go, mc.go.
+// services are: registry.go, file.go, announce.go, commands.go,
+// commandpattern.go. Other ways: local.go, http.go, mc.go.
 package motan
