@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -190,13 +191,24 @@ func TestAdmin(t *testing.T) {
 }
 
 // Half of the nodes are replaced while calls are made, one after the other, some
-// gracefully and some not: calls that may be done twice all succeed.
+// gracefully and some killed: calls that may be done twice all succeed, and no other
+// is done twice, whatever became of it.
 func TestHalfTheNodesReplaced(t *testing.T) {
 	reg := &listing{}
 	var nodes []*node
 	var addrs []string
+	var mu sync.Mutex
+	ran := make(map[string]int) // by argument, how often change ran
 	add := func() {
-		n := startNode(t, "n", nil)
+		srv := newServer(t, nil)
+		handleEcho(srv, "n")
+		motan.Handle(srv, "test.Echo", "change", func(_ context.Context, s *string) (*string, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			ran[*s]++
+			return s, nil
+		})
+		n := &node{srv, startServer(t, srv)}
 		nodes, addrs = append(nodes, n), append(addrs, n.addr)
 	}
 	for range 8 {
@@ -209,9 +221,10 @@ func TestHalfTheNodesReplaced(t *testing.T) {
 	eventuallyUp(t, c, 8)
 	done := make(chan struct{})
 	var wg sync.WaitGroup
-	for range 16 {
+	answered := make(map[string]bool) // by argument, whether change was answered
+	for caller := range 16 {
 		wg.Go(func() {
-			for {
+			for i := 0; ; i++ {
 				select {
 				case <-done:
 					return
@@ -221,6 +234,15 @@ func TestHalfTheNodesReplaced(t *testing.T) {
 					t.Errorf("%v, %v", s, err)
 					return
 				}
+				arg := fmt.Sprintf("%d of %d", i, caller)
+				s, err := motan.Call[string](t.Context(), c, "change", arg)
+				if e, ok := errors.AsType[*motan.Error](err); err != nil && (!ok || e.Code != motan.CodeConnection) || err == nil && *s != arg {
+					t.Errorf("change: %v, %v", s, err)
+					return
+				}
+				mu.Lock()
+				answered[arg] = err == nil
+				mu.Unlock()
 			}
 		})
 	}
@@ -242,4 +264,15 @@ func TestHalfTheNodesReplaced(t *testing.T) {
 	}
 	close(done)
 	wg.Wait()
+	for _, n := range nodes {
+		n.srv.Close() // nothing runs any more
+	}
+	for arg, ok := range answered {
+		if n := ran[arg]; n > 1 || ok && n != 1 {
+			t.Errorf("change(%q) was done %d times, answered: %v", arg, n, ok)
+		}
+	}
+	if len(answered) < 500 {
+		t.Errorf("%d calls that must not be done twice were made", len(answered))
+	}
 }

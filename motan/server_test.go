@@ -398,28 +398,54 @@ func TestServerSurvivesClientThatDoesNotRead(t *testing.T) {
 	eventually(t, "the deaf one's calls end", func() bool { return srv.Stats().InFlight == 0 })
 }
 
+// slowToAdmit is a Limiter that lets time pass before each call may begin.
+type slowToAdmit time.Duration
+
+func (d slowToAdmit) Acquire() error             { time.Sleep(time.Duration(d)); return nil }
+func (slowToAdmit) Release(time.Duration, error) {}
+
+// Nobody waits any more for a call whose time ran out before it was its turn.
 func TestExpiredCallsAreNotBegun(t *testing.T) {
-	srv := newServer(t, nil)
+	srv := newServer(t, &motan.ServerOptions{Limiter: slowToAdmit(20 * time.Millisecond)})
 	var begun atomic.Int64
 	motan.Handle(srv, "s", "m", func(context.Context, *string) (*string, error) {
 		begun.Add(1)
 		return nil, nil
 	})
 	c := dialWire(t, startServer(t, srv))
-	// The time begins when the frame has been read, so it must run out in the body.
-	f := request(1, "s", "m", "")
-	f.meta["M_tmo"] = "0"
-	c.send(t, f)
-	if f := c.read(t); f.status != 0 {
-		t.Errorf("M_tmo 0 is no deadline: %+v", f)
+	id := uint64(0)
+	ask := func(timeout string) wireFrame {
+		t.Helper()
+		id++
+		f := request(id, "s", "m", "")
+		f.meta["M_tmo"] = timeout
+		c.send(t, f)
+		answer := c.read(t)
+		if answer.id != id {
+			t.Fatalf("answer %d to request %d", answer.id, id)
+		}
+		return answer
 	}
-	f.meta["M_tmo"] = "nonsense"
-	c.send(t, f)
-	if f := c.read(t); f.status != 0 {
-		t.Errorf("a timeout that is no number: %+v", f)
+	for n := range int64(3) {
+		// The time begins when the frame has been read.
+		if f := ask("5"); f.status != 1 || !strings.Contains(f.meta["M_e"], `"errcode":10003`) || !strings.Contains(f.meta["M_e"], "before the call began") {
+			t.Errorf("5 ms, of which 20 passed: %+v, want a timeout", f)
+		}
+		if begun.Load() != 0 || srv.Stats().Expired != uint64(n+1) {
+			t.Errorf("%d calls begun, %d expired, want 0 and %d", begun.Load(), srv.Stats().Expired, n+1)
+		}
 	}
-	if begun.Load() != 2 {
-		t.Errorf("%d calls begun", begun.Load())
+	for i, timeout := range []string{"600000", "0", "nonsense", "-1", "99999999999999999999"} {
+		if f := ask(timeout); f.status != 0 || begun.Load() != int64(i+1) {
+			t.Errorf("timeout %q: %+v after %d calls begun: want it begun", timeout, f, begun.Load())
+		}
+	}
+	// One-way calls are dropped without a word.
+	f := request(100, "s", "m", "")
+	f.kind, f.meta["M_tmo"] = wireOneWay, "5"
+	c.send(t, f)
+	if ask("0"); begun.Load() != 6 || srv.Stats().Expired != 4 {
+		t.Errorf("%d calls begun, %d expired, want 6 and 4", begun.Load(), srv.Stats().Expired)
 	}
 }
 
