@@ -50,3 +50,9 @@ func BytesWritten(b *Broker) uint64 {
 
 // WritesHeld is how many writes wait for space on the disk.
 func WritesHeld(b *Broker) int { return int(b.held.Load()) }
+
+// Settled reports whether the store has nothing to do in the background.
+func Settled(b *Broker) bool {
+	m := b.db.Metrics()
+	return m.Compact.NumInProgress == 0 && m.Flush.NumInProgress == 0 && m.Compact.EstimatedDebt < 64<<20
+}

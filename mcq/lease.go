@@ -280,6 +280,7 @@ func (q *Queue) fill() error {
 	q.mu.Lock()
 	from, to := q.head, min(q.tail, q.recent.base)
 	there := q.recent.at(from) != nil || q.ahead.at(from) != nil
+	room := cap(q.ahead.list) // what the last chunk had
 	q.mu.Unlock()
 	if there || from >= to {
 		return nil
@@ -289,7 +290,7 @@ func (q *Queue) fill() error {
 		return fmt.Errorf("mcq: read %s: %w", q.name, err)
 	}
 	defer it.Close()
-	got := window{base: from}
+	got := window{base: from, list: make([]Message, 0, min(uint64(room), to-from))}
 	seq := from
 	for ok := it.First(); ok && got.len() < readMessages && got.bytes < readBytes; ok = it.Next() {
 		found, err := seqOf(it.Key())
