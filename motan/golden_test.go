@@ -358,6 +358,7 @@ func FuzzMsgpack(f *testing.F) {
 	f.Add(seed)
 	f.Add(bytes.Repeat([]byte{0x91}, 1000))
 	f.Add([]byte{0xdf, 0xff, 0xff, 0xff, 0xff})
+	f.Add([]byte("\x82\xa1H0\xa1H0")) // a field twice
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var v any
 		(Msgpack{}).Decode(b, &v)

@@ -1,7 +1,6 @@
 package objstore
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -9,6 +8,8 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/protoadapt"
+
+	"github.com/heddle-go/heddle/internal/unpack"
 )
 
 // Codec turns an object's value into bytes and back. The number of the codec
@@ -153,20 +154,17 @@ func (Msgpack) Append(dst []byte, v any) ([]byte, error) {
 	return e.buf.b, err
 }
 
-// Decode reads MessagePack. Bytes after the value are an error.
+// maxDepth is how deep MessagePack may nest, as encoding/json has it.
+const maxDepth = 10_000
+
+// Decode reads MessagePack. Bytes after the value are an error, and so is one
+// nested deeper than 10,000.
 func (Msgpack) Decode(data []byte, v any) error {
-	d := msgpack.GetDecoder()
-	defer msgpack.PutDecoder(d)
-	r := bytes.NewReader(data)
-	d.Reset(r)
-	d.SetCustomStructTag("json")
-	if err := d.Decode(v); err != nil {
-		return err
+	n, err := unpack.Value(data, v, "json", maxDepth)
+	if err == nil && n < len(data) {
+		err = fmt.Errorf("%d bytes after the value", len(data)-n)
 	}
-	if n := r.Len(); n > 0 {
-		return fmt.Errorf("%d bytes after the value", n)
-	}
-	return nil
+	return err
 }
 
 // Append appends a *[]byte.

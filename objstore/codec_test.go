@@ -169,6 +169,10 @@ func TestDecodersAreStrict(t *testing.T) {
 	if err := (objstore.Msgpack{}).Decode(append(b, 0), &v); err == nil || err.Error() != "1 bytes after the value" {
 		t.Error(err)
 	}
+	var twice struct{ A any }
+	if err := (objstore.Msgpack{}).Decode([]byte("\x82\xa1A0\xa1A0"), &twice); err == nil {
+		t.Error("Msgpack took a field twice")
+	}
 	if err := (objstore.JSON{}).Decode([]byte(`{} {}`), &v); err == nil {
 		t.Error("JSON took a second value")
 	}
