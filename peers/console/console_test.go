@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -157,9 +159,9 @@ func TestPagesInChromium(t *testing.T) {
 		name   string
 		width  int64
 		scheme string
-	}{{"wide-light", 1280, "light"}, {"narrow-dark", 420, "dark"}} {
+	}{{"wide-light", 1280, "light"}, {"narrow-dark", 360, "dark"}} {
 		for name, path := range pages {
-			var overflow bool
+			var overflow, sideways bool
 			var heading, background string
 			var picture []byte
 			err := retryStale(ctx,
@@ -169,6 +171,7 @@ func TestPagesInChromium(t *testing.T) {
 				// In one step: a live page may swap the element between two.
 				chromedp.Evaluate(`document.querySelector('h1').textContent`, &heading),
 				chromedp.Evaluate(`document.documentElement.scrollWidth > innerWidth + 1`, &overflow),
+				chromedp.Evaluate(`[...document.querySelectorAll('.scroll:has(table)')].some((e) => e.scrollWidth > e.clientWidth + 1)`, &sideways),
 				chromedp.Evaluate(`getComputedStyle(document.body).backgroundColor`, &background),
 				chromedp.FullScreenshot(&picture, 100),
 			)
@@ -177,6 +180,9 @@ func TestPagesInChromium(t *testing.T) {
 			}
 			if heading == "" || overflow {
 				t.Errorf("%s %s: heading %q, wider than the window: %v", v.name, name, heading, overflow)
+			}
+			if sideways {
+				t.Errorf("%s %s: a table scrolls sideways", v.name, name)
 			}
 			if dark := background == "rgb(21, 23, 26)"; dark != (v.scheme == "dark") {
 				t.Errorf("%s %s: background %s", v.name, name, background)
@@ -225,6 +231,68 @@ func TestLiveInChromium(t *testing.T) {
 	}
 	if list := complaints(); len(list) > 0 {
 		t.Errorf("the browser complains: %s", strings.Join(list, "\n"))
+	}
+}
+
+// A page that nobody sees gives its stream back and stays as it was; one that
+// finds no stream free is fetched again now and then instead.
+func TestHiddenAndPolledInChromium(t *testing.T) {
+	ctx, complaints := browser(t)
+	w, base, _ := shop(t)
+	hide := func(hidden bool) chromedp.Action {
+		return chromedp.Evaluate(fmt.Sprintf(`Object.defineProperty(document, 'hidden', {value: %v, configurable: true});
+			document.dispatchEvent(new Event('visibilitychange'))`, hidden), nil)
+	}
+	live := func(how string) chromedp.Action {
+		return chromedp.WaitVisible(`body[data-live="`+how+`"]`, chromedp.ByQuery)
+	}
+	shows := func(name string) chromedp.Action {
+		return chromedp.Poll(`document.getElementById("main").textContent.includes("`+name+`")`, nil, chromedp.WithPollingTimeout(0))
+	}
+	if err := chromedp.Run(ctx, chromedp.Navigate(base), live("stream"), hide(true), live("off")); err != nil {
+		t.Fatal(err)
+	}
+	// All streams that there are can be had now.
+	var bodies []io.Closer
+	defer func() {
+		for _, b := range bodies {
+			b.Close()
+		}
+	}()
+	for ctx.Err() == nil && len(bodies) < 16 {
+		res, err := http.Get(base + "live?page=/runtime")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode == http.StatusOK {
+			bodies = append(bodies, res.Body)
+			continue
+		}
+		res.Body.Close() // the page's own has not ended yet
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.Operation(watchman.Client, "while hidden").Observe(ctx, time.Millisecond, nil)
+	var seen bool
+	err := chromedp.Run(ctx,
+		chromedp.Evaluate(`document.getElementById("main").textContent.includes("while hidden")`, &seen),
+		hide(false),
+		live("poll"),
+		shows("while hidden"),
+	)
+	if err != nil || seen {
+		t.Fatalf("a hidden page has changed: %v; %v", seen, err)
+	}
+	for _, b := range bodies {
+		b.Close()
+	}
+	w.Operation(watchman.Client, "seen again").Observe(ctx, time.Millisecond, nil)
+	if err := chromedp.Run(ctx, hide(true), hide(false), shows("seen again")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range complaints() {
+		if !strings.Contains(c, "503") { // what the page was told when there was no place
+			t.Errorf("the browser complains: %s", c)
+		}
 	}
 }
 
