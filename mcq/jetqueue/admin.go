@@ -57,16 +57,20 @@ func (q *Queue) Peek(ctx context.Context, limit int) (msgs []mcq.Message, err er
 
 // Purge takes out all messages that are there and not leased by anybody, and
 // returns how many. A message that waits for its time stays if it was looked at
-// before. It costs as much as to read and acknowledge them.
+// before. It costs as much as to read and acknowledge them, and fails if the
+// queue is paused.
 func (q *Queue) Purge(ctx context.Context) (n int, err error) {
 	if err := q.err(); err != nil {
 		return 0, err
 	}
 	ctx, cancel := q.c.bound(ctx)
 	defer cancel()
-	s, _, err := q.info(ctx)
+	s, k, err := q.info(ctx)
 	if err != nil {
 		return 0, wrap("purge", q.name, q.lost(err))
+	}
+	if k.Paused {
+		return 0, wrap("purge", q.name, errPaused)
 	}
 	for last := s.CachedInfo().State.LastSeq; ; {
 		msgs, err := q.receive(ctx, maxBatch, q.c.opt.Timeout+q.c.opt.Failover, 0)

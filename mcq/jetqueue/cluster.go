@@ -421,7 +421,7 @@ func (c *Cluster) queueStats(ctx context.Context, name string, stream jetstream.
 	if k.Name == mainConsumer && c.opt.of(name).FanOut {
 		return mcq.QueueStats{Name: name, Put: s.State.LastSeq, Done: s.State.LastSeq}, nil
 	}
-	st := mcq.QueueStats{Name: name, Put: s.State.LastSeq, Leased: k.NumAckPending}
+	st := mcq.QueueStats{Name: name, Put: s.State.LastSeq, Leased: k.NumAckPending, Paused: k.Paused}
 	backlog := k.NumPending + uint64(max(k.NumAckPending, 0))
 	st.Done = st.Put - min(backlog, st.Put)
 	if k.NumPending > 0 {

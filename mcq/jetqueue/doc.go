@@ -28,6 +28,7 @@
 //	delivery       Take: at most once. Lease: at least once. Attempts counts on the servers
 //	leases         belong to the process that asked, which alone can acknowledge them; they end
 //	               with it: at once if it closes its Cluster, else after Options.Failover
+//	paused         Pause holds for all processes, and survives them and the servers
 //	server lost    operations wait and are tried again until Options.Timeout
 //	memory         per queue in use 1024 messages being put, and about 200 bytes for each one leased
 //	space          acknowledged messages are removed every two seconds, up to the first one
@@ -72,5 +73,5 @@
 // # Reading order
 //
 // options.go, name.go, message.go; cluster.go, queue.go; put.go; lease.go,
-// fetch.go, pull.go; dead.go, trim.go, admin.go; errors.go, stats.go.
+// fetch.go, pull.go, pause.go; dead.go, trim.go, admin.go; errors.go, stats.go.
 package jetqueue

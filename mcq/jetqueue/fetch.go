@@ -180,12 +180,16 @@ func nextPause(last time.Duration, failed bool) time.Duration {
 
 // fetchNow deals out what is there, up to batch messages.
 func (q *Queue) fetchNow(batch int) error {
+	if q.isPaused() {
+		return nil
+	}
 	r, err := q.request(batch, 0)
 	if err == nil {
 		var got int
 		if got, err = q.awaitRequest(r, q.c.opt.attempt()); got == 0 && errors.Is(err, errMore) {
 			err = fmt.Errorf("%w: a message larger than the server now takes", mcq.ErrServer)
 		}
+		err = q.unanswered(err)
 	}
 	if isNobody(err) {
 		ctx, cancel := context.WithTimeout(q.c.ctx, q.c.opt.attempt())

@@ -38,7 +38,8 @@ type Queue struct {
 	pubs       []*publication // under way, in their order
 	completing bool           // a goroutine waits for them
 
-	in inbox
+	in    inbox
+	pause pauseState
 
 	lookedAt  atomic.Int64 // Unix nanoseconds; when it was full last
 	trimmable atomic.Bool  // something was acknowledged since the last trim
@@ -54,7 +55,7 @@ type Queue struct {
 }
 
 func newQueue(c *Cluster, name string, subscriber bool, cfg jetstream.StreamConfig, consumer jetstream.Consumer) *Queue {
-	return &Queue{
+	q := &Queue{
 		c: c, name: name, subscriber: subscriber, opt: c.opt.of(name), stream: cfg.Name, subject: cfg.Subjects[0], consumer: consumer,
 		pull: jetstream.DefaultAPIPrefix + "CONSUMER.MSG.NEXT." + cfg.Name + "." + consumer.CachedInfo().Name,
 		room: make(chan struct{}, maxPublications), leases: make(map[uint64]*lease),
@@ -62,6 +63,8 @@ func newQueue(c *Cluster, name string, subscriber bool, cfg jetstream.StreamConf
 		takeOp: c.opt.Watchman.Operation(watchman.Internal, "mcq take "+name),
 		setOp:  c.opt.Watchman.Operation(watchman.Server, "mcq set "+name),
 	}
+	q.pause.set(consumer.CachedInfo().Paused)
+	return q
 }
 
 // Name is the queue's name, of a subscriber "queue+subscriber".

@@ -1,6 +1,7 @@
 package jetqueue_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -469,6 +470,52 @@ func TestPeekAndPurge(t *testing.T) {
 	put(t, q, "new")
 	if got := leaseAll(t, q, 1); bodies(got) != "new" {
 		t.Errorf("got %s", bodies(got))
+	}
+}
+
+// A paused queue hands out nothing, to no process, and all of it once it is
+// resumed.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	prefix := newPrefix()
+	q := queue(t, open(t, &jetqueue.Options{Prefix: prefix}), "q")
+	put(t, q, "a", "b")
+	// The other was open before: it learns it from the servers.
+	other := queue(t, open(t, &jetqueue.Options{Prefix: prefix, Timeout: 10 * time.Second}), "q")
+	if err := q.Pause(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, q := range []*jetqueue.Queue{q, other} {
+		if _, err := q.Take(t.Context()); !errors.Is(err, mcq.ErrEmpty) {
+			t.Errorf("process %d takes from a paused queue: %v", i, err)
+		}
+		if st, err := q.Stats(t.Context()); err != nil || !st.Paused || st.Backlog() != 2 {
+			t.Errorf("process %d: %+v, %v", i, st, err)
+		}
+	}
+	if n, err := q.Purge(t.Context()); n != 0 || err == nil || !strings.Contains(err.Error(), "paused") {
+		t.Errorf("purged %d of a paused queue: %v", n, err)
+	}
+	waiting := make(chan []mcq.Message, 1)
+	go func() {
+		msgs, err := other.Lease(t.Context(), 1, mcq.LeaseOptions{Wait: patience})
+		if err != nil {
+			t.Error(err)
+		}
+		waiting <- msgs
+	}()
+	put(t, q, "c")
+	if err := q.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// What the other had asked for while it did not know may come to it first.
+	got := append(<-waiting, leaseAll(t, q, 2)...)
+	slices.SortFunc(got, func(a, b mcq.Message) int { return cmp.Compare(a.ID, b.ID) })
+	if bodies(got) != "a b c" {
+		t.Errorf("after Resume got %s", bodies(got))
+	}
+	if st, err := q.Stats(t.Context()); err != nil || st.Paused {
+		t.Errorf("%+v, %v", st, err)
 	}
 }
 
