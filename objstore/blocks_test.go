@@ -3,6 +3,7 @@ package objstore
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"hash/crc32"
 	"io"
@@ -118,6 +119,96 @@ func TestCorruptPart(t *testing.T) {
 		}
 		if err := read(size-5, 5); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("size %d: a missing byte: %v", size, err)
+		}
+	}
+}
+
+// What a whole read compares: each block at its end, and all of it by the SHA-256
+// unless that is left out.
+func TestWholeReadSums(t *testing.T) {
+	ctx := context.Background()
+	for _, skip := range []bool{false, true} {
+		dir := t.TempDir()
+		lib, err := Open(dir, &Options{SkipSHA256: skip})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lib.Close()
+		c, err := NewCollection(lib, Type[[]byte]{Number: 7, Name: "raw"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := func(info *ContentInfo) (n int64, r *ContentReader, err error) {
+			if r, err = lib.OpenContent(ctx, info); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { r.Close() })
+			n, err = io.Copy(io.Discard, r)
+			return n, r, err
+		}
+		data := make([]byte, 3<<20+5)
+		_, _ = rand.NewChaCha8([32]byte{2}).Read(data)
+		for _, size := range []int{0, 1, 1 << 20, 2 << 20, len(data)} {
+			up, err := c.Upload(ctx, "x", bytes.NewReader(data[:size]), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			obj := &Object[[]byte]{Meta: Meta{Contents: []ContentInfo{up}}}
+			if err := c.Create(ctx, obj); err != nil {
+				t.Fatal(err)
+			}
+			info := obj.Contents[0]
+			if info.CRC32C != castagnoliOf(data[:size]) || info.SHA256 != sha256.Sum256(data[:size]) {
+				t.Errorf("size %d: sums %+v", size, info)
+			}
+			if n, _, err := read(&info); n != int64(size) || err != nil {
+				t.Errorf("size %d: read %d bytes: %v", size, n, err)
+			}
+			if err := lib.VerifyContent(ctx, &info); err != nil {
+				t.Errorf("size %d: %v", size, err)
+			}
+			other := info
+			other.SHA256[5]++
+			if _, _, err := read(&other); errors.Is(err, ErrCorrupt) == skip {
+				t.Errorf("size %d, skip %v: another SHA-256: %v", size, skip, err)
+			}
+			if err := lib.VerifyContent(ctx, &other); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("size %d: another SHA-256 is verified: %v", size, err)
+			}
+			if size == 0 {
+				continue
+			}
+			bad := bytes.Clone(data[:size])
+			bad[0] ^= 1
+			if err := os.WriteFile(filepath.Join(dir, "content", filepath.FromSlash(info.Key)), bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			n, r, err := read(&info)
+			if !errors.Is(err, ErrCorrupt) || n >= minBlock {
+				t.Errorf("size %d: a flipped bit in the first block: %d bytes are read: %v", size, n, err)
+			}
+			for range 2 {
+				if n, err := r.Read(make([]byte, size)); n != 0 || !errors.Is(err, ErrCorrupt) {
+					t.Errorf("size %d: %d bytes after that, %v", size, n, err)
+				}
+			}
+			if _, err := r.Seek(0, io.SeekStart); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, r); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("size %d: once more from the start: %v", size, err)
+			}
+			// As it was stored before there were blocks.
+			info.blocks = blocks{}
+			if _, _, err := read(&info); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("size %d: a flipped bit without blocks: %v", size, err)
+			}
+			if err := lib.VerifyContent(ctx, &info); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("size %d: a flipped bit is verified: %v", size, err)
+			}
+		}
+		if err := lib.VerifyContent(ctx, &ContentInfo{Size: 1}); !errors.Is(err, ErrInvalid) {
+			t.Error(err)
 		}
 	}
 }

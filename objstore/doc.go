@@ -32,7 +32,8 @@
 //	contents       no object ever has a content that is not there, whole and durable; a
 //	               content without an object is collected after Options.Grace
 //	verified       a content read from start to end is what was uploaded, by SHA-256 and
-//	               CRC-32C, or ends in ErrCorrupt; a part of it, by the CRC-32C of its blocks
+//	               CRC-32C, or ends in ErrCorrupt; a part of it, or with Options.SkipSHA256
+//	               all of it, by the CRC-32C of its blocks; VerifyContent by both, always
 //	crash          every acknowledged change is there; others are there whole or not at all
 //	ids            never twice, across restarts and set-back clocks
 //	memory         a content needs 256 KiB while it is stored, and one block after a Seek:

@@ -105,7 +105,7 @@ func (l *Library) export(ctx context.Context, e *exporter, row Row) (bool, error
 }
 
 func (l *Library) exportContent(ctx context.Context, e *exporter, info *ContentInfo) error {
-	r, err := l.OpenContent(ctx, info)
+	r, err := l.openToVerify(ctx, info)
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,13 @@ type Options struct {
 	// Dedupe stores contents with the same SHA-256 sum once.
 	Dedupe bool
 
+	// SkipSHA256 leaves the SHA-256 of a content out of what is compared when it is
+	// read from start to end: half of what such a read costs. The CRC-32C of its
+	// blocks, which finds what disks and networks damage, is compared all the same;
+	// bytes that somebody has replaced on purpose are found by the SHA-256 alone.
+	// Uploads, exports and VerifyContent always compute it.
+	SkipSHA256 bool
+
 	// Feed is how long events of the change feed are kept. 0 means that there is
 	// no feed; one write in each change pays for it otherwise.
 	Feed time.Duration

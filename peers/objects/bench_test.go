@@ -285,6 +285,11 @@ func BenchmarkContent1MiB(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer lib.Close()
+	crcOnly, err := objstore.Open(filepath.Join(b.TempDir(), "crc"), &objstore.Options{Content: content, SkipSHA256: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer crcOnly.Close()
 	c, err := objstore.NewCollection(lib, objstore.Type[[]byte]{Number: 1, Name: "bench"})
 	if err != nil {
 		b.Fatal(err)
@@ -331,6 +336,9 @@ func BenchmarkContent1MiB(b *testing.B) {
 	}
 	b.Run("get/objstore", func(b *testing.B) {
 		read(b, func() (io.ReadCloser, error) { return lib.OpenContent(ctx, &obj.Contents[0]) })
+	})
+	b.Run("get/objstore-SkipSHA256", func(b *testing.B) {
+		read(b, func() (io.ReadCloser, error) { return crcOnly.OpenContent(ctx, &obj.Contents[0]) })
 	})
 	b.Run("get/minio-go", func(b *testing.B) {
 		read(b, func() (io.ReadCloser, error) {
