@@ -192,12 +192,16 @@ func (b *schemaBuilder) of(m *model) *Schema {
 		n := json.Number(strconv.Itoa(m.length))
 		return &Schema{Type: "array", Items: b.of(m.elem), MinItems: n, MaxItems: n}
 	case modelMap:
-		return &Schema{Type: []string{"object", "null"}, Additional: b.of(m.elem)}
+		return &Schema{Type: []string{"object", "null"}, Additional: b.of(m.elem), Examples: emptyObject}
 	case modelStruct:
 		return b.structure(m)
 	}
-	return &Schema{} // anything
+	return &Schema{Examples: emptyObject} // anything
 }
+
+// emptyObject is an example: of these schemas RapiDoc's page would make null
+// itself, and fail at its XML.
+var emptyObject = []any{struct{}{}}
 
 // nullable allows null besides what s does.
 func nullable(s *Schema) *Schema {
