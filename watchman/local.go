@@ -9,20 +9,31 @@ import (
 // and their fate is decided. It is pooled: the generation tells a span of an
 // earlier use that it came too late. No user code sees one.
 type localTrace struct {
+	// What every trace needs is in one cache line.
 	mu         sync.Mutex
 	generation uint32
 	failed     bool
-	done       bool    // the root has ended; this is in the ring
-	traceID    TraceID // once done
-	force      string  // why the trace is kept whatever happens
+	done       bool // the root has ended; this is in the ring
+	forced     bool // force is set
+	isRare     bool // rare is not empty
 	spans      []spanEnd
-	rare       []rareEnd // of the spans that have something rare
-	over       uint64    // spans that found the buffer full
+	traceID    TraceID // once done
+	over       uint64  // spans that found the buffer full
+
+	first [firstLocalSpans]spanEnd // the first spans, so that few cost no allocation
+	rare  []rareEnd                // of the spans that have something rare
+	force string                   // why the trace is kept whatever happens
 
 	// These belong to the store's mutex once it has l.
 	why    string // it was kept
 	bytes  int64  // estimated
 	keptAs uint64 // tells apart the times that l was kept
+}
+
+func newLocal() *localTrace {
+	l := &localTrace{}
+	l.spans = l.first[:0]
+	return l
 }
 
 // maxLocalSpans bounds how many spans below one local root can be kept;
@@ -50,7 +61,7 @@ type rareEnd struct {
 
 func (l *localTrace) appendLocked(r spanEnd, x rareEnd) {
 	if x.extra != nil || x.err != nil {
-		l.rare = append(l.rare, x)
+		l.rare, l.isRare = append(l.rare, x), true
 		r.rare = uint32(len(l.rare))
 	}
 	l.spans = append(l.spans, r)
@@ -64,7 +75,7 @@ func (l *localTrace) rareOf(i int) rareEnd {
 	return rareEnd{}
 }
 
-var locals = sync.Pool{New: func() any { return &localTrace{spans: make([]spanEnd, 0, firstLocalSpans)} }}
+var locals = sync.Pool{New: func() any { return newLocal() }}
 
 func takeLocal() *localTrace { return locals.Get().(*localTrace) }
 
@@ -87,14 +98,16 @@ func (l *localTrace) addLocked(generation uint32, r spanEnd, x rareEnd) (late, o
 // It unlocks l.
 func (l *localTrace) finishLocked(s *Span, r spanEnd, x rareEnd) {
 	w, op := s.op.w, s.op
-	why := op.keepFor(s, l.force, l.failed || x.err != nil, r.took)
+	why := op.keepFor(s, l, l.failed || x.err != nil, r.took)
 	if l.over > 0 {
 		w.dropped.Add(l.over)
 	}
 	l.traceID = s.traceID
 	l.appendLocked(r, x)
 	n := len(l.spans)
-	l.spans[0], l.spans[n-1] = l.spans[n-1], l.spans[0] // the root goes first
+	if n > 1 {
+		l.spans[0], l.spans[n-1] = l.spans[n-1], l.spans[0] // the root goes first
+	}
 	switch {
 	case why != "" && w.opt.KeepTraces > 0:
 		op.exemplar(s.traceID, r.took, r.start)
@@ -118,25 +131,38 @@ func (l *localTrace) finishLocked(s *Span, r spanEnd, x rareEnd) {
 // to the store too.
 func (l *localTrace) keepLocked(w *Watchman, why string) {
 	l.why = why
-	l.failed, l.done, l.over, l.force = false, false, 0, ""
+	l.failed, l.done, l.over = false, false, 0
+	l.unforceLocked()
 	l.generation++
-	for i := range l.rare {
-		l.rare[i].settle()
+	if l.isRare {
+		for i := range l.rare {
+			l.rare[i].settle()
+		}
 	}
 	w.store.add(l)
 }
 
 func (l *localTrace) resetLocked() {
-	l.over, l.failed, l.done, l.force = 0, false, false, ""
+	l.over, l.failed, l.done = 0, false, false
+	l.unforceLocked()
 	l.generation++
 	l.clear()
 }
 
+func (l *localTrace) unforceLocked() {
+	if l.forced {
+		l.force, l.forced = "", false
+	}
+}
+
 func (l *localTrace) clear() {
-	clear(l.rare)
-	l.rare, l.spans = l.rare[:0], l.spans[:0]
+	if l.isRare {
+		clear(l.rare)
+		l.rare, l.isRare = l.rare[:0], false
+	}
+	l.spans = l.spans[:0]
 	if cap(l.spans) > 2*maxLocalSpans {
-		l.rare, l.spans = nil, make([]spanEnd, 0, firstLocalSpans) // grown by late spans
+		l.rare, l.spans = nil, l.first[:0] // grown by late spans
 	}
 	l.traceID = TraceID{}
 }
@@ -152,15 +178,15 @@ const (
 )
 
 // keepFor names the reason to keep a trace, "" not to.
-func (o *Operation) keepFor(s *Span, force string, failed bool, took int64) string {
+func (o *Operation) keepFor(s *Span, l *localTrace, failed bool, took int64) string {
 	if s.flags&FlagSampled != 0 {
 		return KeepSampled
 	}
 	slow := took >= o.slowAfter.Load()
-	if !failed && !slow && force == "" && (s.more == nil || s.more.lane == "" && !s.more.debug) {
+	if !failed && !slow && !l.forced && (s.more == nil || s.more.lane == "" && !s.more.debug) {
 		return ""
 	}
-	if !o.keeps.take(o.w.now()) {
+	if !o.keeps.take(s.start + took) {
 		o.w.overBudget.Add(1)
 		return ""
 	}
@@ -169,8 +195,8 @@ func (o *Operation) keepFor(s *Span, force string, failed bool, took int64) stri
 		return KeepError
 	case slow:
 		return KeepSlow
-	case force != "":
-		return force
+	case l.forced:
+		return l.force
 	case s.more.debug:
 		return KeepDebug
 	default:

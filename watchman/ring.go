@@ -88,8 +88,8 @@ func (s *Span) Keep(reason string) {
 	l := s.local
 	l.mu.Lock()
 	if l.generation == s.generation && !l.done {
-		if l.force == "" {
-			l.force = reason
+		if !l.forced {
+			l.force, l.forced = reason, true
 		}
 		l.mu.Unlock()
 		return
@@ -113,7 +113,7 @@ func (s *Span) Keeping(err error) bool {
 	}
 	s.local.mu.Lock()
 	defer s.local.mu.Unlock()
-	return s.local.generation == s.generation && (s.local.failed || s.local.force != "")
+	return s.local.generation == s.generation && (s.local.failed || s.local.forced)
 }
 
 // HeaderKeep is the reply header that carries the keep bit; its value is 1.
