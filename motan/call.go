@@ -90,8 +90,8 @@ func (c *Client) call(ctx context.Context, name string, req, resp any, oneWay bo
 		return err
 	}
 	ctx, span := m.op.Start(ctx)
-	now := time.Now()
-	o := outgoingCall{m: m, span: span, req: req, resp: resp, oneWay: oneWay, began: now, started: now, deadline: now.Add(c.opt.Timeout)}
+	began := now()
+	o := outgoingCall{m: m, span: span, req: req, resp: resp, oneWay: oneWay, began: began, started: began, deadline: began.Add(c.opt.Timeout)}
 	if d, ok := ctx.Deadline(); ok && d.Before(o.deadline) {
 		o.deadline = d
 	}

@@ -173,7 +173,7 @@ func (c *callContext) Err() error {
 		return context.Canceled
 	case c.Context.Err() != nil:
 		return c.Context.Err()
-	case !c.deadline.IsZero() && !time.Now().Before(c.deadline):
+	case !c.deadline.IsZero() && !now().Before(c.deadline):
 		return context.DeadlineExceeded
 	}
 	return nil

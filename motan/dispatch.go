@@ -64,7 +64,7 @@ func (c *serverConn) dispatch() bool {
 		c.stage(appendHeartbeat(nil, f.id, true))
 		return true
 	}
-	now := time.Now()
+	received := now()
 	var m callMeta
 	m.read(f.meta)
 	method, err := s.find(&m)
@@ -79,7 +79,7 @@ func (c *serverConn) dispatch() bool {
 	}
 	j := jobs.Get().(*job)
 	j.header, j.conn, j.method, j.body = f.header, c, method, f.body
-	j.ctx = c.context(method, &m, now)
+	j.ctx = c.context(method, &m, received)
 	if len(m.traceparent) > 0 || len(m.baggage) > 0 {
 		j.parent = watchman.FromFields(view(m.traceparent), text(&c.last.tracestate, m.tracestate), text(&c.last.baggage, m.baggage))
 	}
@@ -243,7 +243,7 @@ func (j *job) serve(inline bool) (kept bool) {
 	s, c, method := j.conn.srv, j.conn, j.method
 	j.began = j.ctx.received
 	if !inline { // it has waited for a goroutine to run on
-		j.began = time.Now()
+		j.began = now()
 	}
 	ctx, span := method.op.StartRemote(j.ctx, j.parent)
 	if span != nil {
@@ -317,7 +317,7 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 		err = method.invoke(ctx, &j.exchange)
 		resp = j.exchange.Response
 	}
-	j.ended = time.Now()
+	j.ended = now()
 	method.pace.took(j.ended.Sub(j.began))
 	return resp, kept, err
 }
@@ -472,10 +472,10 @@ func (m *callMeta) read(meta []byte) {
 }
 
 // context makes the context of a handler.
-func (c *serverConn) context(method *serverMethod, m *callMeta, now time.Time) *callContext {
-	ctx := &callContext{Context: c.srv.ctx, method: method, caller: c.from(m), id: c.frame.id, received: now}
+func (c *serverConn) context(method *serverMethod, m *callMeta, received time.Time) *callContext {
+	ctx := &callContext{Context: c.srv.ctx, method: method, caller: c.from(m), id: c.frame.id, received: received}
 	if m.timeout > 0 {
-		ctx.deadline = now.Add(m.timeout)
+		ctx.deadline = received.Add(m.timeout)
 	}
 	if m.others > 0 {
 		ctx.meta = c.added(c.frame.meta)

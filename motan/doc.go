@@ -112,7 +112,7 @@
 // backup.go, encode.go, endpoint.go, clientconn.go, combine.go, sweep.go; then
 // balance.go, breaker.go, budget.go, latency.go. The server: serveroptions.go, server.go,
 // handle.go, serverconn.go, dispatch.go, pace.go, context.go. Between them:
-// interceptor.go, accesslog.go, faults.go, trace.go, weights.go, admin.go. Where
-// services are: registry.go, file.go, announce.go, commands.go,
+// interceptor.go, accesslog.go, faults.go, trace.go, clock.go, weights.go, admin.go.
+// Where services are: registry.go, file.go, announce.go, commands.go,
 // commandpattern.go. Other ways: local.go, http.go, mc.go.
 package motan

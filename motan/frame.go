@@ -242,11 +242,11 @@ func (s *frameSource) Read(p []byte) (int, error) {
 	var until time.Time
 	switch {
 	case s.within:
-		until = time.Now().Add(frameTimeout)
+		until = now().Add(frameTimeout)
 	case s.idle > 0:
 		// Setting a deadline costs as much as a small read: one that was set a
 		// moment ago will do.
-		if until = time.Now().Add(s.idle); until.Sub(s.until) < s.idle/8 && !s.until.After(until) {
+		if until = now().Add(s.idle); until.Sub(s.until) < s.idle/8 && !s.until.After(until) {
 			until = s.until
 		}
 	}
@@ -258,7 +258,7 @@ func (s *frameSource) Read(p []byte) (int, error) {
 	}
 	n, err := s.Conn.Read(p)
 	if s.idle == 0 { // a client's
-		s.at = time.Now()
+		s.at = now()
 	}
 	return n, err
 }

@@ -62,9 +62,9 @@ func (c *Client) tryOther(ctx context.Context, e *endpoint, o *outgoingCall, unt
 // start sends a request. Without an error, t.k.done tells when the answer is
 // there, and finish or abandon must be called; one-way calls are over.
 func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall, until time.Time) (err error) {
-	now := o.began
-	if now.IsZero() || c.invoke != nil {
-		now = time.Now()
+	began := o.began
+	if began.IsZero() || c.invoke != nil {
+		began = now()
 	}
 	o.began = time.Time{}
 	probe, ok := e.breaker.allow()
@@ -87,7 +87,7 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 	if conn == nil || e.leaving.Load() {
 		return &Error{Code: CodeConnection, Message: e.addr + ": not connected", missed: true}
 	}
-	left := until.Sub(now)
+	left := until.Sub(began)
 	if left <= 0 {
 		return &Error{Code: CodeTimeout, Message: e.addr + ": no time left", cause: context.DeadlineExceeded}
 	}
@@ -132,10 +132,10 @@ func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall
 		return sendError(ctx, e.addr, err)
 	}
 	if o.span != nil {
-		o.sent, o.answered = time.Now(), time.Time{}
+		o.sent, o.answered = now(), time.Time{}
 		o.phases.begin("wait")
 	}
-	*t = try{e: e, conn: conn, k: k, id: id, probe: probe, began: now, until: until}
+	*t = try{e: e, conn: conn, k: k, id: id, probe: probe, began: began, until: until}
 	return nil
 }
 
