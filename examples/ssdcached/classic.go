@@ -348,7 +348,7 @@ func (c *session) flushAll(cmd *memcached.Command) {
 		}
 	}
 	reply := "OK\r\n"
-	if err := c.srv.store.flush(time.Duration(delay) * time.Second); err != nil {
+	if err := c.srv.store.flush(time.Duration(max(delay, 0)) * time.Second); err != nil {
 		reply = trouble(err)
 	}
 	if !quiet {
@@ -362,7 +362,8 @@ func (c *session) stats(cmd *memcached.Command) {
 		return
 	}
 	n, s := &c.srv.counters, c.srv.store.cache.Stats()
-	get, hits := n.get.Load(), n.hits.Load()
+	hits := n.hits.Load()
+	get := n.get.Load() // after hits, so that it has all of them
 	for _, f := range []struct {
 		name  string
 		value any

@@ -48,7 +48,8 @@ const replyBadFlag = "CLIENT_ERROR invalid flag\r\n"
 
 // metaCommand carries out a line; it reports whether the connection goes on.
 func (c *session) metaCommand(line []byte) bool {
-	words := bytes.Fields(line)
+	// Only spaces part words: keys may have what Unicode takes for one.
+	words := bytes.FieldsFunc(line, func(r rune) bool { return r == ' ' })
 	verb := string(words[0])
 	if verb == "mn" {
 		c.say("MN\r\n")

@@ -14,6 +14,7 @@ type server struct {
 	store *store
 	conns int
 	idle  time.Duration
+	drain time.Duration // how long wait lets requests end
 	began time.Time
 
 	stopping atomic.Bool
@@ -29,7 +30,7 @@ type server struct {
 }
 
 func newServer(st *store, conns int, idle time.Duration) *server {
-	return &server{store: st, conns: conns, idle: idle, began: time.Now(), sessions: map[*session]struct{}{}}
+	return &server{store: st, conns: conns, idle: idle, drain: bodyTimeout, began: time.Now(), sessions: map[*session]struct{}{}}
 }
 
 // serve accepts until stop.
@@ -91,8 +92,20 @@ func (s *server) stop() {
 	}
 }
 
-// wait returns when all connections have ended.
-func (s *server) wait() { s.wg.Wait() }
+// wait returns when all connections have ended. Those that are still in a request
+// after drain are closed: a client may send its body, or read its answer, a byte
+// at a time.
+func (s *server) wait() {
+	t := time.AfterFunc(s.drain, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for c := range s.sessions {
+			_ = c.conn.Close()
+		}
+	})
+	defer t.Stop()
+	s.wg.Wait()
+}
 
 func (s *server) connections() int {
 	s.mu.Lock()

@@ -140,6 +140,9 @@ var script = []struct{ send, want string }{
 	{"mg Zm9v b k v\r\n", "VA 1 kZm9v b\r\nx\r\n"},
 	{"mg viv N30 v t\r\n", "VA 0 t30 W\r\n\r\n"},
 	{"ms S100 1\r\nx\r\n", "HD\r\n"},
+	{"ms x\u00a0y 1\r\nx\r\n", "HD\r\n"}, // Unicode's space is none here
+	{"get x x\u00a0y\r\n", "VALUE x\u00a0y 0 1\r\nx\r\nEND\r\n"},
+	{"get" + strings.Repeat(" nobody", 5000) + " foo\r\n", "VALUE foo 0 1\r\nx\r\nEND\r\n"},
 	{"flush_all\r\n", "OK\r\n"},
 	{"get n a q foo\r\n", "END\r\n"},
 	{"set n 0 0 1\r\n1\r\n", "STORED\r\n"},
@@ -238,6 +241,87 @@ func TestMalformed(t *testing.T) {
 	}
 	if _, err := c.Get("large"); !errors.Is(err, memcache.ErrCacheMiss) {
 		t.Errorf("the value before outlived one that was too large: %v", err)
+	}
+}
+
+// A client that sends its body a byte at a time does not keep the node from
+// stopping.
+func TestStopEndsSlowBodies(t *testing.T) {
+	cache, err := ssdcache.Open(filepath.Join(t.TempDir(), "cache"), 16<<20, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	st, err := newStore(cache, filepath.Join(t.TempDir(), "flushed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := newServer(st, 10, time.Minute)
+	srv.drain = 50 * time.Millisecond
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.serve(ln) }()
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// The answer tells that it has begun to read the body.
+	if _, err := io.WriteString(conn, "version\r\nset k 0 0 1000000000\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	slow := make(chan struct{})
+	go func() {
+		defer close(slow)
+		for {
+			if _, err := conn.Write([]byte("x")); err != nil {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	srv.stop()
+	srv.wait()
+	<-slow
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// A delay that no clock has flushes at once or is refused.
+func TestFlushDelays(t *testing.T) {
+	addr, _ := start(t)
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	in := bufio.NewReader(conn)
+	for delay, want := range map[string]string{"-1": "OK\r\nEND\r\n", "-9223372036854775807": "OK\r\nEND\r\n", "9223372036854775807": replyBadFormat + "VALUE k 0 1\r\nx\r\nEND\r\n"} {
+		if _, err := io.WriteString(conn, "set k 0 0 1 noreply\r\nx\r\nflush_all "+delay+"\r\nget k\r\nversion\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		var got strings.Builder
+		for {
+			line, err := in.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(line, "VERSION ") {
+				break
+			}
+			got.WriteString(line)
+		}
+		if got.String() != want {
+			t.Errorf("flush_all %s: %q, want %q", delay, got.String(), want)
+		}
 	}
 }
 
