@@ -61,6 +61,7 @@
 //	set q/h, gets q/h           the body has an envelope with trace and times in front
 //	get q+s                     read as the subscriber s
 //	get q/open, q/close, q/abort, q/close/open, q/peek, flush q     as kestrel does
+//	monitor q 30 100, confirm q 7                                   the same, up to 30 s
 //
 // The exptime of a set is how long the message is worth handing out. Of wqs
 // there are eset, eget, ack and eack; of the meta commands mn, ms, mg and md with

@@ -51,10 +51,10 @@ type session struct {
 
 	pendingBytes int // of their replies
 
-	opens  map[string]uint64 // by queue, the message that is open
-	passed bool              // credentials were right, or none are wanted
-	head   []byte            // room for what goes in front of a body
-	ids    []uint64          // room for ids
+	opens  map[string][]uint64 // by queue, the messages that are open, the oldest first
+	passed bool                // credentials were right, or none are wanted
+	head   []byte              // room for what goes in front of a body
+	ids    []uint64            // room for ids
 
 	lane *lane  // if a loop serves the connection now and then
 	left []byte // what the loop has read and not used
@@ -284,6 +284,10 @@ func (c *session) command() bool {
 		c.metaGet(cmd)
 	case cmd.Is("md"):
 		c.metaDelete(cmd)
+	case cmd.Is("monitor"):
+		c.monitor(cmd)
+	case cmd.Is("confirm"):
+		c.confirm(cmd)
 	case cmd.Is("flush"):
 		c.purge(cmd)
 	case cmd.Is("touch"):

@@ -48,6 +48,11 @@ func shortRequests() (list []string) {
 	return list
 }
 
+// asksToWait reports whether a server may be asked to wait for a message.
+func asksToWait(data []byte) bool {
+	return bytes.Contains(data, []byte("t=")) || bytes.Contains(bytes.ToLower(data), []byte("monitor"))
+}
+
 // FuzzSession sends anything to a server. It answers in whole lines, ends the
 // connection or goes on with it, and afterwards works for others.
 func FuzzSession(f *testing.F) {
@@ -63,8 +68,8 @@ func FuzzSession(f *testing.F) {
 	go s.Serve(ln)
 	f.Cleanup(func() { s.Close() })
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if bytes.Contains(data, []byte("t=")) {
-			return // it may wait, as asked
+		if asksToWait(data) {
+			return
 		}
 		ours, theirs := net.Pipe()
 		defer ours.Close()
@@ -104,8 +109,8 @@ func FuzzLoop(f *testing.F) {
 	addr := serve(f, memBroker(f, &mcq.Options{Sync: mcq.Never, MaxQueues: 1 << 30, MaxMessage: 1 << 10}))
 	other := connect(f, addr)
 	f.Fuzz(func(t *testing.T, data []byte, cut uint16) {
-		if bytes.Contains(data, []byte("t=")) {
-			return // it may wait, as asked
+		if asksToWait(data) {
+			return
 		}
 		conn := connect(t, addr)
 		defer conn.Close()

@@ -35,6 +35,38 @@ var kestrelTable = []exchange{
 	{"delete k+s\r\nget k+\r\nset k+ 0 0 1\r\nx\r\n", "DELETED\r\nEND\r\nCLIENT_ERROR bad command line format\r\n"},
 }
 
+// kestrel's streaming reads; each line is a connection, whose end gives back
+// what it has open.
+var monitorTable = []exchange{
+	{"set m 1 0 1\r\na\r\nset m 0 0 1\r\nb\r\nset m 0 0 1\r\nc\r\n", "STORED\r\nSTORED\r\nSTORED\r\n"},
+	{"monitor m 0 2\r\nconfirm m 3\r\nconfirm m 1\r\nget m/open\r\nget m/abort\r\nget m/peek\r\nconfirm m 1\r\n",
+		"VALUE m 1 1\r\na\r\nVALUE m 0 1\r\nb\r\nEND\r\nERROR\r\nEND\r\nCLIENT_ERROR a message of that queue is open already\r\nEND\r\nVALUE m/peek 0 1\r\nb\r\nEND\r\nERROR\r\n"},
+	{"MONITOR m 30 2\r\nCONFIRM m 2\r\nmonitor m 0\r\nmonitor m 1 0\r\nmonitor nobody 0 9\r\nconfirm nobody 1\r\n",
+		"VALUE m 0 1\r\nb\r\nVALUE m 0 1\r\nc\r\nEND\r\nEND\r\nEND\r\nEND\r\nEND\r\nERROR\r\n"},
+	{"monitor m\r\nmonitor m x\r\nmonitor m 31\r\nmonitor m 1 1025\r\nmonitor m/open 1\r\nmonitor m 1 1 1\r\nconfirm m\r\nconfirm m 0\r\nconfirm m/n=1 1\r\nconfirm m x\r\n",
+		strings.Repeat("CLIENT_ERROR bad command line format\r\n", 10)},
+}
+
+// A monitor gets each message as it comes, and what it has not confirmed is
+// somebody else's when it goes.
+func TestMonitor(t *testing.T) {
+	b := memBroker(t, nil)
+	q := queue(t, b, "q")
+	w := connect(t, serve(t, b))
+	w.send("monitor q 30 3\r\n")
+	for _, body := range []string{"1", "2", "3"} {
+		put(t, q, body)
+		w.expect("VALUE q 0 1\r\n" + body + "\r\n")
+	}
+	w.expect("END\r\n")
+	w.send("confirm q 2\r\nmonitor q 30\r\n")
+	w.expect("END\r\n")
+	waitFor(t, "two to be gone", func() bool { return q.Stats().Backlog() == 1 })
+	w.Close()
+	waitFor(t, "the third to come back", func() bool { return q.Stats().Leased == 0 })
+	expect(t, "again", bodies(lease(t, q, 9, mcq.LeaseOptions{})), "3")
+}
+
 // What a set can ask for.
 var setTable = []exchange{
 	{"set s/key=7 0 0 1\r\na\r\nset s/key=7 0 0 1\r\nb\r\nget s/n=9\r\n", "STORED\r\nSTORED\r\nVALUE s/n=9 0 1\r\na\r\nEND\r\n"},
@@ -83,7 +115,7 @@ var metaTable = []exchange{
 }
 
 func TestGoldenVerbs(t *testing.T) {
-	for name, table := range map[string][]exchange{"kestrel": kestrelTable, "set": setTable, "wqs": wqsTable, "meta": metaTable} {
+	for name, table := range map[string][]exchange{"kestrel": kestrelTable, "monitor": monitorTable, "set": setTable, "wqs": wqsTable, "meta": metaTable} {
 		t.Run(name, func(t *testing.T) {
 			b := memBroker(t, &mcq.Options{Sync: mcq.Never, Queues: map[string]mcq.QueueOptions{"full": {MaxLength: 1}, "s": {DeadLetters: "dead"}}})
 			_, addr := startServer(t, b, &mcq.ServerOptions{Logger: silent})
