@@ -53,13 +53,16 @@ func rowOf(t ErrorCodes, code int) ErrorCode {
 
 // seen is an error as the clients of a version see it.
 func (t ErrorCodes) seen(e *Error) *Error {
+	if len(t) == 0 {
+		return e
+	}
 	row, ok := t[e.Code]
 	if !ok {
 		return e
 	}
 	was, known := errorTable[e.Code]
 	x := *e
-	x.Code, x.row = row.Code, &row
+	x.Code, x.row = row.Code, &ErrorCode{row.Code, row.Status, row.Text}
 	if !known || x.Status == was.status {
 		x.Status = row.Status
 	}

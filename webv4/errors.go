@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strconv"
 )
 
 // Codes of the platform's error table: the first digit says system (1) or
@@ -165,6 +166,21 @@ var plainErrors = func() map[int]*Error {
 
 // refusal is the table's own error of a code.
 func refusal(code int) error { return plainErrors[code] }
+
+// codeTexts are the codes that refusals have, from 10000 on, as text.
+var codeTexts = func() (t [32]string) {
+	for i := range t {
+		t[i] = strconv.Itoa(CodeSystem - 1 + i)
+	}
+	return t
+}()
+
+func codeText(code int) string {
+	if i := code - (CodeSystem - 1); i >= 0 && i < len(codeTexts) {
+		return codeTexts[i]
+	}
+	return strconv.Itoa(code)
+}
 
 // asError finds an *Error in err's chain, nil if there is none.
 func asError(err error) *Error {

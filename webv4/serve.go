@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -511,7 +510,7 @@ func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error) {
 	if c.rejected {
 		// The handler was not asked: a control loop learns nothing from this call.
 		if err != nil {
-			span.SetAttr("refused", strconv.Itoa(out.code))
+			span.SetAttr("refused", codeText(out.code))
 		} else {
 			span.SetAttr("degraded", c.level.String())
 		}
@@ -520,7 +519,7 @@ func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error) {
 	}
 	// What the client got wrong is no error of this service.
 	if err != nil && out.status >= http.StatusBadRequest && out.status < http.StatusInternalServerError {
-		span.SetAttr("refused", strconv.Itoa(out.code))
+		span.SetAttr("refused", codeText(out.code))
 		err = nil
 	}
 	span.End(err)

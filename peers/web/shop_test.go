@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"io"
 	"maps"
@@ -27,6 +28,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/vmihailenco/msgpack/v5"
 )
 
 // startShop builds examples/openapi-shop and runs it; it ends with the test.
@@ -150,6 +152,13 @@ func fill(rng *rand.Rand, origin, method, path string, op *openapi3.Operation) (
 			}
 			w.Close()
 			body, kind = b.Bytes(), w.FormDataContentType()
+		case "application/msgpack":
+			var err error
+			if body, err = msgpack.Marshal(v); err != nil {
+				return nil, err
+			}
+		case "application/xml":
+			body = appendXML(nil, "body", v)
 		default:
 			var err error
 			if body, err = json.Marshal(v); err != nil {
@@ -176,6 +185,27 @@ func fill(rng *rand.Rand, origin, method, path string, op *openapi3.Operation) (
 		r.Header.Set("Authorization", "Bearer "+pick(rng, "no", "a.b.c"))
 	}
 	return r, nil
+}
+
+// appendXML writes a value in the form that webv4 reads.
+func appendXML(b []byte, name string, v any) []byte {
+	b = fmt.Appendf(b, "<%s>", name)
+	switch v := v.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			b = appendXML(b, key, v[key])
+		}
+	case []any:
+		for _, item := range v {
+			b = appendXML(b, "item", item)
+		}
+	default:
+		var text bytes.Buffer
+		if xml.EscapeText(&text, []byte(fmt.Sprint(v))) == nil {
+			b = append(b, text.Bytes()...)
+		}
+	}
+	return fmt.Appendf(b, "</%s>", name)
 }
 
 // TestShopConformance asks examples/openapi-shop for what its own document
