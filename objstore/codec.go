@@ -141,7 +141,11 @@ var msgpackEncoders = sync.Pool{New: func() any {
 	return e
 }}
 
-// Append appends v as MessagePack with the shortest integers.
+// maxDepth is how deep MessagePack may nest, as encoding/json has it.
+const maxDepth = 10_000
+
+// Append appends v as MessagePack with the shortest integers. A value nested
+// deeper than 10,000, and an extension other than the timestamp, are errors.
 func (Msgpack) Append(dst []byte, v any) ([]byte, error) {
 	e := msgpackEncoders.Get().(*msgpackEncoder)
 	defer msgpackEncoders.Put(e)
@@ -150,15 +154,13 @@ func (Msgpack) Append(dst []byte, v any) ([]byte, error) {
 	e.enc.Reset(&e.buf)
 	e.enc.SetCustomStructTag("json")
 	e.enc.UseCompactInts(true)
-	err := e.enc.Encode(v)
-	return e.buf.b, err
+	if err := e.enc.Encode(v); err != nil {
+		return e.buf.b, err
+	}
+	return e.buf.b, unpack.Check(e.buf.b[len(dst):], maxDepth) // so that it can be read
 }
 
-// maxDepth is how deep MessagePack may nest, as encoding/json has it.
-const maxDepth = 10_000
-
-// Decode reads MessagePack. Bytes after the value are an error, and so is one
-// nested deeper than 10,000.
+// Decode reads MessagePack. Bytes after the value are an error.
 func (Msgpack) Decode(data []byte, v any) error {
 	n, err := unpack.Value(data, v, "json", maxDepth)
 	if err == nil && n < len(data) {
