@@ -26,6 +26,8 @@ type router struct {
 	once   sync.Once
 	built  bool
 	layers []*httprouter.Router
+
+	methods []string // that routes have
 }
 
 // route is a registered path, taken apart.
@@ -190,6 +192,9 @@ func (t *router) build() {
 	t.built = true
 	var list []*route
 	for _, rt := range t.list {
+		if !slices.Contains(t.methods, rt.method) {
+			t.methods = append(t.methods, rt.method)
+		}
 		if len(rt.names) > 0 {
 			list = append(list, rt)
 		}
@@ -276,17 +281,20 @@ func (t *router) find(out *reply, method, path string) (*operation, httprouter.P
 var methods = [...]string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPost, http.MethodPut}
 
 // allowed lists the methods that path has, for the Allow header; empty if there
-// is no such path.
-func (t *router) allowed(path string) string {
+// is no such path. It leaves notes in out, as find does.
+func (t *router) allowed(out *reply, path string) string {
+	t.once.Do(t.build)
 	var list []string
-	var out reply
-	for _, m := range methods {
-		if op, _ := t.find(&out, m, path); op != nil {
+	for _, m := range t.methods {
+		if op, _ := t.find(out, m, path); op != nil {
 			list = append(list, m)
 		}
 	}
 	if len(list) == 0 {
 		return ""
+	}
+	if slices.Contains(list, http.MethodGet) {
+		list = append(list, http.MethodHead)
 	}
 	list = append(list, http.MethodOptions)
 	slices.Sort(list)

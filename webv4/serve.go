@@ -367,7 +367,7 @@ func validID(s string) bool {
 // there.
 func (a *API) notFound(out *reply, r *http.Request) error {
 	out.style, out.codes = a.looksOf(r.URL.Path)
-	allow := a.router.allowed(r.URL.Path)
+	allow := a.router.allowed(out, r.URL.Path)
 	if allow == "" {
 		return refusal(CodeNoAPI)
 	}
