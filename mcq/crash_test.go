@@ -423,6 +423,62 @@ func TestDamagedFiles(t *testing.T) {
 	}
 }
 
+// A log that ends in the middle of a write, with whatever the disk had there
+// before, is read up to the last whole write; the cut is tried at every byte of
+// the last writes with HEDDLE_TEST_LONG=1, and else at some.
+func TestTornTail(t *testing.T) {
+	const n = 40
+	fs := vfs.NewCrashableMem()
+	b := openBroker(t, "store", mcq.WithFS(nil, fs))
+	var want []string
+	for i := range n {
+		want = append(want, fmt.Sprintf("message %d", i))
+		put(t, queue(t, b, "q"), want[i])
+	}
+	rnd := rand.New(rand.NewPCG(8, 9))
+	crashed := crashClone(fs, 0, rnd)
+	files, err := crashed.List("store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, data := "", []byte(nil)
+	for _, file := range files { // the log that has the last message
+		if d := readFile(t, crashed, "store/"+file); strings.HasSuffix(file, ".log") && strings.Contains(string(d), want[n-1]) {
+			path, data = "store/"+file, d
+		}
+	}
+	if path == "" {
+		t.Fatalf("the last message is in none of %q", files)
+	}
+	end := strings.LastIndex(string(data), want[n-1]) + len(want[n-1])
+	begin := strings.LastIndex(string(data), want[n-5])
+	step, most := 23, 0
+	if longRun {
+		step = 1
+	}
+	for cut := end - rnd.IntN(step); cut > begin; cut -= step {
+		flipped, garbage := slices.Clone(data), append([]byte(nil), data[:cut]...)
+		flipped[cut-1] ^= 1 << rnd.IntN(8)
+		for range 200 {
+			garbage = append(garbage, byte(rnd.Uint32()))
+		}
+		// What an older write of a log that is used again has left there.
+		stale := append(append([]byte(nil), data[:cut]...), data[:200]...)
+		for what, torn := range map[string][]byte{"cut": data[:cut], "zeros": append(data[:cut:cut], make([]byte, 200)...), "garbage": garbage, "stale": stale, "flipped": flipped} {
+			victim := crashClone(crashed, 100, rnd)
+			writeFile(t, victim, path, torn)
+			got, err := readAll(t, victim)
+			if err != nil || !isPrefix(got, want) || len(got) < n-6 {
+				t.Fatalf("%s at %d of %d: %d of %d messages, %v", what, cut, end, len(got), n, err)
+			}
+			most = max(most, len(got))
+		}
+	}
+	if most < n-2 {
+		t.Errorf("%d of %d messages were read at most", most, n)
+	}
+}
+
 func readFile(t *testing.T, fs vfs.FS, path string) []byte {
 	t.Helper()
 	f, err := fs.Open(path)
@@ -443,7 +499,7 @@ func writeFile(t *testing.T, fs vfs.FS, path string, data []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write(data); err != nil {
+	if _, err := f.Write(slices.Clone(data)); err != nil { // Write may change it
 		t.Fatal(err)
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {

@@ -2,6 +2,7 @@ package jetqueue_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -153,6 +154,8 @@ var common struct {
 }
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "8") // most of what they do is to wait
 	code := m.Run()
 	if leaked := ourGoroutines(); code == 0 && leaked != "" {
 		fmt.Fprintf(os.Stderr, "goroutines left after the tests:\n%s\n", leaked)

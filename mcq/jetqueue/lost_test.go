@@ -17,6 +17,7 @@ import (
 // acknowledged, the stream's leader among them. Every message whose Put returned
 // nil is there, once, and none that was acknowledged comes back.
 func TestServerLost(t *testing.T) {
+	t.Parallel()
 	s, err := startServers(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
