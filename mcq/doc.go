@@ -112,9 +112,15 @@
 //	dequeue in pipelines of 16           298   3.2 µs  174   5.6 µs  177  7.2 µs
 //
 // Redis's dequeue is a move to a list of what is under way and a removal from it;
-// memcached has no queues and forgets. Killed 200 times by a test with 20 writers
-// and 10 readers, a server lost none of 672,095 messages
-// (MCQ_TEST_KILLS=200 go test -run 'TestKill$' ./mcq).
+// memcached has no queues and forgets. Killed 200 times by a test with 50 writers
+// and 50 readers, a server lost none of 319,199 messages
+// (HEDDLE_TEST_LONG=1 go test -run 'TestKill$' ./mcq).
+//
+// Embedded, 50 goroutines putting and taking 256 bytes one by one, not synced: a
+// put and a take cost 4.8 µs of CPU while what waits fits into memory, and 8.0,
+// 8.3 and 8.7 µs behind 100,000, 1,000,000 and 10,000,000 messages, as each is
+// written to a table and read again (HEDDLE_TEST_LONG=1 go test -run '^$' -bench
+// Backlog -benchtime 1000000x ./mcq).
 //
 // # Reading order
 //
