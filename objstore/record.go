@@ -81,7 +81,8 @@ func appendTime(b []byte, num protowire.Number, t time.Time) []byte {
 	if t.IsZero() {
 		return b
 	}
-	return appendVarint(b, num, uint64(t.UnixMicro()))
+	// 1970 began at 0, which is a time too.
+	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), uint64(t.UnixMicro()))
 }
 
 func (r *record) append(b []byte) []byte {

@@ -20,7 +20,7 @@ func storedMeta() objstore.Meta {
 }
 
 func TestRecord(t *testing.T) {
-	for _, meta := range []objstore.Meta{{}, storedMeta()} {
+	for _, meta := range []objstore.Meta{{}, storedMeta(), {Created: time.UnixMicro(0), Expires: time.UnixMicro(0)}} {
 		b := objstore.EncodeRecord(&meta, 255, 1<<32-1, []string{"url\x00x", ""}, []byte("payload"))
 		got, payload, again, err := objstore.DecodeRecord(b)
 		if err != nil || !reflect.DeepEqual(got, meta) || string(payload) != "payload" {
@@ -42,6 +42,8 @@ func FuzzRecord(f *testing.F) {
 	meta := storedMeta()
 	f.Add(objstore.EncodeRecord(&meta, 2, 1, []string{"url\x00x"}, []byte("{}")))
 	f.Add(objstore.EncodeRecord(&objstore.Meta{}, 0, 0, nil, nil))
+	epoch := objstore.Meta{Created: time.UnixMicro(0), Expires: time.UnixMicro(0)}
+	f.Add(objstore.EncodeRecord(&epoch, 1, 0, nil, nil))
 	f.Add([]byte{0x0a, 0x02, 0x10, 0xff})
 	f.Add([]byte{0x0a, 0x0b, 0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, b []byte) {
