@@ -65,8 +65,7 @@ func (c *serverConn) dispatch() bool {
 		return true
 	}
 	received := now()
-	var m callMeta
-	m.read(f.meta)
+	m := c.last.read(f.meta)
 	method, err := s.find(&m)
 	if err == nil {
 		err = s.admit(s.ctx, method, &m)
@@ -422,55 +421,6 @@ func appendException(b []byte, h header, text string, keep bool) []byte {
 	return append(b, 0, 0, 0, 0)
 }
 
-// callMeta is what a server wants to know of a request's metadata. The slices
-// point into it.
-type callMeta struct {
-	service, method, group, version  []byte
-	application, token               []byte
-	timeout                          time.Duration
-	traceparent, tracestate, baggage []byte
-	framework                        bool
-	others                           int // pairs that are the application's
-}
-
-func (m *callMeta) read(meta []byte) {
-	for {
-		k, v, rest, ok := nextPair(meta)
-		if !ok {
-			return
-		}
-		meta = rest
-		switch string(k) {
-		case keyService:
-			m.service = v
-		case keyMethod:
-			m.method = v
-		case keyGroup:
-			m.group = v
-		case keyVersion:
-			m.version = v
-		case keyTimeout:
-			if ms, err := strconv.ParseUint(string(v), 10, 31); err == nil {
-				m.timeout = time.Duration(ms) * time.Millisecond
-			}
-		case keyTraceparent:
-			m.traceparent = v
-		case keyTracestate:
-			m.tracestate = v
-		case keyBaggage:
-			m.baggage = v
-		case keyApplication:
-			m.application = v
-		case keyAuth:
-			m.token = v
-		case keyFramework:
-			m.framework = true
-		default:
-			m.others++
-		}
-	}
-}
-
 // context makes the context of a handler.
 func (c *serverConn) context(method *serverMethod, m *callMeta, received time.Time) *callContext {
 	ctx := &callContext{Context: c.srv.ctx, method: method, caller: c.from(m), id: c.frame.id, received: received}
@@ -478,7 +428,7 @@ func (c *serverConn) context(method *serverMethod, m *callMeta, received time.Ti
 		ctx.deadline = received.Add(m.timeout)
 	}
 	if m.others > 0 {
-		ctx.meta = c.added(c.frame.meta)
+		ctx.meta = c.added(m.own)
 	}
 	return ctx
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +47,10 @@ func TestMetadataForms(t *testing.T) {
 
 func FuzzMetadata(f *testing.F) {
 	f.Add([]byte("M_p\ncom.example.S\nM_m\nhello\nM_tmo\n100"))
+	f.Add([]byte("M_p\nS\nM_m\nM_tmo\nM_tmo\n7\nM_p\nT\ntenant\na"))
+	f.Add([]byte("M_p\nS\nM_m\n\nM_tmo\n7"))
+	f.Add([]byte("M_p\nS\n\nM_tmo\n7"))
+	f.Add([]byte("tenant\na\nM_tmo\n7"))
 	f.Add([]byte("a\nb\nc"))
 	f.Add([]byte("\n\n\n\n"))
 	f.Add([]byte("traceparent\n00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
@@ -76,6 +81,18 @@ func FuzzMetadata(f *testing.F) {
 		added := textMeta(string(appendApplicationMeta(nil, b)))
 		if len(added) != c.others {
 			t.Fatalf("%q: %d and %d pairs of the application", b, len(added), c.others)
+		}
+		// A connection that has seen the like says the same.
+		var seen lastSeen
+		for range 2 {
+			again := seen.read(b)
+			if own := textMeta(string(appendApplicationMeta(nil, again.own))); !slices.Equal(own, added) {
+				t.Fatalf("%q: %q are the application's, want %q", b, own, added)
+			}
+			again.own = nil
+			if !reflect.DeepEqual(again, c) {
+				t.Fatalf("%q: %+v, want %+v", b, again, c)
+			}
 		}
 		for _, p := range added {
 			if !slices.Contains(m, p) {

@@ -35,6 +35,7 @@ type serverConn struct {
 // lastSeen is what came last on a connection, so as not to make it for each call:
 // most requests of one client have it in common.
 type lastSeen struct {
+	heads               map[string]*callMeta // by their text
 	caller              *caller
 	tracestate, baggage string
 	meta                *Metadata
