@@ -34,6 +34,17 @@ func cpuTime(b *testing.B) int64 {
 	return u.Utime.Nano() + u.Stime.Nano()
 }
 
+// BenchmarkTraceClock is two readings of the clock, which no span does without:
+// a measure to compare machines by.
+func BenchmarkTraceClock(b *testing.B) {
+	measure(b, func() {
+		began := time.Now()
+		took = time.Since(began)
+	})
+}
+
+var took time.Duration // where the compiler cannot leave it out
+
 func BenchmarkTraceFigures(b *testing.B) {
 	op := newWatchman(b, "s", nil).Operation(watchman.Internal, "get")
 	ctx := context.Background()

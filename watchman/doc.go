@@ -80,18 +80,19 @@
 // figure costs two clock readings and two atomic additions; a span costs one
 // allocation; reading and writing a traceparent cost none. TestAllocations
 // holds the allocations. On two shared cores of an Intel Xeon, garbage collection
-// included, the fastest of three runs with -benchtime 0.3s:
+// included, the fastest of four runs with -benchtime 0.2s:
 //
 //	BenchmarkTraceFigures                               110 ns   0 allocs
-//	BenchmarkTraceSpan/recent                           322 ns   1
-//	BenchmarkTraceSpan/kept                             384 ns   1
-//	BenchmarkTraceRequest (one server, three client)   1068 ns   4
-//	BenchmarkTraceServer (all of an HTTP server's hook) 681 ns   2
+//	BenchmarkTraceSpan/recent                           290 ns   1
+//	BenchmarkTraceSpan/kept                             303 ns   1
+//	BenchmarkTraceRequest (one server, three client)    964 ns   4
+//	BenchmarkTraceServer (all of an HTTP server's hook) 639 ns   2
 //	BenchmarkTraceInbound (traceparent)                  78 ns   0
 //	BenchmarkTraceOutbound (traceparent)                 41 ns   0
 //
-// Compare ratios, not machines: TraceInbound, the same code, takes 47 ns on two
-// cores of an AMD EPYC. Package trace of peers/ has other tracers beside it.
+// Compare ratios, not machines: two readings of the clock, BenchmarkTraceClock,
+// take 100 ns there, a third of a span. Package trace of peers/ has other tracers
+// beside it.
 //
 // # Reading order
 //
