@@ -6,7 +6,8 @@
 // It knows get, gets, gat, gats, set, add, replace, append, prepend, cas, delete,
 // touch, incr, decr, flush_all, stats, version, verbosity, quit and the meta
 // commands mg, ms, md, ma, mn and me. What was set is there after a restart, also
-// after SIGKILL except for the newest. There is no authentication and no TLS:
+// after SIGKILL except for the newest. The keys of one get may take 64 KiB, other
+// lines 8 KiB. There is no authentication and no TLS:
 // keep it on loopback or a network of its own.
 //
 // Several of them make a ring: ssdcache/memcachedtier spreads the keys over its
