@@ -129,6 +129,7 @@ func Open(dir string, opts *Options) (*Broker, error) {
 
 func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
 	return &pebble.Options{
+		FS: o.fs,
 		// What is consumed soon is covered by range deletions while still in the
 		// memtable, and never reaches a table. A log is as large as a memtable, and
 		// as many as may wait, and one, are kept to be written again: 80 MiB.
