@@ -121,9 +121,9 @@
 //	put                  2.5 ms     2.2 ms     of CPU, with the object's two commits; the
 //	                                           note of the upload is synced while the bytes
 //	                                           go out
-//	get                  1.4 ms     0.9 ms     half of it is SHA-256; minio-go verifies
+//	get                  1.4 ms     0.8 ms     half of it is SHA-256; minio-go verifies
 //	                                           nothing
-//	get, SkipSHA256      0.6 ms     0.9 ms     verified by CRC-32C
+//	get, SkipSHA256      0.6 ms     0.8 ms     verified by CRC-32C
 //
 // # Reading order
 //
