@@ -2,7 +2,7 @@
 // each one's usual way of binding, checking and answering, the whole chain of
 // middleware that each one's users run, and what is left of a service when far
 // more is asked of it than it can do. It also has what checks webv4 from outside:
-// kin-openapi, h2spec and slowhttptest.
+// kin-openapi, h2spec, slowhttptest, and Chromium on the page of the shop.
 //
 // In memory, requests and writers are used again, so that what is measured is the
 // framework. Over loopback each server is a process of its own, and
