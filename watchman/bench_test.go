@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/heddle-go/heddle/internal/cputime"
 	"github.com/heddle-go/heddle/watchman"
 )
 
@@ -19,19 +19,11 @@ func measure(b *testing.B, f func()) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	began := cpuTime(b)
+	began := cputime.Process()
 	for range b.N {
 		f()
 	}
-	b.ReportMetric(float64(cpuTime(b)-began)/float64(b.N), "cpu-ns/op")
-}
-
-func cpuTime(b *testing.B) int64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return u.Utime.Nano() + u.Stime.Nano()
+	b.ReportMetric(float64(cputime.Process()-began)/float64(b.N), "cpu-ns/op")
 }
 
 // BenchmarkTraceClock is two readings of the clock, which no span does without:

@@ -3,10 +3,10 @@ package console_test
 import (
 	"context"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/heddle-go/heddle/internal/cputime"
 	"github.com/heddle-go/heddle/watchman"
 	"github.com/heddle-go/heddle/watchman/console"
 	"github.com/heddle-go/heddle/watchman/control"
@@ -43,10 +43,7 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}()
 	header := map[string][]string{"Traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"}}
-	var before, after syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
-		b.Fatal(err)
-	}
+	before := cputime.Process()
 	began, n := time.Now(), 0
 	for b.Loop() { // a tenth of a second an operation
 		for range 10 {
@@ -63,10 +60,7 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 	took := time.Since(began)
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &after); err != nil {
-		b.Fatal(err)
-	}
-	cpu := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
+	cpu := cputime.Process() - before
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	b.ReportMetric(100*float64(cpu)/float64(took), "%cpu")
