@@ -44,6 +44,7 @@ func (s *Server) Announce(ctx context.Context, a Announcer, group, version strin
 	if version == "" {
 		version = "1.0"
 	}
+	s.listed.Store(int64(weightOf(at)))
 	var leave []func(context.Context) error
 	for _, name := range names {
 		l, err := a.Announce(ctx, Offer{Service: name, Group: group, Version: version, Endpoint: at})

@@ -57,8 +57,9 @@
 // [AccessLog] and [FaultInjector] are interceptors; [Admin] shows clients, servers,
 // commands and switches over HTTP, and takes endpoints out. With a Watchman each
 // service and each method has a switch of its name, SERVICE and SERVICE/METHOD, that
-// turns it off, and the dial [InFlightDial] bounds the calls in flight: policies of
-// package watchman/control can turn them. ServerOptions bounds calls in flight and
+// turns it off, the dial [InFlightDial] bounds the calls in flight, and [WeightDial]
+// lowers the share of the calls that clients give the server: policies of package
+// watchman/control can turn them. ServerOptions bounds calls in flight and
 // rates, takes a [Limiter], and checks Tokens; TLS is the listener's
 // (crypto/tls.NewListener) and ClientOptions.TLS. [Server.SetWeight] asks clients
 // for less or more while the server runs.

@@ -18,8 +18,10 @@ type Server struct {
 	services map[string]*service
 	methods  int // of all services
 	most     *watchman.Dial
-	weight   atomic.Int64  // that it wants; 0: what the registry says
-	meta     *serverMethod // tells it
+	weight   atomic.Int64   // that it wants; 0: what the registry says
+	listed   atomic.Int64   // what that is
+	share    *watchman.Dial // of the weight
+	meta     *serverMethod  // tells it
 
 	work     chan *job // to a worker that waits
 	inFlight atomic.Int64
@@ -60,6 +62,8 @@ func NewServer(opts *ServerOptions) (*Server, error) {
 	}
 	s.meta = newMetaMethod(s)
 	s.most = o.Watchman.Dial(InFlightDial, float64(o.MaxInFlight), 1, max(float64(o.MaxInFlight), maxInFlightDial))
+	s.share = o.Watchman.Dial(WeightDial, 1, 0.01, 1)
+	s.listed.Store(int64(weightOf(Endpoint{})))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -23,6 +24,24 @@ const (
 // less before it has to refuse.
 func (s *Server) SetWeight(weight int) { s.weight.Store(int64(min(weight, 500))) }
 
+// WeightDial is the name of the dial by which operators and control loops lower the
+// share of the calls that every server under a Watchman wants: 1, its default, is
+// its weight of SetWeight or Announce, 0.3 three tenths of that, rounded, at least 1.
+// A server that breaks its objectives is relieved so while others do not.
+const WeightDial = "motan.weight"
+
+// wantedWeight is what clients that ask are told, 0 for nothing.
+func (s *Server) wantedWeight() int64 {
+	w, share := s.weight.Load(), s.share.Value()
+	if s.share == nil || share >= 1 {
+		return max(w, 0)
+	}
+	if w <= 0 {
+		w = s.listed.Load()
+	}
+	return max(int64(math.Round(float64(w)*share)), 1)
+}
+
 // newMetaMethod makes the method by which clients ask.
 func newMetaMethod(s *Server) *serverMethod {
 	return &serverMethod{
@@ -30,7 +49,7 @@ func newMetaMethod(s *Server) *serverMethod {
 		request: func() any { return Args{} },
 		call: func(context.Context, any) (any, error) {
 			meta := map[string]string{}
-			if w := s.weight.Load(); w > 0 {
+			if w := s.wantedWeight(); w > 0 {
 				meta[metaWeight] = strconv.FormatInt(w, 10)
 			}
 			return meta, nil

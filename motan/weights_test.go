@@ -3,6 +3,7 @@ package motan_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/heddle-go/heddle/motan"
+	"github.com/heddle-go/heddle/watchman"
 )
 
 // Other Motan clients ask for the dynamic metadata in simple or in breeze.
@@ -84,6 +86,28 @@ func TestDynamicWeights(t *testing.T) {
 	}
 	if weight(foreign.addr) != 10 {
 		t.Errorf("its weight is %d", weight(foreign.addr))
+	}
+}
+
+// A dial of watchman, which policies turn, makes a server ask for less.
+func TestWeightDial(t *testing.T) {
+	w := newWatchman(t, "server", nil)
+	relieved := newServer(t, &motan.ServerOptions{Watchman: w})
+	addr := startServer(t, relieved)
+	c := newClient(t, "test.Echo", motan.Static(addr), &motan.ClientOptions{
+		Balance: motan.WeightedRoundRobin, WeightRefresh: 5 * time.Millisecond, Timeout: patience,
+	})
+	eventuallyUp(t, c, 1)
+	for _, tc := range []struct {
+		weight int // of SetWeight
+		share  float64
+		want   int
+	}{{0, 0.3, 3}, {0, 0.01, 1}, {200, 0.01, 2}, {200, 1, 200}, {0, 1, 10}} {
+		relieved.SetWeight(tc.weight)
+		if err := w.Apply(watchman.Change{Name: motan.WeightDial, Value: tc.share, By: "test"}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, fmt.Sprintf("the weight is %d", tc.want), func() bool { return c.Stats().Endpoints[0].Weight == tc.want })
 	}
 }
 
