@@ -5,18 +5,12 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/heddle-go/heddle/internal/cputime"
 	"github.com/heddle-go/heddle/mcq"
 )
-
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 var syncNames = map[mcq.Sync]string{mcq.Always: "always", mcq.Interval: "interval", mcq.Never: "never"}
 
@@ -24,7 +18,7 @@ var syncNames = map[mcq.Sync]string{mcq.Always: "always", mcq.Interval: "interva
 func crowd(b *testing.B, n int, f func() error) {
 	b.ReportAllocs()
 	b.ResetTimer()
-	cpu := processorTime()
+	cpu := cputime.Process()
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	var wg sync.WaitGroup
@@ -40,7 +34,7 @@ func crowd(b *testing.B, n int, f func() error) {
 	}
 	wg.Wait()
 	b.StopTimer()
-	b.ReportMetric(float64((processorTime()-cpu).Nanoseconds())/1000/float64(b.N), "cpu-µs/op")
+	b.ReportMetric(float64((cputime.Process()-cpu).Nanoseconds())/1000/float64(b.N), "cpu-µs/op")
 }
 
 // BenchmarkPut is the embedded queue: 256-byte messages from 50 goroutines.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/heddle-go/heddle/internal/cputime"
 	"github.com/heddle-go/heddle/internal/memcached"
 )
 
@@ -62,7 +63,7 @@ func (c *session) stats(cmd *memcached.Command) {
 func (c *session) serverStats() {
 	s := c.srv.Stats()
 	now := time.Now()
-	user, system := processorTime()
+	user, system := cputime.Split()
 	for _, line := range []struct {
 		name  string
 		value any

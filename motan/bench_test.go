@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/heddle-go/heddle/internal/cputime"
 	"github.com/heddle-go/heddle/motan"
 	"github.com/heddle-go/heddle/watchman"
 )
@@ -19,13 +19,6 @@ type benchRequest struct {
 	UID  int64  `motan:"uid"`
 	Text string `motan:"text"`
 	Key  string `motan:"key"`
-}
-
-// processorTime is the CPU time of this process, client and server together.
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // startServer serves srv on a loopback port until the test ends.
@@ -97,7 +90,7 @@ func benchCalls(b *testing.B, c *motan.Client, callers int, req *benchRequest) {
 	took := make([][]time.Duration, callers)
 	b.ReportAllocs()
 	b.ResetTimer()
-	cpu, began := processorTime(), time.Now()
+	cpu, began := cputime.Process(), time.Now()
 	for i := range callers {
 		n := b.N / callers
 		if i < b.N%callers {
@@ -118,7 +111,7 @@ func benchCalls(b *testing.B, c *motan.Client, callers int, req *benchRequest) {
 	b.StopTimer()
 	all := slices.Concat(took...)
 	slices.Sort(all)
-	b.ReportMetric(float64((processorTime()-cpu).Microseconds())/float64(b.N), "cpu-µs/op")
+	b.ReportMetric(float64((cputime.Process()-cpu).Microseconds())/float64(b.N), "cpu-µs/op")
 	b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "qps")
 	b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")

@@ -10,13 +10,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 
+	"github.com/heddle-go/heddle/internal/cputime"
 	"github.com/heddle-go/heddle/objstore"
 )
 
@@ -27,19 +26,11 @@ func reportCPU(b *testing.B) {
 	heap := make([]byte, 64<<20)
 	runtime.GC() // of what the preparation left
 	b.ResetTimer()
-	begin := cpu(b)
+	begin := cputime.Process()
 	b.Cleanup(func() {
 		runtime.KeepAlive(heap)
-		b.ReportMetric(float64(cpu(b)-begin)/float64(b.N), "cpu-ns/op")
+		b.ReportMetric(float64(cputime.Process()-begin)/float64(b.N), "cpu-ns/op")
 	})
-}
-
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 const (

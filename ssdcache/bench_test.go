@@ -8,18 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
-	"time"
 
+	"github.com/heddle-go/heddle/internal/cputime"
 	"github.com/heddle-go/heddle/ssdcache"
 )
-
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // worker is what a goroutine of crowd has for itself.
 type worker struct {
@@ -34,7 +27,7 @@ func crowd(b *testing.B, f func(w *worker) error) {
 	b.Helper()
 	b.ReportAllocs()
 	b.ResetTimer()
-	cpu := processorTime()
+	cpu := cputime.Process()
 	b.RunParallel(func(p *testing.PB) {
 		w := &worker{rand.New(rand.NewPCG(rand.Uint64(), 1)), make([]byte, 16), make([]byte, 0, 2000), nil, ssdcache.Batch{}}
 		for p.Next() {
@@ -45,7 +38,7 @@ func crowd(b *testing.B, f func(w *worker) error) {
 		}
 	})
 	b.StopTimer()
-	b.ReportMetric(float64((processorTime()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64((cputime.Process()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
 }
 
 func benchKey(k []byte, n int) { binary.BigEndian.PutUint64(k[8:], uint64(n)) }

@@ -12,9 +12,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/heddle-go/heddle/internal/cputime"
 	"github.com/heddle-go/heddle/motan"
 )
 
@@ -157,7 +157,7 @@ func load(ctx context.Context, c *config, client *motan.Client, where string, st
 	took := make([][]time.Duration, c.callers)
 	errs := make([]error, c.callers)
 	var wg sync.WaitGroup
-	cpu, began := processorTime(), time.Now()
+	cpu, began := cputime.Process(), time.Now()
 	for i := range c.callers {
 		wg.Go(func() {
 			for t := time.Now(); t.Sub(began) < c.duration; t = time.Now() {
@@ -170,7 +170,7 @@ func load(ctx context.Context, c *config, client *motan.Client, where string, st
 		})
 	}
 	wg.Wait()
-	cpu, elapsed := processorTime()-cpu, time.Since(began)
+	cpu, elapsed := cputime.Process()-cpu, time.Since(began)
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -187,13 +187,4 @@ func load(ctx context.Context, c *config, client *motan.Client, where string, st
 		c.size, where, c.callers, float64(len(all))/elapsed.Seconds(), all[len(all)/2].Round(time.Microsecond),
 		all[len(all)*99/100].Round(time.Microsecond), float64(cpu.Nanoseconds())/1000/float64(len(all)), whose)
 	return nil
-}
-
-// processorTime is the CPU time of this process so far.
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/dgraph-io/ristretto/v2"
 	"github.com/maypok86/otter/v2"
 
+	"github.com/heddle-go/heddle/internal/cputime"
 	"github.com/heddle-go/heddle/ssdcache"
 )
 
@@ -126,12 +126,6 @@ func (silent) Fatalf(format string, args ...any) {
 	panic(fmt.Sprintf(format, args...))
 }
 
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 func number(key []byte, n int) []byte {
 	binary.BigEndian.PutUint64(key[8:], uint64(n))
 	return key
@@ -168,10 +162,10 @@ func BenchmarkEngine(b *testing.B) {
 				add()
 			}
 			cpu := func(b *testing.B, begin time.Duration) {
-				b.ReportMetric(float64((processorTime()-begin).Nanoseconds())/float64(b.N), "cpu-ns/op")
+				b.ReportMetric(float64((cputime.Process()-begin).Nanoseconds())/float64(b.N), "cpu-ns/op")
 			}
 			b.Run("set", func(b *testing.B) {
-				begin := processorTime()
+				begin := cputime.Process()
 				for range b.N {
 					add()
 				}
@@ -179,7 +173,7 @@ func BenchmarkEngine(b *testing.B) {
 			})
 			room := make([]byte, 0, 2*valueSize)
 			b.Run("get", func(b *testing.B) {
-				begin, found := processorTime(), 0
+				begin, found := cputime.Process(), 0
 				for range b.N {
 					n := next - 1 - rand.IntN(items)
 					v, err := e.get(number(key, n), room)

@@ -15,7 +15,6 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,6 +25,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/sony/sonyflake"
 
+	"github.com/heddle-go/heddle/internal/cputime"
 	"github.com/heddle-go/heddle/objstore"
 	"github.com/heddle-go/heddle/objstore/s3content"
 )
@@ -39,19 +39,11 @@ func measure(b *testing.B) {
 	runtime.GC() // of what the preparation left
 	b.ReportAllocs()
 	b.ResetTimer()
-	begin := cpu(b)
+	begin := cputime.Process()
 	b.Cleanup(func() {
 		runtime.KeepAlive(heap)
-		b.ReportMetric(float64(cpu(b)-begin)/float64(b.N), "cpu-ns/op")
+		b.ReportMetric(float64(cputime.Process()-begin)/float64(b.N), "cpu-ns/op")
 	})
-}
-
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func BenchmarkID(b *testing.B) {

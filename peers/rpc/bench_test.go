@@ -6,9 +6,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/heddle-go/heddle/internal/cputime"
 )
 
 // What every peer gets alike.
@@ -66,15 +67,6 @@ func TestPeersAnswer(t *testing.T) {
 	}
 }
 
-// processorTime is the CPU time of this process, client and server together.
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // BenchmarkRPC makes the same calls through every peer: client and server in
 // this process, two connections on loopback, a deadline of 10 s on each call.
 func BenchmarkRPC(b *testing.B) {
@@ -122,9 +114,9 @@ func run(b *testing.B, p peer, payload []byte, callers int) {
 	b.SetBytes(int64(2 * len(payload)))
 	b.ReportAllocs()
 	b.ResetTimer()
-	cpu, began := processorTime(), time.Now()
+	cpu, began := cputime.Process(), time.Now()
 	calls(b.N, true)
-	elapsed, spent := time.Since(began), processorTime()-cpu
+	elapsed, spent := time.Since(began), cputime.Process()-cpu
 	b.StopTimer()
 	all := slices.Concat(took...)
 	if len(all) == 0 {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	oteltrace "go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/heddle-go/heddle/internal/cputime"
 	"github.com/heddle-go/heddle/watchman"
 )
 
@@ -32,19 +32,11 @@ func measure(b *testing.B, f func()) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	began := cpuTime(b)
+	began := cputime.Process()
 	for range b.N {
 		f()
 	}
-	b.ReportMetric(float64(cpuTime(b)-began)/float64(b.N), "cpu-ns/op")
-}
-
-func cpuTime(b *testing.B) int64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return u.Utime.Nano() + u.Stime.Nano()
+	b.ReportMetric(float64(cputime.Process()-began)/float64(b.N), "cpu-ns/op")
 }
 
 // peer is a tracer: span is one server span, request one with three client

@@ -11,9 +11,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/heddle-go/heddle/internal/cputime"
 )
 
 // A server under measurement is this test binary again, started with its name
@@ -54,7 +55,7 @@ func serveUntilEOF(name string) {
 	fmt.Fprintln(answers, ln.Addr())
 	// Each line asks for the CPU time.
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		fmt.Fprintln(answers, int64(cpuTime()))
+		fmt.Fprintln(answers, int64(cputime.Process()))
 	}
 }
 
@@ -124,13 +125,4 @@ func (s *process) cpu(tb testing.TB) time.Duration {
 		tb.Fatal(err)
 	}
 	return time.Duration(n)
-}
-
-// cpuTime is this process's CPU time so far.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

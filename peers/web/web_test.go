@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/heddle-go/heddle/internal/cputime"
 )
 
 // peer is one framework with both interfaces registered:
@@ -105,7 +107,7 @@ func TestPeersAnswerAlike(t *testing.T) {
 type cpuClock time.Duration
 
 func (c cpuClock) report(b *testing.B) {
-	b.ReportMetric(float64(cpuTime()-time.Duration(c))/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(cputime.Process()-time.Duration(c))/float64(b.N), "cpu-ns/op")
 }
 
 func BenchmarkWebTypedGET(b *testing.B) {
@@ -142,7 +144,7 @@ func inMemory(b *testing.B, method, target, body string) {
 			}
 			r, u := new(http.Request), new(url.URL)
 			b.ReportAllocs()
-			cpu := cpuClock(cpuTime())
+			cpu := cpuClock(cputime.Process())
 			for b.Loop() {
 				// As new, since frameworks write on a request, but in the same memory:
 				// making one is the server's work.
