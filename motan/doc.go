@@ -95,15 +95,14 @@
 // deadline, metadata, watchman and an interceptor on each side, beside arpc, in
 // earlier runs the best of six peers; the medians of three runs of
 //
-//	cd peers && go test ./rpc -run '^$' -bench 'RPC/peer=(motan|arpc)$/size=1KB/callers=(1|100|1000)$' -benchtime 150000x
+//	cd peers && go test ./rpc -run '^$' -bench 'RPC/peer=(motan|arpc)$/size=1KB/callers=(1|100|1000)$' -benchtime 120000x
 //
-//	1 KB, 1 caller        18.3 µs p50        24.1 µs of CPU a call    arpc 17.9 µs, 29.7 µs
-//	1 KB, 100 callers     177,000 calls/s    10.6 µs                  arpc 89,000 calls/s, 20.8 µs
-//	1 KB, 1000 callers    21.6 ms p99        11.4 µs                  arpc 31.7 ms, 19.6 µs
+//	1 KB, 1 caller        18.4 µs p50        23.5 µs of CPU a call    arpc 18.2 µs, 28.6 µs
+//	1 KB, 100 callers     172,000 calls/s    11.1 µs                  arpc 87,000 calls/s, 21.2 µs
+//	1 KB, 1000 callers    15.0 ms p99        11.6 µs                  arpc 24.7 ms, 22.4 µs
 //
-// and of one run on a machine with other work, with -bench
-// 'RPC/peer=(motan|kitex|arpc)$/size=64KB/callers=100$' -benchtime 10000x: 119 µs of
-// CPU a call, Kitex 150 µs, arpc 198 µs.
+// and one run of size=64KB/callers=100, -benchtime 10000x: 169 µs of CPU a call, arpc
+// 247 µs. Kitex, in an earlier run: 150 µs, motan 119 µs.
 //
 // # Reading order
 //
