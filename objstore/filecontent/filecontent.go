@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/heddle-go/heddle/internal/disk"
+	"github.com/heddle-go/heddle/objstore/internal/fill"
 )
 
 const (
@@ -169,7 +170,7 @@ func copyContext(ctx context.Context, w io.Writer, r io.Reader) (size int64, err
 			return size, err
 		}
 		var n int
-		if n, err = fill(r, buf[:]); n > 0 {
+		if n, err = fill.Buffer(r, buf[:]); n > 0 {
 			if _, werr := w.Write(buf[:n]); werr != nil {
 				return size, werr
 			}
@@ -180,21 +181,6 @@ func copyContext(ctx context.Context, w io.Writer, r io.Reader) (size int64, err
 		err = nil
 	}
 	return size, err
-}
-
-// fill reads until buf is full or r fails. Unlike io.ReadFull it returns what r
-// returned: a body that was cut short ends in io.ErrUnexpectedEOF too.
-func fill(r io.Reader, buf []byte) (n int, err error) {
-	for idle := 0; n < len(buf) && err == nil; {
-		var got int
-		if got, err = r.Read(buf[n:]); got > 0 {
-			idle = 0
-		} else if idle++; idle == 100 && err == nil {
-			err = io.ErrNoProgress
-		}
-		n += got
-	}
-	return n, err
 }
 
 // Open implements objstore.Content.

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/heddle-go/heddle/objstore/internal/fill"
 )
 
 // Put implements objstore.Content. A content of less than PartSize is one request
@@ -43,7 +45,7 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.Reader) (size int64, 
 			b.buffers.Put(part)
 		}
 	}()
-	n, rerr := fill(r, *part)
+	n, rerr := fill.Buffer(r, *part)
 	switch {
 	case rerr == io.EOF:
 		size = int64(n)
@@ -164,7 +166,7 @@ func (b *Bucket) putLarge(ctx context.Context, name string, part []byte, r io.Re
 			break
 		}
 		var rerr error
-		if n, rerr = fill(r, part); rerr != nil && rerr != io.EOF {
+		if n, rerr = fill.Buffer(r, part); rerr != nil && rerr != io.EOF {
 			return 0, rerr
 		}
 		last = rerr == io.EOF
@@ -196,19 +198,4 @@ func (b *Bucket) mustBeFree(ctx context.Context, name string) error {
 		return nil
 	}
 	return err
-}
-
-// fill reads until buf is full or r fails. Unlike io.ReadFull it returns what r
-// returned: a body that was cut short ends in io.ErrUnexpectedEOF too.
-func fill(r io.Reader, buf []byte) (n int, err error) {
-	for idle := 0; n < len(buf) && err == nil; {
-		var got int
-		if got, err = r.Read(buf[n:]); got > 0 {
-			idle = 0
-		} else if idle++; idle == 100 && err == nil {
-			err = io.ErrNoProgress
-		}
-		n += got
-	}
-	return n, err
 }
