@@ -11,8 +11,8 @@ import (
 type Database interface {
 	// Add stores statuses in one durable transaction. Storing a status again, or a
 	// second one under the same user's idempotency key, changes no timeline: the
-	// queue may deliver a message twice and a client may send a post twice. It
-	// returns how many are new.
+	// queue may deliver a message twice and a client may send a post twice. Keys are
+	// remembered for half a million posts at least. It returns how many are new.
 	Add(ctx context.Context, statuses []Status) (added int, err error)
 
 	// Show returns the status with the given id, or the one it stands for.

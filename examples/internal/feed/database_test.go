@@ -111,6 +111,52 @@ func addTwiceChangesNothing(t *testing.T, db Database) {
 	}
 }
 
+// Keys are remembered across a restart, the newest longest.
+func TestRecentKeys(t *testing.T) {
+	const generation = 4
+	dir := t.TempDir()
+	db, err := openPebble(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.keys = newRecentKeys(generation)
+	post := func(id, key int64) Status { return Status{ID: id, UID: 7, Key: fmt.Sprint(key)} }
+	for id := int64(1); id <= 100; id++ {
+		if id%5 == 0 {
+			mustAdd(t, db, 1, Status{ID: id, UID: 7}) // no key, nothing to remember
+			continue
+		}
+		mustAdd(t, db, 1, post(id, id))
+		if n := len(db.keys.recent) + len(db.keys.older); n > 2*generation {
+			t.Fatalf("%d keys remembered, want at most %d", n, 2*generation)
+		}
+	}
+	mustAdd(t, db, 0, post(101, 99), post(102, 98), post(103, 97), post(104, 96))
+	mustAdd(t, db, 1, post(105, 1)) // forgotten
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	if db, err = openPebble(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if n := len(db.keys.recent); n != 80 {
+		t.Errorf("%d keys remembered after a restart, want all 80", n)
+	}
+	db.keys = newRecentKeys(generation)
+	if err := db.loadKeys(); err != nil {
+		t.Fatal(err)
+	}
+	mustAdd(t, db, 0, post(106, 1), post(107, 99), post(108, 96))
+	mustAdd(t, db, 1, post(109, 92)) // not among the newest
+	for id, want := range map[int64]int64{105: 105, 106: 105, 107: 99, 108: 96, 103: 97} {
+		if got, ok, err := db.Show(t.Context(), id); !ok || err != nil || got.ID != want {
+			t.Errorf("Show(%d) = %+v, %v, %v, want status %d", id, got, ok, err, want)
+		}
+	}
+}
+
 func TestMySQLAddresses(t *testing.T) {
 	if _, err := parseMySQL("mysql://feed:secret@127.0.0.1:3306/feed"); err != nil {
 		t.Error(err)

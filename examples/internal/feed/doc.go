@@ -8,11 +8,12 @@
 //	                                                                 database
 //
 // Reading order: config.go, status.go, web.go, service.go, media.go, cache.go,
-// queue.go, processor.go, database.go, pebble.go, mysql.go, tier.go, run.go,
+// queue.go, processor.go, database.go, pebble.go, recentkeys.go, mysql.go, tier.go, run.go,
 // main.go, admin.go, token.go.
 //
 // A post is acknowledged once the queue has it on disk. The processor moves it
 // into the database in batches, one synced transaction a batch. A client that
 // did not see the answer retries with the same Idempotency-Key; the database
-// keeps the first copy and lets the second id lead to it.
+// keeps the first copy and lets the second id lead to it, as long as it remembers
+// the key: for the next half a million posts.
 package feed

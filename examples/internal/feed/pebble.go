@@ -14,16 +14,16 @@ import (
 // pebbleDatabase is the store of record in Pebble.
 //
 //	u uid id   → status        the timeline, ids ascending
-//	s id       → uid           where to find a status by its id
-//	k digest   → id            the first status made under a user's idempotency key
+//	s id       → uid digest    where to find a status by its id, and the digest of its idempotency key
 //	a id       → id            an id that was answered to a retry → the status that exists
 //
-// All integers are 8 bytes, big-endian.
+// All integers are 8 bytes, big-endian. A status without a key has no digest.
 type pebbleDatabase struct {
 	db *pebble.DB
 
 	// mu makes looking for an idempotency key and writing it one step.
-	mu sync.Mutex
+	mu   sync.Mutex
+	keys *recentKeys
 }
 
 // openPebble opens or creates the database in dir.
@@ -42,7 +42,37 @@ func openPebble(dir string) (*pebbleDatabase, error) {
 	if err != nil {
 		return nil, fmt.Errorf("feed: database %s: %w", dir, err)
 	}
-	return &pebbleDatabase{db: db}, nil
+	d := &pebbleDatabase{db: db, keys: newRecentKeys(keyGeneration)}
+	if err := d.loadKeys(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return d, nil
+}
+
+// loadKeys remembers the idempotency keys of the newest statuses: ids rise with
+// the time.
+func (d *pebbleDatabase) loadKeys() error {
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: []byte{'s'}, UpperBound: []byte{'s' + 1}})
+	if err != nil {
+		return fmt.Errorf("feed: database: idempotency keys: %w", err)
+	}
+	ok := it.Last()
+	for n := 1; ok && n < 2*d.keys.generation; n++ {
+		ok = it.Prev()
+	}
+	if !ok {
+		ok = it.First()
+	}
+	for ; ok; ok = it.Next() {
+		id, v := it.Key()[1:], it.Value()
+		if len(id) != 8 || len(v) != 8 && len(v) != 8+16 {
+			return errors.Join(fmt.Errorf("feed: database: key %x holds %d bytes, want 8 or 24", it.Key(), len(v)), it.Close())
+		}
+		if len(v) == 8+16 {
+			d.keys.add([16]byte(v[8:]), int64(binary.BigEndian.Uint64(id)))
+		}
+	}
+	return it.Close()
 }
 
 // Close implements Database: it waits for writes under way.
@@ -60,17 +90,15 @@ func (d *pebbleDatabase) Add(_ context.Context, statuses []Status) (added int, e
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var fresh map[[16]byte]int64 // keys first seen in this very batch
+	fresh := make(map[[16]byte]int64, len(statuses)) // keys first seen in this very batch
 	for i := range statuses {
 		s := &statuses[i]
+		val = binary.BigEndian.AppendUint64(val[:0], uint64(s.UID))
 		if s.Key != "" {
 			digest := keyDigest(s.UID, s.Key)
 			first, known := fresh[digest]
-			key = append(append(key[:0], 'k'), digest[:]...)
 			if !known {
-				if first, known, err = d.int64At(key); err != nil {
-					return 0, err
-				}
+				first, known = d.keys.first(digest)
 			}
 			if known {
 				if first != s.ID {
@@ -81,14 +109,11 @@ func (d *pebbleDatabase) Add(_ context.Context, statuses []Status) (added int, e
 				}
 				continue
 			}
-			if fresh == nil {
-				fresh = make(map[[16]byte]int64, len(statuses))
-			}
 			fresh[digest] = s.ID
-			val = binary.BigEndian.AppendUint64(val[:0], uint64(s.ID))
-			if err := b.Set(key, val, nil); err != nil {
-				return 0, err
-			}
+			val = append(val, digest[:]...)
+		}
+		if err := b.Set(numberKey(key[:0], 's', s.ID), val, nil); err != nil {
+			return 0, err
 		}
 		if val, err = s.AppendBinary(val[:0]); err != nil {
 			return 0, err
@@ -96,14 +121,13 @@ func (d *pebbleDatabase) Add(_ context.Context, statuses []Status) (added int, e
 		if err := b.Set(timelineKey(key[:0], s.UID, s.ID), val, nil); err != nil {
 			return 0, err
 		}
-		val = binary.BigEndian.AppendUint64(val[:0], uint64(s.UID))
-		if err := b.Set(numberKey(key[:0], 's', s.ID), val, nil); err != nil {
-			return 0, err
-		}
 		added++
 	}
 	if err := b.Commit(pebble.Sync); err != nil {
 		return 0, fmt.Errorf("feed: database: commit of %d statuses: %w", len(statuses), err)
+	}
+	for digest, id := range fresh {
+		d.keys.add(digest, id)
 	}
 	return added, nil
 }
@@ -157,6 +181,7 @@ func (d *pebbleDatabase) Timeline(_ context.Context, uid, maxID int64, count int
 	return list, it.Close()
 }
 
+// int64At returns the number that a row begins with.
 func (d *pebbleDatabase) int64At(key []byte) (int64, bool, error) {
 	v, closer, err := d.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -166,7 +191,7 @@ func (d *pebbleDatabase) int64At(key []byte) (int64, bool, error) {
 		return 0, false, fmt.Errorf("feed: database: key %x: %w", key, err)
 	}
 	defer closer.Close()
-	if len(v) != 8 {
+	if len(v) < 8 {
 		return 0, false, fmt.Errorf("feed: database: key %x holds %d bytes, want 8", key, len(v))
 	}
 	return int64(binary.BigEndian.Uint64(v)), true, nil
