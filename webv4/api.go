@@ -76,12 +76,17 @@ type operation struct {
 	trimmed  *model
 	picks    *selections
 	accepts  bool // the Accept header decides the format
+	guarded  bool // has authentication or quotas
+	lends    bool // others get to see the reply
 	streams  bool // the reply writes itself
 	static   *staticReply
 	bind     func(r *http.Request, params httprouter.Params, maxBody int64) (any, error)
-	call     func(ctx context.Context, req any) (any, error)
-	fallback func(ctx context.Context, req any) (any, error)
+	call     handler
+	fallback handler
 }
+
+// handler is an interface's function without its types.
+type handler func(ctx context.Context, req any) (any, error)
 
 // New returns an API without interfaces. It does no I/O; with an AccessLog it
 // owns a goroutine that Shutdown ends.
@@ -163,6 +168,7 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	}
 	op.limiter = a.limiter(p.cost)
 	op.limit(a)
+	op.guarded = p.auth || len(op.quotas) > 0
 	if err := a.attach(op, p.with); err != nil {
 		panic("webv4: Handle: " + rt.path + ": " + err.Error())
 	}
@@ -230,7 +236,7 @@ func (a *API) each(t reflect.Type, step string, f func(*operation) bool) {
 }
 
 // erased hides fn's types from the chain that every interface shares.
-func erased[Req, Resp any](fn func(context.Context, *Req) (*Resp, error)) func(context.Context, any) (any, error) {
+func erased[Req, Resp any](fn func(context.Context, *Req) (*Resp, error)) handler {
 	return func(ctx context.Context, req any) (any, error) {
 		resp, err := fn(ctx, req.(*Req))
 		if err != nil || resp == nil {
@@ -262,6 +268,7 @@ func (a *API) Mount(route string, h http.Handler) {
 func (a *API) register(rt *route, op *operation) {
 	rt.op = op
 	op.outer = a.wrap(op)
+	op.lends = op.outer != nil || op.mounted != nil
 	if err := a.router.add(rt); err != nil {
 		panic("webv4: " + err.Error())
 	}

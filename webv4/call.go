@@ -6,13 +6,12 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
-
-	"github.com/julienschmidt/httprouter"
 )
 
 // call is one request on its way through the API: the context that its handler
-// gets, and everything that is known about it. It is one allocation and never
-// used again, so a context that a handler's goroutine kept stays valid.
+// gets, and what is known through it. It is never used again, so a context that a
+// handler's goroutine kept stays valid; what only this package sees is in reply,
+// which is.
 //
 // The deadline costs nothing until somebody asks for Done: then a timer is
 // started. A handler that only computes never pays for one.
@@ -20,24 +19,42 @@ type call struct {
 	context.Context // what the request came with, and the span
 
 	op        *operation
-	began     time.Time
-	id        string // "" without Options.RequestIDs
 	r         *http.Request
-	params    httprouter.Params
-	principal Principal
-	authed    bool
+	w         http.ResponseWriter
+	out       *reply // for this package's own use, until the call has ended
+	principal *Principal
+	rateLimit *[1]string // the header; nil without quotas
 	ip        string
-	level     Level
-	rejected  bool      // the handler was not asked, because of load, a quota or a degradation
-	rateLimit [1]string // the header
-	out       reply
+	id        string // "" without Options.RequestIDs
 
-	err   error // how it ended behind the middleware
-	abort bool
+	began   moment
+	timeout time.Duration // 0: the request's own deadline
+	timer   atomic.Pointer[timer]
 
-	deadline time.Time // zero: the request's own
-	timer    atomic.Pointer[timer]
+	status   int16 // that the handler set, 0 for none
+	level    int8
+	authed   bool
+	rejected bool // the handler was not asked, because of load, a quota or a degradation
 	ended    atomic.Bool
+}
+
+// guarded is a call of an interface with authentication or quotas.
+type guarded struct {
+	call
+	principal Principal
+	rateLimit [1]string
+}
+
+// nobody is the principal of calls for which nobody was asked; it stays empty.
+var nobody Principal
+
+func (op *operation) newCall() *call {
+	if !op.guarded {
+		return &call{op: op, principal: &nobody}
+	}
+	g := &guarded{}
+	g.call = call{op: op, principal: &g.principal, rateLimit: &g.rateLimit}
+	return &g.call
 }
 
 // timer is the deadline when somebody waits for it.
@@ -49,10 +66,13 @@ type timer struct {
 // Deadline returns the earlier of the interface's and the request's.
 func (c *call) Deadline() (time.Time, bool) {
 	d, ok := c.Context.Deadline()
-	if c.deadline.IsZero() || ok && d.Before(c.deadline) {
+	if c.timeout == 0 {
 		return d, ok
 	}
-	return c.deadline, true
+	if own := (c.began + moment(c.timeout)).time(); !ok || own.Before(d) {
+		return own, true
+	}
+	return d, true
 }
 
 // Done is closed at the deadline, when the client is gone, or when the handler
@@ -67,7 +87,7 @@ func (c *call) Err() error {
 	if err := c.Context.Err(); err != nil {
 		return err
 	}
-	if c.ended.Load() || !c.deadline.IsZero() && !time.Now().Before(c.deadline) {
+	if c.ended.Load() || c.timeout != 0 && now().sub(c.began) >= c.timeout {
 		return c.timed().Err() // settles it: from now on the answer is the same
 	}
 	return nil
@@ -79,10 +99,10 @@ func (c *call) timed() *timer {
 		return t
 	}
 	t := &timer{}
-	if c.deadline.IsZero() {
+	if c.timeout == 0 {
 		t.Context, t.cancel = context.WithCancel(c.Context)
 	} else {
-		t.Context, t.cancel = context.WithDeadline(c.Context, c.deadline)
+		t.Context, t.cancel = context.WithTimeout(c.Context, c.timeout-now().sub(c.began))
 	}
 	if !c.timer.CompareAndSwap(nil, t) {
 		t.cancel()
@@ -132,7 +152,7 @@ func PrincipalFrom(ctx context.Context) (Principal, bool) {
 	if c == nil || !c.authed {
 		return Principal{}, false
 	}
-	return c.principal, true
+	return *c.principal, true
 }
 
 // ClientIP returns the address of the client of the call that ctx belongs to,
@@ -170,7 +190,7 @@ func SetStatus(ctx context.Context, status int) {
 		panic(fmt.Sprintf("webv4: SetStatus %d: want a success; errors are returned", status))
 	}
 	if c := callFrom(ctx); c != nil {
-		c.out.status = status
+		c.status = int16(status)
 	}
 }
 
@@ -192,7 +212,7 @@ func CheckMatch(ctx context.Context, etag string) error {
 // belongs to the goroutine of the handler, until that returns.
 func Header(ctx context.Context) http.Header {
 	if c := callFrom(ctx); c != nil {
-		return c.out.w.Header()
+		return c.w.Header()
 	}
 	return http.Header{}
 }

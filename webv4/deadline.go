@@ -17,9 +17,9 @@ func (c *call) hurry(sent string) bool {
 	if err != nil {
 		return true
 	}
-	until := c.began.Add(time.Duration(ms) * time.Millisecond)
-	if c.deadline.IsZero() || until.Before(c.deadline) {
-		c.deadline = until
+	wait := time.Duration(ms) * time.Millisecond
+	if c.timeout == 0 || wait < c.timeout {
+		c.timeout = wait
 	}
 	return ms > 0
 }

@@ -107,7 +107,7 @@ func (p *point) level(a *API, c *call) Level {
 	}
 	s := p.state.Load()
 	switch {
-	case s == nil || !s.until.IsZero() && !c.began.Before(s.until):
+	case s == nil || !s.until.IsZero() && !time.Now().Before(s.until):
 		return level
 	case s.Percent > 0 && s.Percent < 100 && int(maphash.String(a.cells.seed, c.ip)%100) >= s.Percent:
 		return level
@@ -172,7 +172,7 @@ func (a *API) Points() []PointState {
 // skips optional work if it is not Normal.
 func LevelFrom(ctx context.Context) Level {
 	if c := callFrom(ctx); c != nil {
-		return c.level
+		return Level(c.level)
 	}
 	return Normal
 }
@@ -274,7 +274,7 @@ func (a *API) degrade(c *call, op *operation) Level {
 	if step == Normal {
 		return Normal
 	}
-	c.level = level
+	c.level = int8(level)
 	if by != nil {
 		by.degraded.Add(1)
 	}

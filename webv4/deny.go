@@ -157,11 +157,11 @@ func (d *DenyList) List() []Denied {
 }
 
 func (e *Denied) applies(now time.Time) bool {
-	return e.Kind != "" && (e.Until.IsZero() || now.Before(e.Until))
+	return e.Until.IsZero() || now.Before(e.Until)
 }
 
 // denies reports whether an address is denied.
-func (d *DenyList) denies(ip string, now time.Time) bool {
+func (d *DenyList) denies(ip string) bool {
 	s := d.state.Load()
 	if s == nil || len(s.addrs)+len(s.nets) == 0 {
 		return false
@@ -171,11 +171,11 @@ func (d *DenyList) denies(ip string, now time.Time) bool {
 		return false
 	}
 	addr = addr.Unmap()
-	if e := s.addrs[addr]; e.applies(now) {
+	if e, ok := s.addrs[addr]; ok && e.applies(time.Now()) {
 		return true
 	}
 	for net, e := range s.nets {
-		if net.Contains(addr) && e.applies(now) {
+		if net.Contains(addr) && e.applies(time.Now()) {
 			return true
 		}
 	}
@@ -183,15 +183,15 @@ func (d *DenyList) denies(ip string, now time.Time) bool {
 }
 
 // deniesPrincipal returns the code to refuse a principal with, 0 for none.
-func (d *DenyList) deniesPrincipal(p *Principal, now time.Time) int {
+func (d *DenyList) deniesPrincipal(p *Principal) int {
 	s := d.state.Load()
 	if s == nil {
 		return 0
 	}
-	if e := s.names[DenyUser][p.ID]; e.applies(now) {
+	if e, ok := s.names[DenyUser][p.ID]; ok && e.applies(time.Now()) {
 		return CodePermission
 	}
-	if e := s.names[DenyApp][p.App]; e.applies(now) {
+	if e, ok := s.names[DenyApp][p.App]; ok && e.applies(time.Now()) {
 		return CodeAppPermission
 	}
 	return 0

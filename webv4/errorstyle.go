@@ -32,10 +32,8 @@ func (o *reply) error(path string, e *Error) {
 	if h := o.w.Header(); e.Status == http.StatusUnauthorized && h["Www-Authenticate"] == nil {
 		h["Www-Authenticate"] = challenge
 	}
-	buf := buffers.Get().(*[]byte)
-	defer putBuffer(buf)
-	*buf = o.appendError((*buf)[:0], o.style, path, e)
-	o.send(e.status(), o.errorType(), *buf)
+	o.buf = o.appendError(o.buf[:0], o.style, path, e)
+	o.send(e.status(), o.errorType(), o.buf)
 }
 
 // errorType is the Content-Type of an error reply.

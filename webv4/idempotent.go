@@ -103,7 +103,7 @@ func (a *API) once(ctx context.Context, c *call, op *operation, r *http.Request)
 	case kept.Status == 0:
 		return false, &Error{Status: http.StatusConflict, Code: CodeIllegal, Message: "done before; the reply was too large to be kept"}
 	}
-	kept.replay(&c.out)
+	kept.replay(c.out)
 	return true, nil
 }
 

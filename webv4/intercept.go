@@ -93,7 +93,7 @@ func (a *API) attach(op *operation, own []string) error {
 }
 
 // intercepted calls the handler through what stands around it.
-func intercepted(ctx context.Context, around []Interceptor, call *Call, fn func(context.Context, any) (any, error)) (any, error) {
+func intercepted(ctx context.Context, around []Interceptor, call *Call, fn handler) (any, error) {
 	if len(around) == 0 {
 		return fn(ctx, call.input)
 	}
@@ -111,8 +111,9 @@ func (a *API) wrap(op *operation) http.Handler {
 		if c == nil {
 			panic("webv4: middleware lost the request's context")
 		}
-		c.out.w, c.r = w, r
-		c.err, c.abort = a.respond(r.Context(), c, op, r)
+		c.w, c.r, c.out.w = w, r, w
+		err, abort := a.respond(r.Context(), c, op, r)
+		c.out.err, c.out.abort = err, abort
 	})
 	for _, m := range slices.Backward(a.middleware) {
 		h = m(h)
@@ -137,5 +138,5 @@ func (a *API) through(c *call, op *operation, r *http.Request) (err error, abort
 		}
 	}()
 	op.outer.ServeHTTP(front, r.WithContext(c))
-	return c.err, c.abort
+	return c.out.err, c.out.abort
 }

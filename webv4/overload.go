@@ -354,7 +354,7 @@ func (c *core) limiter(cost string) *limiter {
 	}
 	l := c.limits[cost]
 	if l == nil {
-		l = newLimiter(*c.opt.Overload, int64(time.Since(overloadEpoch)))
+		l = newLimiter(*c.opt.Overload, int64(now()))
 		c.limits[cost] = l
 		name := "webv4.limit"
 		if cost != "" {
@@ -372,20 +372,17 @@ func (c *core) limiter(cost string) *limiter {
 // processors is how many goroutines can compute at a time.
 var processors = runtime.GOMAXPROCS(0)
 
-// overloadEpoch is what the limiters' times count from.
-var overloadEpoch = time.Now()
-
 // enter waits until the call may go on; false means that it is refused.
 // A call that waits until its own deadline is refused then.
 func (l *limiter) enter(ctx context.Context, class Class) (began int64, ok bool) {
-	now := int64(time.Since(overloadEpoch))
-	w, ok := l.admit(now, class)
+	asked := int64(now())
+	w, ok := l.admit(asked, class)
 	if !ok {
 		return 0, false
 	}
 	if w == nil {
 		l.yield()
-		return now, true
+		return asked, true
 	}
 	patience := l.patience(class)
 	if d, ok := ctx.Deadline(); ok {
@@ -400,7 +397,7 @@ func (l *limiter) enter(ctx context.Context, class Class) (began int64, ok bool)
 	case <-ctx.Done():
 		ok = l.giveUp(w)
 	}
-	began = int64(time.Since(overloadEpoch))
+	began = int64(now())
 	if ok {
 		l.yield()
 	}

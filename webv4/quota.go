@@ -90,20 +90,20 @@ type standing struct {
 }
 
 // spend counts one call, if cost is 1, or looks only, if it is 0.
-func (q *quota) spend(key string, now time.Time, cost int) standing {
+func (q *quota) spend(key string, now moment, cost int) standing {
 	s := standing{quota: q, ok: true}
 	if q.by == byTotal {
-		if cost > 0 && !q.total.AllowN(now, 1) {
+		if cost > 0 && !q.total.AllowN(now.mono(), 1) {
 			s.ok, s.retry = false, time.Duration(float64(q.window)/float64(q.limit))
 		}
-		tokens := q.total.TokensAt(now)
+		tokens := q.total.TokensAt(now.mono())
 		s.remaining = max(int(tokens), 0)
 		s.reset = time.Duration((float64(q.limit) - tokens) / float64(q.limit) * float64(q.window))
 		return s
 	}
 	// The cell holds the time at which the caller will have used nothing.
 	step := int64(q.window) / int64(q.limit)
-	at := now.UnixNano()
+	at := int64(now)
 	full := max(q.cells.update(q.hash(key), at, func(full int64) int64 {
 		full = max(full, at)
 		if full+step*int64(cost)-at > int64(q.window) {
@@ -119,10 +119,10 @@ func (q *quota) spend(key string, now time.Time, cost int) standing {
 }
 
 // refund takes one spent call back.
-func (q *quota) refund(key string, now time.Time) {
+func (q *quota) refund(key string, now moment) {
 	if q.by != byTotal {
 		step := int64(q.window) / int64(q.limit)
-		q.cells.update(q.hash(key), now.UnixNano(), func(full int64) int64 { return full - step })
+		q.cells.update(q.hash(key), int64(now), func(full int64) int64 { return full - step })
 	}
 }
 
@@ -162,6 +162,9 @@ func (c *cells) update(key uint64, now int64, f func(int64) int64) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, ok := s.m[key]
+	if !ok {
+		old = now // a caller that has used nothing
+	}
 	v := f(old)
 	if v <= now {
 		delete(s.m, key) // the same as never seen
@@ -248,7 +251,7 @@ func (op *operation) limit(a *API) {
 
 // count spends one call of each quota. If one is exhausted, what the others
 // spent is given back. The headers show the tightest.
-func (a *API) count(ctx context.Context, c *call, op *operation, now time.Time) error {
+func (a *API) count(ctx context.Context, c *call, op *operation, now moment) error {
 	if a.opt.QuotaStore != nil {
 		done, err := a.countShared(ctx, c, op)
 		if done || err != nil {
@@ -331,7 +334,7 @@ func (c *call) standing(op *operation, s *standing) {
 	}
 	text := string(b)
 	c.rateLimit[0] = text[:n]
-	h := c.out.w.Header()
+	h := c.w.Header()
 	h["Ratelimit"] = c.rateLimit[:]
 	h["Ratelimit-Policy"] = op.policy
 	if !s.ok {

@@ -95,7 +95,7 @@ func (q *quota) standing(s *Standing) standing {
 
 // look tells where the caller stands without counting anything; false if the
 // quota does not concern it.
-func (a *API) look(ctx context.Context, c *call, q *quota, now time.Time) (standing, bool, error) {
+func (a *API) look(ctx context.Context, c *call, q *quota, now moment) (standing, bool, error) {
 	key, ok := c.quotaKey(q)
 	if !ok {
 		return standing{}, false, nil

@@ -40,11 +40,11 @@ func (a *API) RateLimitStatus(ctx context.Context) (*RateLimitStatus, error) {
 	if call == nil {
 		return nil, errors.New("webv4: RateLimitStatus: the context belongs to no call")
 	}
-	now := time.Now()
+	asked := now()
 	st := &RateLimitStatus{LimitTimeUnit: unitNames['h'], APIs: []APIRateLimit{}}
 	var reset time.Duration
 	for _, q := range a.quotas {
-		s, ok, err := a.look(ctx, call, q, now)
+		s, ok, err := a.look(ctx, call, q, asked)
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +68,7 @@ func (a *API) RateLimitStatus(ctx context.Context) (*RateLimitStatus, error) {
 			continue
 		}
 		for _, q := range op.plan.quotas {
-			s, ok, err := a.look(ctx, call, q, now)
+			s, ok, err := a.look(ctx, call, q, asked)
 			if err != nil {
 				return nil, err
 			}
@@ -83,6 +83,6 @@ func (a *API) RateLimitStatus(ctx context.Context) (*RateLimitStatus, error) {
 		return cmp.Or(cmp.Compare(a.API, b.API), cmp.Compare(a.Method, b.Method), cmp.Compare(a.LimitBy, b.LimitBy))
 	})
 	st.ResetTimeSeconds = int((reset + time.Second - 1) / time.Second)
-	st.ResetTime = now.Add(reset).UTC().Format("2006-01-02 15:04:05")
+	st.ResetTime = time.Now().Add(reset).UTC().Format("2006-01-02 15:04:05")
 	return st, nil
 }

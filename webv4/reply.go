@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 	"unsafe"
+
+	"github.com/julienschmidt/httprouter"
 )
 
 // buffers are byte slices for building and reading bodies.
@@ -21,9 +23,12 @@ var (
 	nosniff  = []string{"nosniff"}
 )
 
-// reply writes one answer and remembers what it was.
+// reply writes one answer and remembers what it was. It is used again unless it
+// was lent to others.
 type reply struct {
 	w        http.ResponseWriter
+	buf      []byte // for the body; nil if lent
+	params   httprouter.Params
 	format   format
 	head     bool
 	style    ErrorStyle
@@ -42,7 +47,44 @@ type reply struct {
 	zipFrom int
 	keep    func(contentType []string, body []byte) // nil: the reply need not be kept
 	leaf    *leaf                                   // what the router found
-	length  [1]string                               // the Content-Length header
+
+	err   error // how it ended behind the middleware
+	abort bool
+
+	pooled bool
+}
+
+// replies that can be used again.
+var freeReplies = sync.Pool{New: func() any { return new(reply) }}
+
+func newReply() *reply {
+	o := freeReplies.Get().(*reply)
+	o.pooled = true
+	return o
+}
+
+// lent is the same reply for others to see: they may hold on to it.
+func (o *reply) lent() *reply {
+	if !o.pooled {
+		return o
+	}
+	own := *o
+	own.pooled, own.buf = false, nil
+	o.free()
+	return &own
+}
+
+// free gives the reply up, which only its caller may have, to be used again.
+func (o *reply) free() {
+	if !o.pooled {
+		return
+	}
+	buf := o.buf
+	if cap(buf) > maxPooled {
+		buf = nil
+	}
+	*o = reply{buf: buf[:0]}
+	freeReplies.Put(o)
 }
 
 // Header, Write and WriteHeader serve mounted handlers.
@@ -103,20 +145,16 @@ func (f format) encode(b []byte, m *model, at unsafe.Pointer) ([]byte, error) {
 
 // value writes a successful reply.
 func (o *reply) value(m *model, at unsafe.Pointer) error {
-	buf := buffers.Get().(*[]byte)
-	defer putBuffer(buf)
-	var b []byte
 	var err error
 	if o.own == nil {
-		b, err = o.format.encode((*buf)[:0], m, at)
+		o.buf, err = o.format.encode(o.buf[:0], m, at)
 	} else {
-		b, err = o.own.encode(o.format, (*buf)[:0], m, at)
+		o.buf, err = o.own.encode(o.format, o.buf[:0], m, at)
 	}
-	*buf = b
 	if err != nil {
 		return Wrap(CodeSystem, err)
 	}
-	o.body(o.own.contentType(o.format), b)
+	o.body(o.own.contentType(o.format), o.buf)
 	return nil
 }
 
@@ -161,13 +199,28 @@ func (o *reply) send(status int, contentType []string, body []byte) {
 	h := o.w.Header()
 	h["Content-Type"] = contentType
 	h["X-Content-Type-Options"] = nosniff
-	o.length[0] = strconv.Itoa(len(body))
-	h["Content-Length"] = o.length[:]
+	h["Content-Length"] = lengthOf(len(body))
 	o.WriteHeader(status)
 	if !o.head {
 		// What goes wrong now has no one to be told: the client is gone.
 		_, _ = o.Write(body)
 	}
+}
+
+// lengths are the values of Content-Length up to a few KB.
+var lengths = func() (t [4 << 10]string) {
+	for i := range t {
+		t[i] = strconv.Itoa(i)
+	}
+	return t
+}()
+
+// lengthOf is a Content-Length header, which nobody changes.
+func lengthOf(n int) []string {
+	if n < len(lengths) {
+		return lengths[n : n+1 : n+1]
+	}
+	return []string{strconv.Itoa(n)}
 }
 
 // staticReply is a reply made beforehand.

@@ -243,12 +243,12 @@ func tryHandle(r *httprouter.Router, rt *route, l *leaf) (err error) {
 	return nil
 }
 
-// find returns the operation for a request, nil if there is none, and the
-// values of its path's parameters by place. It leaves notes in out.
-func (t *router) find(out *reply, method, path string) (*operation, httprouter.Params) {
+// find returns the operation for a request, nil if there is none. It leaves the
+// values of its path's parameters in out, by place.
+func (t *router) find(out *reply, method, path string) *operation {
 	t.once.Do(t.build)
 	if op := t.static[method][path]; op != nil {
-		return op, nil
+		return op
 	}
 	for _, layer := range t.layers {
 		h, params, _ := layer.Lookup(method, path)
@@ -269,24 +269,25 @@ func (t *router) find(out *reply, method, path string) (*operation, httprouter.P
 			case isCatchAll:
 				*last = strings.TrimPrefix(*last, "/")
 			}
-			return rt.op, params
+			out.params = params
+			return rt.op
 		}
 	}
 	if method == http.MethodHead {
 		return t.find(out, http.MethodGet, path)
 	}
-	return nil, nil
+	return nil
 }
 
 var methods = [...]string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPost, http.MethodPut}
 
 // allowed lists the methods that path has, for the Allow header; empty if there
-// is no such path. It leaves notes in out, as find does.
+// is no such path. It uses out as find does.
 func (t *router) allowed(out *reply, path string) string {
 	t.once.Do(t.build)
 	var list []string
 	for _, m := range t.methods {
-		if op, _ := t.find(out, m, path); op != nil {
+		if t.find(out, m, path) != nil {
 			list = append(list, m)
 		}
 	}

@@ -22,20 +22,24 @@ import (
 // degrade point and at the load; ask who calls; count against the quotas; bind the parameters; call
 // the handler; write the reply; log.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{began: time.Now(), ip: a.clientIP(r)}
-	out := &c.out
+	began := now()
+	out := newReply()
 	out.w, out.head = w, r.Method == http.MethodHead
-	op, params := a.router.find(out, r.Method, r.URL.Path)
+	op := a.router.find(out, r.Method, r.URL.Path)
 	if op == nil {
 		op = a.none
 	}
-	c.op, c.r, c.params, out.style = op, r, params, op.style
-	out.own, out.codes = op.own, op.codes
+	if op.lends {
+		out = out.lent()
+	}
+	out.style, out.own, out.codes = op.style, op.own, op.codes
 	if out.format = op.format; op.accepts {
 		out.format = negotiate(r.Header["Accept"], op.own)
 	}
+	c := op.newCall()
+	c.Context, c.began, c.r, c.w, c.out, c.ip = r.Context(), began, r, w, out, a.clientIP(r)
 	var span *watchman.Span
-	if c.Context = r.Context(); op.watch != nil {
+	if op.watch != nil {
 		c.Context, span = op.watch.StartRemote(c.Context, watchman.FromHeader(r.Header))
 		if sc := span.SpanContext(); sc.Sampled() {
 			w.Header()["Traceresponse"] = []string{string(sc.AppendTraceparent(nil))}
@@ -58,13 +62,14 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// What was written is not the whole reply: the client must not take it for one.
 		panic(http.ErrAbortHandler)
 	}
+	c.out.free()
 }
 
 // respond answers and, if that fails, writes the error. abort says that the
 // reply is broken off.
 func (a *API) respond(ctx context.Context, c *call, op *operation, r *http.Request) (err error, abort bool) {
-	out := &c.out
 	err = a.answer(ctx, c, op, r)
+	out := c.out
 	abort = err == http.ErrAbortHandler || err != nil && out.begun
 	switch {
 	case out.begun:
@@ -78,28 +83,37 @@ func (a *API) respond(ctx context.Context, c *call, op *operation, r *http.Reque
 	return err, abort
 }
 
-// answer does everything between routing and writing an error.
+// answer does everything between routing and writing an error. Each stage that
+// undoes something at its end is a function of its own, with one return: the
+// compiler makes such a defer cost nothing.
 func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Request) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = a.recovered(op, p)
 		}
 	}()
-	if a.deny != nil && a.deny.denies(c.ip, c.began) {
+	err = a.enter(ctx, c, op, r)
+	return err
+}
+
+// enter decides by what is known without asking anybody: the address, the path,
+// the degrade points and the load.
+func (a *API) enter(ctx context.Context, c *call, op *operation, r *http.Request) error {
+	if a.deny != nil && a.deny.denies(c.ip) {
 		a.stats.denied.Add(1)
 		return refusal(CodeIPDenied)
 	}
-	if a.opt.CORS != nil && a.opt.CORS.apply(&c.out, r, &a.router) {
+	if a.opt.CORS != nil && a.opt.CORS.apply(c.out, r, &a.router) {
 		return nil
 	}
 	switch {
 	case op == a.none:
-		return a.notFound(&c.out, r)
+		return a.notFound(c.out, r)
 	case op.mounted != nil:
-		for i, p := range c.params {
+		for i, p := range c.out.params {
 			r.SetPathValue(op.names[i], p.Value)
 		}
-		op.mounted.ServeHTTP(&c.out, r.WithContext(ctx))
+		op.mounted.ServeHTTP(c.out, r.WithContext(ctx))
 		return nil
 	}
 	p := op.plan
@@ -110,28 +124,43 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 		}
 	}
 	if p.timeout > 0 {
-		c.deadline = c.began.Add(p.timeout)
+		c.timeout = p.timeout
 	} else if !op.streams {
-		c.deadline = c.began.Add(a.opt.Timeout)
+		c.timeout = a.opt.Timeout
 	}
 	if sent := r.Header["X-Deadline-Ms"]; len(sent) == 1 && !c.hurry(sent[0]) {
 		c.rejected = true
 		return refusal(CodeExpired)
 	}
 	a.prepare(c, op, r)
-	if l := op.limiter; l != nil && (!a.batches || l != c.within(r.Context())) {
-		began, ok := l.enter(ctx, p.class)
-		if left := l.strain.refuse.Load(); left != 0 {
-			c.out.w.Header()["X-Admission"] = admissions[left]
-		}
-		if !ok {
-			a.stats.shed.Add(1)
-			c.rejected = true
-			c.out.w.Header()["Retry-After"] = retryNow
-			return refusal(CodeBusy)
-		}
-		defer func() { l.leave(began, int64(time.Since(overloadEpoch))) }()
+	l := op.limiter
+	if l == nil || a.batches && l == c.within(r.Context()) {
+		return a.admit(ctx, c, op, r, step)
 	}
+	began, ok := l.enter(ctx, p.class)
+	if left := l.strain.refuse.Load(); left != 0 {
+		c.w.Header()["X-Admission"] = admissions[left]
+	}
+	if !ok {
+		a.stats.shed.Add(1)
+		c.rejected = true
+		c.w.Header()["Retry-After"] = retryNow
+		return refusal(CodeBusy)
+	}
+	return a.limited(ctx, c, op, r, step, began)
+}
+
+// limited is admit for a call that has a place in the limiter.
+func (a *API) limited(ctx context.Context, c *call, op *operation, r *http.Request, step Level, began int64) (err error) {
+	defer func() { op.limiter.leave(began, int64(now())) }()
+	err = a.admit(ctx, c, op, r, step)
+	return err
+}
+
+// admit asks who calls and counts against the quotas, and answers in the handler's
+// place what is to be answered so.
+func (a *API) admit(ctx context.Context, c *call, op *operation, r *http.Request, step Level) error {
+	p := op.plan
 	if p.auth {
 		if err := a.authenticate(c, op, r); err != nil {
 			return err
@@ -147,12 +176,12 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 	case step == Stale:
 		if kept := a.kept.get(replyKey(c, r), c.began, p.steps.stale); kept != nil {
 			c.rejected = true
-			kept.send(&c.out, c.began)
+			kept.send(c.out, c.began)
 			return nil
 		}
 	case step == Static && op.static != nil:
 		c.rejected = true
-		op.static.send(&c.out)
+		op.static.send(c.out)
 		return nil
 	case step == Static:
 		if op.fallback == nil {
@@ -175,19 +204,35 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 		if done || err != nil {
 			return err
 		}
-		if cl := c.out.claim; cl != nil {
-			defer func() {
-				if err := errors.Join(c.out.unkept, cl.release()); err != nil {
-					a.stats.onceFailed.Add(1)
-					a.opt.Logger.Warn("webv4: idempotency store", "interface", op.name, "error", err)
-				}
-			}()
+		if c.out.claim != nil {
+			return a.claimed(ctx, c, op, r, step, invoke, seen)
 		}
 	}
-	if _, known := codingOf(r); !known && p.hasBody() {
-		c.out.w.Header()["Accept-Encoding"] = acceptCodings
+	return a.handle(ctx, c, op, r, step, invoke, seen)
+}
+
+// claimed is handle for a call that holds an Idempotency-Key.
+func (a *API) claimed(ctx context.Context, c *call, op *operation, r *http.Request, step Level, invoke handler, seen *Call) (err error) {
+	cl := c.out.claim
+	defer func() {
+		if err := errors.Join(c.out.unkept, cl.release()); err != nil {
+			a.stats.onceFailed.Add(1)
+			a.opt.Logger.Warn("webv4: idempotency store", "interface", op.name, "error", err)
+		}
+	}()
+	err = a.handle(ctx, c, op, r, step, invoke, seen)
+	return err
+}
+
+// handle binds the parameters, calls the handler and writes the reply.
+func (a *API) handle(ctx context.Context, c *call, op *operation, r *http.Request, step Level, invoke handler, seen *Call) error {
+	p := op.plan
+	if p.hasBody() {
+		if _, known := codingOf(r); !known {
+			c.w.Header()["Accept-Encoding"] = acceptCodings
+		}
 	}
-	req, err := op.bind(r, c.params, a.opt.MaxBody)
+	req, err := op.bind(r, c.out.params, a.opt.MaxBody)
 	if err != nil {
 		return err
 	}
@@ -217,15 +262,17 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 		}
 	}
 	if w, ok := result.(replier); ok {
+		c.out = c.out.lent()
 		return w.reply(ctx, c, r)
 	}
+	c.out.status = int(c.status)
 	return c.out.result(op.reply, m, result)
 }
 
 // unavailable refuses what is switched off.
 func (c *call) unavailable() error {
 	c.rejected = true
-	c.out.w.Header()["Retry-After"] = retrySoon
+	c.w.Header()["Retry-After"] = retrySoon
 	return refusal(CodeUnavailable)
 }
 
@@ -238,20 +285,20 @@ func (a *API) broke(ctx context.Context, c *call, op *operation, r *http.Request
 	s := &op.plan.steps
 	if s.has[Stale] {
 		if kept := a.kept.get(replyKey(c, r), c.began, s.stale); kept != nil {
-			c.level = Stale
+			c.level = int8(Stale)
 			a.degraded(c, op, Stale, byBreaker)
-			kept.send(&c.out, c.began)
+			kept.send(c.out, c.began)
 			return true, nil, nil
 		}
 	}
 	switch {
 	case op.static != nil:
-		c.level = Static
+		c.level = int8(Static)
 		a.degraded(c, op, Static, byBreaker)
-		op.static.send(&c.out)
+		op.static.send(c.out)
 		return true, nil, nil
 	case op.fallback != nil:
-		c.level = Static
+		c.level = int8(Static)
 		a.degraded(c, op, Static, byBreaker)
 		result, err = op.fallback(ctx, req)
 		return false, result, err
@@ -262,7 +309,7 @@ func (a *API) broke(ctx context.Context, c *call, op *operation, r *http.Request
 
 // prepare notes what the reply's form depends on.
 func (a *API) prepare(c *call, op *operation, r *http.Request) {
-	out := &c.out
+	out := c.out
 	zips := a.opt.CompressFrom > 0 && !op.streams
 	if op.accepts || zips {
 		h := out.w.Header()
@@ -398,9 +445,9 @@ func (a *API) authenticate(c *call, op *operation, r *http.Request) error {
 		}
 		return Wrap(CodeTokenInvalid, err)
 	}
-	c.principal, c.authed = principal, true
+	*c.principal, c.authed = principal, true
 	if a.deny != nil {
-		if code := a.deny.deniesPrincipal(&principal, c.began); code != 0 {
+		if code := a.deny.deniesPrincipal(c.principal); code != 0 {
 			a.stats.denied.Add(1)
 			return refusal(code)
 		}
@@ -485,7 +532,7 @@ const statusGone = 499
 
 // finish counts, logs and ends the span.
 func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error) {
-	out := &c.out
+	out := c.out
 	a.stats.requests.Add(1)
 	if out.status >= http.StatusBadRequest {
 		a.stats.errors.Add(1)
@@ -494,8 +541,10 @@ func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error) {
 		a.stats.gone.Add(1)
 	}
 	if a.log != nil && (a.opt.LogSample == 0 || out.status >= http.StatusBadRequest || rand.Float64() < a.opt.LogSample) {
+		end := time.Now()
+		took := end.Sub(c.began.mono())
 		e := entry{
-			at: c.began, took: time.Since(c.began), method: r.Method, path: r.URL.Path, ip: c.ip, user: c.principal.ID,
+			at: end.Add(-took), took: took, method: r.Method, path: r.URL.Path, ip: c.ip, user: c.principal.ID,
 			status: out.status, bytes: out.bytes, code: out.code, degraded: out.degraded, id: c.id, err: err,
 			proto: r.Proto, referer: r.Referer(), agent: r.UserAgent(),
 		}
@@ -512,7 +561,7 @@ func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error) {
 		if err != nil {
 			span.SetAttr("refused", codeText(out.code))
 		} else {
-			span.SetAttr("degraded", c.level.String())
+			span.SetAttr("degraded", Level(c.level).String())
 		}
 		span.End(watchman.ErrRejected)
 		return

@@ -23,7 +23,7 @@ type keptReply struct {
 	key         string
 	body        []byte
 	contentType []string
-	at          time.Time
+	at          moment
 }
 
 // keptOverhead is about what an entry costs besides its key and body.
@@ -32,7 +32,7 @@ const keptOverhead = 200
 func newReplies(limit int) *replies { return &replies{limit: limit, m: map[string]*list.Element{}} }
 
 // get returns the reply that is kept under the key, if it is young enough.
-func (k *replies) get(key string, now time.Time, age time.Duration) *keptReply {
+func (k *replies) get(key string, now moment, age time.Duration) *keptReply {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := k.m[key]
@@ -40,7 +40,7 @@ func (k *replies) get(key string, now time.Time, age time.Duration) *keptReply {
 		return nil
 	}
 	r := e.Value.(*keptReply)
-	if now.Sub(r.at) > age {
+	if now.sub(r.at) > age {
 		return nil
 	}
 	k.order.MoveToFront(e)
@@ -48,7 +48,7 @@ func (k *replies) get(key string, now time.Time, age time.Duration) *keptReply {
 }
 
 // put keeps a copy of a reply unless there is one that is fresh.
-func (k *replies) put(key string, contentType []string, body []byte, now time.Time, age time.Duration) {
+func (k *replies) put(key string, contentType []string, body []byte, now moment, age time.Duration) {
 	size := len(key) + len(body) + keptOverhead
 	if size > k.limit/4 {
 		return
@@ -56,7 +56,7 @@ func (k *replies) put(key string, contentType []string, body []byte, now time.Ti
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if e := k.m[key]; e != nil {
-		if now.Sub(e.Value.(*keptReply).at) < age/8 {
+		if now.sub(e.Value.(*keptReply).at) < age/8 {
 			k.order.MoveToFront(e)
 			return
 		}
@@ -80,7 +80,7 @@ func replyKey(c *call, r *http.Request) string {
 }
 
 // send writes a kept reply.
-func (r *keptReply) send(o *reply, now time.Time) {
-	o.w.Header()["Age"] = []string{strconv.Itoa(int(now.Sub(r.at) / time.Second))}
+func (r *keptReply) send(o *reply, now moment) {
+	o.w.Header()["Age"] = []string{strconv.Itoa(int(now.sub(r.at) / time.Second))}
 	o.body(r.contentType, r.body)
 }

@@ -66,7 +66,7 @@ func (t *Content) reply(_ context.Context, c *call, r *http.Request) error {
 	if t.Name != "" {
 		h.Set("Content-Disposition", "attachment; filename*=UTF-8''"+url.PathEscape(fileName(t.Name)))
 	}
-	http.ServeContent(&c.out, r, "", t.Modified, t.Data)
+	http.ServeContent(c.out, r, "", t.Modified, t.Data)
 	return nil
 }
 
@@ -92,7 +92,7 @@ func (s *Stream) reply(ctx context.Context, c *call, r *http.Request) error {
 	if c.out.head {
 		return nil
 	}
-	f := &flusher{&c.out, http.NewResponseController(c.out.w)}
+	f := &flusher{c.out, http.NewResponseController(c.out.w)}
 	if err := f.flush(); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 // control loops degrade it: NAME means Off, webv4.NAME.STEP that step.
 type switches struct {
 	level  atomic.Int32 // of the strongest that is on
-	probed atomic.Int64 // when a call was let through last, in nanoseconds of Unix time
+	probed atomic.Int64 // the moment at which a call was let through last
 
 	mu   sync.Mutex
 	list []pointSwitch
@@ -57,9 +57,9 @@ const probePoint = 200 * time.Millisecond
 // probe reports whether a call is let through, so that a control loop that has
 // degraded the point sees whether it is well again. What a human has switched
 // stays as it is.
-func (s *switches) probe(w *watchman.Watchman, now time.Time) bool {
-	at, last := now.UnixNano(), s.probed.Load()
-	if at-last < int64(probePoint) || !s.probed.CompareAndSwap(last, at) {
+func (s *switches) probe(w *watchman.Watchman, at moment) bool {
+	last := s.probed.Load()
+	if last != 0 && at.sub(moment(last)) < probePoint || !s.probed.CompareAndSwap(last, int64(at)) {
 		return false
 	}
 	auto := false
