@@ -23,6 +23,10 @@
 // memcached is no queue. Its set of a key, get, and get with delete say what the
 // machine and the harness allow.
 //
-// A client is one connection with one goroutine. With pipeline=16 it sends 16
-// requests and then reads 16 replies, and each operation's time is its batch's.
+// A client is one connection. One goroutine has all of them and waits for their
+// sockets together, the same for every peer whose protocol is text; JetStream's
+// clients are its own library's, with a goroutine each. client-µs/op is what the
+// clients cost. With pipeline=16 a client sends 16 requests and then reads 16
+// replies. An operation's time is its batch's, from the first request to the
+// last reply, the time that the reply waits for the goroutine included.
 package queue

@@ -14,86 +14,55 @@ func startBeanstalkd(fsync string) func(testing.TB) *server {
 		pid, addr := startProgram(t, "beanstalkd", "beanstalkd", func(port string) []string {
 			return []string{"-l", "127.0.0.1", "-p", port, "-b", dir, fsync}
 		})
-		return &server{pid: pid, dial: func(client, size int) (client, error) {
-			c, err := dialText(addr)
-			return &beanstalkdClient{textConn: c, bodies: newBodies(client, size)}, err
-		}}
+		return &server{pid, openText(addr, beanstalkdDialect)}
 	}
 }
 
-type beanstalkdClient struct {
-	*textConn
-	*bodies
-	ids []uint64
+func beanstalkdDialect(client, size int, got func([]byte)) *dialect {
+	b := newBodies(client, size, got)
+	var ids line[uint64]
+	return &dialect{
+		put: exchange{func(out []byte) []byte {
+			body := b.next()
+			out = append(out, "put 0 0 60 "...) // priority, delay, seconds to run
+			out = strconv.AppendInt(out, int64(len(body)), 10)
+			out = append(out, "\r\n"...)
+			out = append(out, body...)
+			return append(out, "\r\n"...)
+		}, expect("INSERTED ")},
+		lend: exchange{
+			func(out []byte) []byte { return append(out, "reserve-with-timeout 10\r\n"...) },
+			func(in []byte) (int, error) { return cutReserved(in, b, &ids) },
+		},
+		ack: exchange{func(out []byte) []byte {
+			out = append(out, "delete "...)
+			out = strconv.AppendUint(out, ids.pop(), 10)
+			return append(out, "\r\n"...)
+		}, expect("DELETED")},
+	}
 }
 
-func (c *beanstalkdClient) enqueue(n int) error {
-	for range n {
-		body := c.next()
-		c.out = append(c.out, "put 0 0 60 "...) // priority, delay, seconds to run
-		c.out = strconv.AppendInt(c.out, int64(len(body)), 10)
-		c.out = append(c.out, "\r\n"...)
-		c.out = append(c.out, body...)
-		c.out = append(c.out, "\r\n"...)
+// cutReserved reads the reply to a reserve: RESERVED id length, and the message.
+func cutReserved(in []byte, b *bodies, ids *line[uint64]) (int, error) {
+	head, n := cutLine(in)
+	if n == 0 {
+		return 0, nil
 	}
-	if err := c.send(); err != nil {
-		return err
+	if !bytes.HasPrefix(head, []byte("RESERVED ")) {
+		return 0, fmt.Errorf("got %q, want RESERVED", head)
 	}
-	for range n {
-		line, err := c.line()
-		if err != nil {
-			return err
-		}
-		if !bytes.HasPrefix(line, []byte("INSERTED ")) {
-			return fmt.Errorf("got %q, want INSERTED", line)
-		}
+	length, err := lastLength(head)
+	if err != nil {
+		return 0, err
 	}
-	return nil
-}
-
-func (c *beanstalkdClient) take(int, func([]byte)) error {
-	return fmt.Errorf("beanstalkd does not remove in one request")
-}
-
-func (c *beanstalkdClient) dequeue(n int, got func([]byte)) error {
-	for range n {
-		c.out = append(c.out, "reserve-with-timeout 10\r\n"...)
+	id, err := lastNumber(head[:bytes.LastIndexByte(head, ' ')])
+	if err != nil {
+		return 0, err
 	}
-	if err := c.send(); err != nil {
-		return err
+	whole := n + length + len("\r\n")
+	if len(in) < whole {
+		return 0, nil
 	}
-	c.ids = c.ids[:0]
-	for range n {
-		line, err := c.line()
-		if err != nil {
-			return err
-		}
-		rest, ok := bytes.CutPrefix(line, []byte("RESERVED "))
-		id, length, _ := bytes.Cut(rest, []byte{' '})
-		number, err := strconv.ParseUint(string(id), 10, 64)
-		size, err2 := strconv.Atoi(string(length))
-		if !ok || err != nil || err2 != nil {
-			return fmt.Errorf("got %q, want RESERVED", line)
-		}
-		body, err := c.block(size)
-		if err != nil {
-			return err
-		}
-		if err := c.check(body); err != nil {
-			return err
-		}
-		if got != nil {
-			got(body)
-		}
-		c.ids = append(c.ids, number)
-	}
-	for _, id := range c.ids {
-		c.out = append(c.out, "delete "...)
-		c.out = strconv.AppendUint(c.out, id, 10)
-		c.out = append(c.out, "\r\n"...)
-	}
-	if err := c.send(); err != nil {
-		return err
-	}
-	return c.expect(n, "DELETED")
+	ids.push(id)
+	return whole, b.receive(in[n : n+length])
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,7 +36,18 @@ func startJetStream(t testing.TB) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &server{pid: pid, dial: func(client, size int) (client, error) { return dialJetStream(url, client, size) }}
+	return &server{pid, func(t testing.TB, clients, size int, got func([]byte)) load {
+		l := &jetStreamLoad{took: make([][]time.Duration, clients)}
+		for i := range clients {
+			c, err := dialJetStream(url, newBodies(i, size, got))
+			if err != nil {
+				l.close()
+				t.Fatal(err)
+			}
+			l.clients = append(l.clients, c)
+		}
+		return l
+	}}
 }
 
 func serveJetStream(args []string) (addr string, stop func() error, err error) {
@@ -56,6 +68,36 @@ func serveJetStream(args []string) (addr string, stop func() error, err error) {
 	}, nil
 }
 
+// jetStreamLoad is clients with NATS' own library, each on a goroutine of its
+// own.
+type jetStreamLoad struct {
+	clients []*jetStreamClient
+	took    [][]time.Duration // by client
+}
+
+func (l *jetStreamLoad) close() {
+	for _, c := range l.clients {
+		c.nc.Close()
+	}
+}
+
+func (l *jetStreamLoad) run(op operation, total, pipeline int) ([]time.Duration, error) {
+	errs := make([]error, len(l.clients))
+	var wg sync.WaitGroup
+	for i, c := range l.clients {
+		wg.Go(func() {
+			l.took[i] = l.took[i][:0]
+			for left := share(total, i, len(l.clients)); left > 0 && errs[i] == nil; left -= min(pipeline, left) * op.counts {
+				began := time.Now()
+				errs[i] = c.do(op, min(pipeline, left))
+				l.took[i] = append(l.took[i], time.Since(began))
+			}
+		})
+	}
+	wg.Wait()
+	return slices.Concat(l.took...), errors.Join(errs...)
+}
+
 type jetStreamClient struct {
 	*bodies
 	nc      *nats.Conn
@@ -65,12 +107,12 @@ type jetStreamClient struct {
 	replies string
 }
 
-func dialJetStream(url string, client, size int) (client, error) {
+func dialJetStream(url string, b *bodies) (*jetStreamClient, error) {
 	nc, err := nats.Connect(url, nats.Timeout(patience))
 	if err != nil {
 		return nil, err
 	}
-	c := &jetStreamClient{bodies: newBodies(client, size), nc: nc, replies: nc.NewRespInbox()}
+	c := &jetStreamClient{bodies: b, nc: nc, replies: nc.NewRespInbox()}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if c.js, err = jetstream.New(nc); err == nil {
@@ -85,7 +127,20 @@ func dialJetStream(url string, client, size int) (client, error) {
 	return c, nil
 }
 
-func (c *jetStreamClient) close() { c.nc.Close() }
+func (c *jetStreamClient) do(op operation, n int) error {
+	switch op {
+	case enqueue:
+		return c.enqueue(n)
+	case dequeue:
+		return c.dequeue(n)
+	case mixed:
+		if err := c.enqueue(n); err != nil {
+			return err
+		}
+		return c.dequeue(n)
+	}
+	return fmt.Errorf("JetStream has no %s", op.name)
+}
 
 func (c *jetStreamClient) enqueue(n int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -113,22 +168,15 @@ func (c *jetStreamClient) enqueue(n int) error {
 	return nil
 }
 
-func (c *jetStreamClient) take(int, func([]byte)) error {
-	return errors.New("JetStream does not remove in one request")
-}
-
-func (c *jetStreamClient) dequeue(n int, got func([]byte)) error {
+func (c *jetStreamClient) dequeue(n int) error {
 	batch, err := c.work.Fetch(n, jetstream.FetchMaxWait(patience))
 	if err != nil {
 		return err
 	}
 	sent := 0
 	for m := range batch.Messages() {
-		if err := c.check(m.Data()); err != nil {
+		if err := c.receive(m.Data()); err != nil {
 			return err
-		}
-		if got != nil {
-			got(m.Data())
 		}
 		// As DoubleAck, except that the next does not wait for this one.
 		if err := c.nc.PublishRequest(m.Reply(), c.replies, []byte("+ACK")); err != nil {

@@ -15,7 +15,7 @@ import (
 func startMCQ(sync string) func(testing.TB) *server {
 	return func(t testing.TB) *server {
 		pid, addr := startChild(t, "mcq", sync, t.TempDir())
-		return &server{pid: pid, dial: func(client, size int) (client, error) { return dialMCQ(addr, client, size) }}
+		return &server{pid, openText(addr, mcqDialect)}
 	}
 }
 
@@ -58,32 +58,30 @@ func serveMCQ(args []string) (addr string, stop func() error, err error) {
 	}, nil
 }
 
-// mcqClient speaks to mcq as any memcached client could.
-type mcqClient struct {
-	*textConn
-	*bodies
-	ids []uint64
-}
-
-func dialMCQ(addr string, client, size int) (client, error) {
-	c, err := dialText(addr)
-	return &mcqClient{textConn: c, bodies: newBodies(client, size)}, err
-}
-
-func (c *mcqClient) enqueue(n int) error {
-	for range n {
-		c.out = appendSet(c.out, "q", c.next())
+// mcqDialect speaks to mcq as any memcached client could.
+func mcqDialect(client, size int, got func([]byte)) *dialect {
+	b := newBodies(client, size, got)
+	var ids line[uint64]
+	return &dialect{
+		put: exchange{func(out []byte) []byte { return appendValue(append(out, "set q"...), b.next()) }, expect("STORED")},
+		take: exchange{
+			func(out []byte) []byte { return append(out, "get q\r\n"...) },
+			func(in []byte) (int, error) { return cutValue(in, b, nil) },
+		},
+		lend: exchange{
+			func(out []byte) []byte { return append(out, "gets q/lease=60\r\n"...) },
+			func(in []byte) (int, error) { return cutValue(in, b, &ids) },
+		},
+		ack: exchange{func(out []byte) []byte {
+			out = append(out, "delete q/ack="...)
+			out = strconv.AppendUint(out, ids.pop(), 10)
+			return append(out, "\r\n"...)
+		}, expect("DELETED")},
 	}
-	if err := c.send(); err != nil {
-		return err
-	}
-	return c.expect(n, "STORED")
 }
 
-// appendSet appends a set command of the memcached protocol.
-func appendSet(b []byte, key string, body []byte) []byte {
-	b = append(b, "set "...)
-	b = append(b, key...)
+// appendValue appends what follows the key of a set.
+func appendValue(b, body []byte) []byte {
 	b = append(b, " 0 0 "...)
 	b = strconv.AppendInt(b, int64(len(body)), 10)
 	b = append(b, "\r\n"...)
@@ -91,73 +89,38 @@ func appendSet(b []byte, key string, body []byte) []byte {
 	return append(b, "\r\n"...)
 }
 
-func (c *mcqClient) take(n int, got func([]byte)) error {
-	for range n {
-		c.out = append(c.out, "get q\r\n"...)
+// cutValue reads the reply to a get, or with ids to a gets.
+func cutValue(in []byte, b *bodies, ids *line[uint64]) (int, error) {
+	head, n := cutLine(in)
+	if n == 0 {
+		return 0, nil
 	}
-	if err := c.send(); err != nil {
-		return err
+	if !bytes.HasPrefix(head, []byte("VALUE ")) {
+		return 0, fmt.Errorf("got %q, want a VALUE", head)
 	}
-	return readValues(c.textConn, c.bodies, n, got, nil)
-}
-
-func (c *mcqClient) dequeue(n int, got func([]byte)) error {
-	for range n {
-		c.out = append(c.out, "gets q/lease=60\r\n"...)
+	var id uint64
+	if ids != nil {
+		var err error
+		if id, err = lastNumber(head); err != nil {
+			return 0, err
+		}
+		head = head[:bytes.LastIndexByte(head, ' ')]
 	}
-	if err := c.send(); err != nil {
-		return err
+	length, err := lastLength(head)
+	if err != nil {
+		return 0, err
 	}
-	c.ids = c.ids[:0]
-	if err := readValues(c.textConn, c.bodies, n, got, func(id uint64) { c.ids = append(c.ids, id) }); err != nil {
-		return err
+	const end = "\r\nEND\r\n"
+	whole := n + length + len(end)
+	if len(in) < whole {
+		return 0, nil
 	}
-	for _, id := range c.ids {
-		c.out = append(c.out, "delete q/ack="...)
-		c.out = strconv.AppendUint(c.out, id, 10)
-		c.out = append(c.out, "\r\n"...)
+	body, rest := in[n:n+length], in[n+length:whole]
+	if string(rest) != end {
+		return 0, fmt.Errorf("got %q behind a message", rest)
 	}
-	if err := c.send(); err != nil {
-		return err
+	if ids != nil {
+		ids.push(id)
 	}
-	return c.expect(n, "DELETED")
-}
-
-// readValues reads the replies to n gets, or with id to n gets with a cas value.
-func readValues(c *textConn, b *bodies, n int, got func([]byte), id func(uint64)) error {
-	for range n {
-		line, err := c.line()
-		if err != nil {
-			return err
-		}
-		if !bytes.HasPrefix(line, []byte("VALUE ")) {
-			return fmt.Errorf("got %q, want a VALUE", line)
-		}
-		if id != nil {
-			v, err := lastNumber(line)
-			if err != nil {
-				return err
-			}
-			id(v)
-			line = line[:bytes.LastIndexByte(line, ' ')]
-		}
-		length, err := lastNumber(line)
-		if err != nil {
-			return err
-		}
-		body, err := c.block(int(length))
-		if err != nil {
-			return err
-		}
-		if err := b.check(body); err != nil {
-			return err
-		}
-		if got != nil {
-			got(body)
-		}
-		if err := c.expect(1, "END"); err != nil {
-			return err
-		}
-	}
-	return nil
+	return whole, b.receive(body)
 }

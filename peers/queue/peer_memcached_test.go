@@ -17,56 +17,30 @@ func startMemcached(t testing.TB) *server {
 		}
 		return args
 	})
-	return &server{pid: pid, dial: func(client, size int) (client, error) {
-		c, err := dialText(addr)
-		return &memcachedClient{textConn: c, bodies: newBodies(client, size), prefix: "q" + strconv.Itoa(client) + ":"}, err
-	}}
+	return &server{pid, openText(addr, memcachedDialect)}
 }
 
-// memcachedClient plays a queue of its own with numbered keys.
-type memcachedClient struct {
-	*textConn
-	*bodies
-	prefix     string
-	head, tail int // numbers of the next key to get and to set
-}
-
-func (c *memcachedClient) enqueue(n int) error {
-	for range n {
-		c.out = appendSet(c.out, c.prefix+strconv.Itoa(c.tail), c.next())
-		c.tail++
+// memcachedDialect plays a queue of the client's own with numbered keys.
+func memcachedDialect(client, size int, got func([]byte)) *dialect {
+	b := newBodies(client, size, got)
+	prefix := "q" + strconv.Itoa(client) + ":"
+	var put, taken, acked int
+	nextKey := func(out []byte, n *int) []byte {
+		*n++
+		return strconv.AppendInt(append(out, prefix...), int64(*n), 10)
 	}
-	if err := c.send(); err != nil {
-		return err
+	get := exchange{
+		func(out []byte) []byte { return append(nextKey(append(out, "get "...), &taken), "\r\n"...) },
+		func(in []byte) (int, error) { return cutValue(in, b, nil) },
 	}
-	return c.expect(n, "STORED")
-}
-
-func (c *memcachedClient) request(verb string, from, n int) error {
-	for i := range n {
-		c.out = append(c.out, verb...)
-		c.out = append(c.out, c.prefix...)
-		c.out = strconv.AppendInt(c.out, int64(from+i), 10)
-		c.out = append(c.out, "\r\n"...)
+	return &dialect{
+		put: exchange{func(out []byte) []byte {
+			return appendValue(nextKey(append(out, "set "...), &put), b.next())
+		}, expect("STORED")},
+		take: get,
+		lend: get,
+		ack: exchange{func(out []byte) []byte {
+			return append(nextKey(append(out, "delete "...), &acked), "\r\n"...)
+		}, expect("DELETED")},
 	}
-	return c.send()
-}
-
-func (c *memcachedClient) take(n int, got func([]byte)) error {
-	if err := c.request("get ", c.head, n); err != nil {
-		return err
-	}
-	c.head += n
-	return readValues(c.textConn, c.bodies, n, got, nil)
-}
-
-func (c *memcachedClient) dequeue(n int, got func([]byte)) error {
-	first := c.head
-	if err := c.take(n, got); err != nil {
-		return err
-	}
-	if err := c.request("delete ", first, n); err != nil {
-		return err
-	}
-	return c.expect(n, "DELETED")
 }

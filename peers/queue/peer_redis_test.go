@@ -15,29 +15,44 @@ func startRedis(appendfsync string) func(testing.TB) *server {
 				"--save", "", "--appendonly", "yes", "--appendfsync", appendfsync,
 			}
 		})
-		return &server{pid: pid, dial: func(client, size int) (client, error) {
-			c, err := dialText(addr)
-			return &redisClient{textConn: c, bodies: newBodies(client, size), busy: "busy" + strconv.Itoa(client)}, err
-		}}
+		return &server{pid, openText(addr, redisDialect)}
 	}
 }
 
-// redisClient uses the list "q" as a queue. What it dequeues lies in a list of
-// its own until it is acknowledged, as Redis' documentation has it.
-type redisClient struct {
-	*textConn
-	*bodies
-	busy   string
-	leased [][]byte
+// redisDialect uses the list "q" as a queue. What a client dequeues lies in a
+// list of its own until it is acknowledged, as Redis' documentation has it.
+func redisDialect(client, size int, got func([]byte)) *dialect {
+	b := newBodies(client, size, got)
+	busy := "busy" + strconv.Itoa(client)
+	var lent line[string]
+	move := appendCommand(nil, "LMOVE", "q", busy, "RIGHT", "RIGHT")
+	return &dialect{
+		put: exchange{func(out []byte) []byte {
+			return appendBulk(append(out, "*3\r\n$5\r\nLPUSH\r\n$1\r\nq\r\n"...), b.next())
+		}, expect(":")},
+		take: exchange{
+			func(out []byte) []byte { return append(out, "*2\r\n$4\r\nRPOP\r\n$1\r\nq\r\n"...) },
+			func(in []byte) (int, error) { return cutBulk(in, b, nil) },
+		},
+		lend: exchange{
+			func(out []byte) []byte { return append(out, move...) },
+			func(in []byte) (int, error) { return cutBulk(in, b, &lent) },
+		},
+		ack: exchange{func(out []byte) []byte {
+			out = appendBulk(append(out, "*4\r\n$4\r\nLREM\r\n"...), busy)
+			return appendBulk(appendBulk(out, "1"), lent.pop())
+		}, expect(":1")},
+	}
 }
 
-func (c *redisClient) command(words ...string) {
-	c.out = append(c.out, '*')
-	c.out = strconv.AppendInt(c.out, int64(len(words)), 10)
-	c.out = append(c.out, "\r\n"...)
+func appendCommand(b []byte, words ...string) []byte {
+	b = append(b, '*')
+	b = strconv.AppendInt(b, int64(len(words)), 10)
+	b = append(b, "\r\n"...)
 	for _, w := range words {
-		c.out = appendBulk(c.out, w)
+		b = appendBulk(b, w)
 	}
+	return b
 }
 
 func appendBulk[T string | []byte](b []byte, s T) []byte {
@@ -48,93 +63,26 @@ func appendBulk[T string | []byte](b []byte, s T) []byte {
 	return append(b, "\r\n"...)
 }
 
-func (c *redisClient) enqueue(n int) error {
-	for range n {
-		c.out = append(c.out, "*3\r\n$5\r\nLPUSH\r\n$1\r\nq\r\n"...)
-		c.out = appendBulk(c.out, c.next())
+// cutBulk reads a reply that is a message, and keeps it in lent.
+func cutBulk(in []byte, b *bodies, lent *line[string]) (int, error) {
+	head, n := cutLine(in)
+	if n == 0 {
+		return 0, nil
 	}
-	if err := c.send(); err != nil {
-		return err
+	if len(head) < 2 || head[0] != '$' {
+		return 0, fmt.Errorf("got %q, want a message", head)
 	}
-	for range n {
-		line, err := c.line()
-		if err != nil {
-			return err
-		}
-		if len(line) == 0 || line[0] != ':' {
-			return fmt.Errorf("got %q, want a number", line)
-		}
-	}
-	return nil
-}
-
-// bulks reads n messages.
-func (c *redisClient) bulks(n int, got func([]byte)) error {
-	for range n {
-		line, err := c.line()
-		if err != nil {
-			return err
-		}
-		if len(line) < 2 || line[0] != '$' {
-			return fmt.Errorf("got %q, want a message", line)
-		}
-		length, err := strconv.Atoi(string(line[1:]))
-		if err != nil {
-			return err
-		}
-		body, err := c.block(length)
-		if err != nil {
-			return err
-		}
-		if err := c.check(body); err != nil {
-			return err
-		}
-		if got != nil {
-			got(body)
-		}
-	}
-	return nil
-}
-
-func (c *redisClient) take(n int, got func([]byte)) error {
-	for range n {
-		c.out = append(c.out, "*2\r\n$4\r\nRPOP\r\n$1\r\nq\r\n"...)
-	}
-	if err := c.send(); err != nil {
-		return err
-	}
-	return c.bulks(n, got)
-}
-
-func (c *redisClient) dequeue(n int, got func([]byte)) error {
-	for range n {
-		c.command("LMOVE", "q", c.busy, "RIGHT", "RIGHT")
-	}
-	if err := c.send(); err != nil {
-		return err
-	}
-	for len(c.leased) < n {
-		c.leased = append(c.leased, nil)
-	}
-	at := 0
-	err := c.bulks(n, func(body []byte) {
-		c.leased[at] = append(c.leased[at][:0], body...)
-		at++
-		if got != nil {
-			got(body)
-		}
-	})
+	length, err := lastLength(head[1:])
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for _, body := range c.leased[:n] {
-		c.out = append(c.out, "*4\r\n$4\r\nLREM\r\n"...)
-		c.out = appendBulk(c.out, c.busy)
-		c.out = appendBulk(c.out, "1")
-		c.out = appendBulk(c.out, body)
+	whole := n + length + len("\r\n")
+	if len(in) < whole {
+		return 0, nil
 	}
-	if err := c.send(); err != nil {
-		return err
+	body := in[n : n+length]
+	if lent != nil {
+		lent.push(string(body))
 	}
-	return c.expect(n, ":1")
+	return whole, b.receive(body)
 }

@@ -10,46 +10,38 @@ import (
 func TestPeersQueue(t *testing.T) {
 	const clients, batches, pipeline = 8, 6, 4
 	for _, p := range peers {
-		for _, op := range []string{"take", "dequeue"} {
-			if op == "take" && !p.take {
+		for _, get := range []operation{take, dequeue} {
+			if get == take && !p.take {
 				continue
 			}
-			t.Run(p.name+"/"+p.sync+"/"+op, func(t *testing.T) {
-				s := p.start(t)
+			t.Run(p.name+"/"+p.sync+"/"+get.name, func(t *testing.T) {
 				var mu sync.Mutex
 				seen := make(map[string]int)
-				var wg sync.WaitGroup
-				for i := range clients {
-					c, err := s.dial(i, 64)
-					if err != nil {
-						t.Fatal(err)
+				l := p.start(t).open(t, clients, 64, func(body []byte) {
+					mu.Lock()
+					defer mu.Unlock()
+					seen[string(body)]++
+				})
+				defer l.close()
+				want := 0
+				for b := range batches {
+					n := clients * (pipeline - b%2*(pipeline-1))
+					want += n
+					for _, op := range []operation{enqueue, get} {
+						took, err := l.run(op, n, pipeline)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if len(took) != clients {
+							t.Errorf("%s: %d batches of %d clients", op.name, len(took), clients)
+						}
 					}
-					defer c.close()
-					wg.Go(func() {
-						got := func(body []byte) {
-							mu.Lock()
-							defer mu.Unlock()
-							seen[string(body)]++
-						}
-						get := c.dequeue
-						if op == "take" {
-							get = c.take
-						}
-						for b := range batches {
-							n := pipeline - b%2*(pipeline-1)
-							if err := c.enqueue(n); err != nil {
-								t.Error(err)
-								return
-							}
-							if err := get(n, got); err != nil {
-								t.Error(err)
-								return
-							}
-						}
-					})
 				}
-				wg.Wait()
-				if want := clients * batches / 2 * (pipeline + 1); len(seen) != want {
+				if _, err := l.run(mixed, 2*clients, 1); err != nil {
+					t.Fatal(err)
+				}
+				want += clients
+				if len(seen) != want {
 					t.Errorf("got %d messages, want %d", len(seen), want)
 				}
 				for body, n := range seen {

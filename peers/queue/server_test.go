@@ -18,7 +18,7 @@ import (
 // server is a peer's server in a process of its own.
 type server struct {
 	pid  int
-	dial func(client, size int) (client, error)
+	open opener
 }
 
 // processorTime is the CPU time that the server's process has had. The kernel
