@@ -27,6 +27,13 @@ func TestAllocations(t *testing.T) {
 		{"figures", 0, func() { op.Observe(c, time.Millisecond, nil) }},
 		{"inbound", 0, func() { watchman.FromHeader(h) }},
 		{"span", 1, func() { _, s := op.Start(ctx); s.End(nil) }},
+		{"span with three facts", 1, func() {
+			_, s := op.Start(ctx)
+			s.SetAttr("a", "1")
+			s.SetAttr("b", "2")
+			s.SetAttr("c", "3")
+			s.End(nil)
+		}},
 		{"one server and three client spans", 4, func() {
 			c, root := op.Start(ctx)
 			for range 3 {

@@ -69,6 +69,19 @@ func BenchmarkTraceSpan(b *testing.B) {
 	}
 }
 
+// BenchmarkTraceFacts is a span with three facts.
+func BenchmarkTraceFacts(b *testing.B) {
+	op := newWatchman(b, "s", &watchman.Options{Sample: -1}).Operation(watchman.Server, "op")
+	ctx := context.Background()
+	measure(b, func() {
+		_, span := op.Start(ctx)
+		span.SetAttr("http.request.method", "GET")
+		span.SetAttr("http.route", "/2/statuses/show.json")
+		span.SetAttr("http.response.status_code", "200")
+		span.End(nil)
+	})
+}
+
 // BenchmarkTraceRequest is a server span with three client spans below it.
 func BenchmarkTraceRequest(b *testing.B) {
 	w := newWatchman(b, "s", &watchman.Options{Sample: -1})

@@ -157,6 +157,11 @@ func (l *localTrace) unforceLocked() {
 
 func (l *localTrace) clear() {
 	if l.isRare {
+		for i := range l.rare {
+			if x := l.rare[i].extra; x != nil {
+				x.free()
+			}
+		}
 		clear(l.rare)
 		l.rare, l.isRare = l.rare[:0], false
 	}

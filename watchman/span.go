@@ -35,27 +35,6 @@ type carried struct {
 	debug          bool
 }
 
-// extra is what somebody added to a span.
-type extra struct {
-	attrs  []Attr
-	inline [4]Attr // the first attrs, so that a few cost one allocation
-	more   *moreExtra
-}
-
-type moreExtra struct {
-	phases []phaseMark
-	links  []Link
-	inline [8]phaseMark // the first phases, as above
-}
-
-func (x *extra) withMore() *moreExtra {
-	if x.more == nil {
-		x.more = &moreExtra{}
-		x.more.phases = x.more.inline[:0]
-	}
-	return x.more
-}
-
 // Attr is a fact about a span.
 type Attr struct {
 	Key   string `json:"key"`
@@ -119,25 +98,14 @@ func (s *Span) openLocal() {
 }
 
 // SetAttr adds a fact to the span. It is kept if the trace is; it must not be
-// a secret. At most 16 are.
+// a secret. At most 16 are, and none after End.
 func (s *Span) SetAttr(key, value string) {
 	if s == nil {
 		return
 	}
-	x := s.extras()
-	if x.attrs == nil {
-		x.attrs = x.inline[:0]
-	}
-	if len(x.attrs) < maxAttrs {
+	if x := s.extras(); len(x.attrs) < maxAttrs {
 		x.attrs = append(x.attrs, Attr{key, value})
 	}
-}
-
-func (s *Span) extras() *extra {
-	if s.extra == nil {
-		s.extra = &extra{}
-	}
-	return s.extra
 }
 
 // SpanContext is what to put on the wire so that the other side's span becomes
@@ -167,13 +135,16 @@ func (s *Span) End(err error) {
 	w, l := s.op.w, s.local
 	took := w.now() - s.start
 	r := spanEnd{op: s.op.number, spanID: s.spanID, parent: s.parent, start: s.start, took: took}
-	x := rareEnd{s.extra, err}
 	l.mu.Lock() // the span's alone if its trace has only one, and then uncontended
 	if s.ended {
 		l.mu.Unlock()
 		return
 	}
 	s.ended = true
+	x := rareEnd{s.extra, err}
+	if x.extra != nil {
+		s.extra = nil // another span's one day
+	}
 	if s.isRoot {
 		l.finishLocked(s, r, x)
 	} else {
