@@ -48,12 +48,14 @@ type guarded struct {
 // nobody is the principal of calls for which nobody was asked; it stays empty.
 var nobody Principal
 
-func (op *operation) newCall() *call {
+// newCall makes the call of an operation. Each field is set here: to what is new
+// that costs no write barrier.
+func (op *operation) newCall(began moment, ip string, w http.ResponseWriter, r *http.Request, out *reply) *call {
 	if !op.guarded {
-		return &call{op: op, principal: &nobody}
+		return &call{Context: r.Context(), op: op, began: began, ip: ip, w: w, r: r, out: out, principal: &nobody}
 	}
-	g := &guarded{}
-	g.call = call{op: op, principal: &g.principal, rateLimit: &g.rateLimit}
+	g := &guarded{call: call{Context: r.Context(), op: op, began: began, ip: ip, w: w, r: r, out: out}}
+	g.call.principal, g.call.rateLimit = &g.principal, &g.rateLimit
 	return &g.call
 }
 

@@ -123,7 +123,7 @@ func (a *API) wrap(op *operation) http.Handler {
 
 // through serves a call by way of its middleware.
 func (a *API) through(c *call, op *operation, r *http.Request) (err error, abort bool) {
-	front := &reply{w: c.out.w, format: c.out.format, head: c.out.head, style: c.out.style}
+	front := &reply{w: c.out.w, replyState: replyState{format: c.out.format, head: c.out.head, style: c.out.style}}
 	defer func() {
 		if p := recover(); p != nil {
 			err = a.recovered(op, p)

@@ -26,35 +26,39 @@ var (
 // reply writes one answer and remembers what it was. It is used again unless it
 // was lent to others.
 type reply struct {
-	w        http.ResponseWriter
-	buf      []byte // for the body; nil if lent
-	params   httprouter.Params
+	w      http.ResponseWriter
+	buf    []byte            // for the body; nil if lent
+	params httprouter.Params // what the router found, as leaf
+	leaf   *leaf
+	own    *codecs // of the interface; nil for none
+	codes  ErrorCodes
+	replyState
+
+	// Few replies have these.
+	tagged *http.Request                           // not nil: the reply has an ETag
+	claim  *claim                                  // not nil: the reply is kept under the request's Idempotency-Key
+	unkept error                                   // why it could not be
+	keep   func(contentType []string, body []byte) // nil: the reply need not be kept
+	err    error                                   // how it ended behind the middleware
+}
+
+// replyState is what of a reply refers to nothing.
+type replyState struct {
+	pooled   bool
 	format   format
 	head     bool
-	style    ErrorStyle
-	codes    ErrorCodes
 	begun    bool
 	degraded bool
+	abort    bool   // how it ended behind the middleware
+	zip      coding // that the client takes
+	style    ErrorStyle
 	status   int
 	bytes    int
 	code     int // the error's
-
-	tagged  *http.Request // not nil: the reply has an ETag
-	claim   *claim        // not nil: the reply is kept under the request's Idempotency-Key
-	unkept  error         // why it could not be
-	own     *codecs       // of the interface; nil for none
-	zip     coding        // that the client takes
-	zipFrom int
-	keep    func(contentType []string, body []byte) // nil: the reply need not be kept
-	leaf    *leaf                                   // what the router found
-
-	err   error // how it ended behind the middleware
-	abort bool
-
-	pooled bool
+	zipFrom  int
 }
 
-// replies that can be used again.
+// freeReplies are those that can be used again.
 var freeReplies = sync.Pool{New: func() any { return new(reply) }}
 
 func newReply() *reply {
@@ -79,11 +83,15 @@ func (o *reply) free() {
 	if !o.pooled {
 		return
 	}
-	buf := o.buf
-	if cap(buf) > maxPooled {
-		buf = nil
+	if cap(o.buf) > maxPooled {
+		o.buf = nil
 	}
-	*o = reply{buf: buf[:0]}
+	if o.tagged != nil || o.claim != nil || o.unkept != nil || o.keep != nil || o.err != nil {
+		*o = reply{buf: o.buf}
+	} else { // the rest is the API's, and set anew
+		o.w, o.params = nil, nil
+		o.replyState = replyState{}
+	}
 	freeReplies.Put(o)
 }
 

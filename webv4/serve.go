@@ -36,8 +36,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if out.format = op.format; op.accepts {
 		out.format = negotiate(r.Header["Accept"], op.own)
 	}
-	c := op.newCall()
-	c.Context, c.began, c.r, c.w, c.out, c.ip = r.Context(), began, r, w, out, a.clientIP(r)
+	c := op.newCall(began, a.clientIP(r), w, r, out)
 	var span *watchman.Span
 	if op.watch != nil {
 		c.Context, span = op.watch.StartRemote(c.Context, watchman.FromHeader(r.Header))
