@@ -232,7 +232,7 @@ func (j *job) report(c *check, complete bool, u usage) error {
 		milliseconds(j.calm.percentile(50)), milliseconds(j.calm.percentile(99)),
 		milliseconds(j.all.percentile(99)), milliseconds(j.all.percentile(99.9)))
 	perPost := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(max(acked, 1)) }
-	fmt.Printf("processor  %.0f µs a post:", perPost(u.total()))
+	fmt.Printf("CPU time   %.0f µs a post:", perPost(u.total()))
 	names := []string{"client"}
 	for _, p := range j.fleet.procs {
 		names = append(names, p.name)
