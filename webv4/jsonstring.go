@@ -8,79 +8,91 @@ import (
 	"unsafe"
 )
 
-// escapes are what stands for a byte inside a string, "" for itself. HTML's own
-// characters are among them, so that a reply that ends up in a page is harmless.
-var escapes = func() (t [utf8.RuneSelf]string) {
-	for c := range ' ' {
-		t[c] = `\u00` + string(hexDigits[c>>4]) + string(hexDigits[c&15])
+// escape is what stands for a byte inside a string; n is 0 for itself.
+type escape struct {
+	text uint64 // little-endian
+	n    int
+}
+
+func newEscape(s string) escape {
+	return escape{binary.LittleEndian.Uint64([]byte(s + "\x00\x00\x00\x00\x00\x00\x00")), len(s)}
+}
+
+// escapes are those of ASCII. HTML's own characters are among them, so that a
+// reply that ends up in a page is harmless.
+var escapes = func() (t [utf8.RuneSelf]escape) {
+	for c := range t {
+		if c < ' ' || c == '<' || c == '>' || c == '&' {
+			t[c] = newEscape(`\u00` + string(hexDigits[c>>4]) + string(hexDigits[c&15]))
+		}
 	}
-	for _, c := range []byte("<>&") {
-		t[c] = `\u00` + string(hexDigits[c>>4]) + string(hexDigits[c&15])
+	for c, s := range map[byte]string{'"': `\"`, '\\': `\\`, '\b': `\b`, '\f': `\f`, '\n': `\n`, '\r': `\r`, '\t': `\t`} {
+		t[c] = newEscape(s)
 	}
-	t['"'], t['\\'], t['\b'], t['\f'], t['\n'], t['\r'], t['\t'] = `\"`, `\\`, `\b`, `\f`, `\n`, `\r`, `\t`
 	return t
 }()
 
-// plain are the bytes that stand for themselves whatever is around them.
-var plain = func() (t [256]bool) {
-	for c, e := range escapes {
-		t[c] = e == ""
-	}
-	return t
-}()
+// The escapes of what is not valid, and of two line ends of JavaScript.
+var noRune, lineEnd, paragraphEnd = newEscape(`\ufffd`), newEscape(`\u2028`), newEscape(`\u2029`)
 
 const hexDigits = "0123456789abcdef"
 
 // appendJSONString appends s as encoding/json does: one line of valid UTF-8.
 func appendJSONString(b []byte, s string) []byte { return appendQuoted(append(b, '"'), s) }
 
+// spare is how many bytes more than what is left of a string there are in the
+// buffer: what is copied is copied in words.
+const spare = 16
+
 // appendQuoted appends the inside of a string and the quote that ends it. It
-// copies and looks at eight bytes at once; at is where it is in b. There is always
-// room for what is left of s and spare bytes more.
+// copies and looks at eight bytes at once; at is where it is in b.
 func appendQuoted(b []byte, s string) []byte {
 	const (
-		spare = 16
 		ones  = 0x0101010101010101
 		highs = 0x8080808080808080
 	)
 	n, i, at := len(s), 0, len(b)
 	b = reserve(b, n+spare)
 	src, dst := unsafe.Pointer(unsafe.StringData(s)), unsafe.Pointer(unsafe.SliceData(b))
-	for {
-		for i+8 <= n {
-			w := load8(unsafe.Add(src, i))
-			store8(unsafe.Add(dst, at), w)
-			// found has the high bit of the first byte set that is not ASCII or needs an
-			// escape. Of ASCII, x-ones has it for the first byte that is zero; those behind
-			// may have borrowed. Setting a bit makes < and > one, 0x3c and 0x3e, and " and
-			// &, 0x22 and 0x26.
-			control, angle, quote, slash := w-ones*0x20, (w|ones*2)^ones*'>', (w|ones*4)^ones*'&', w^ones*'\\'
-			if found := (w | control | (angle - ones) | (quote - ones) | (slash - ones)) & highs; found != 0 {
-				k := bits.TrailingZeros64(found) / 8
-				i, at = i+k, at+k
-				break
-			}
+	last, from := lastWord(src, n)
+	for i < n {
+		var w uint64
+		if i+8 <= n {
+			w = load8(unsafe.Add(src, i))
+		} else {
+			w = last >> (8 * uint(i-from) & 63) // zeros behind the end, where it stops
+		}
+		store8(unsafe.Add(dst, at), w)
+		// found has the high bit of the first byte set that is not ASCII or needs an
+		// escape. Of ASCII, x-ones has it for the first byte that is zero; those behind
+		// may have borrowed. Setting a bit makes < and > one, 0x3c and 0x3e, and " and
+		// &, 0x22 and 0x26.
+		control, angle, quote, slash := w-ones*0x20, (w|ones*2)^ones*'>', (w|ones*4)^ones*'&', w^ones*'\\'
+		found := (w | control | (angle - ones) | (quote - ones) | (slash - ones)) & highs
+		if found == 0 {
 			i, at = i+8, at+8
+			continue
 		}
-		for i < n && plain[s[i]] {
-			*(*byte)(unsafe.Add(dst, at)) = s[i]
-			i, at = i+1, at+1
-		}
-		if i == n {
-			*(*byte)(unsafe.Add(dst, at)) = '"'
-			return b[:at+1]
-		}
-		for i < n && !plain[s[i]] {
-			// What is written here: an escape, or nothing for a character that is copied.
-			escape := ""
-			size := 1
-			if c := s[i]; c < utf8.RuneSelf {
-				escape = escapes[c]
+		k := bits.TrailingZeros64(found) / 8
+		for i, at = i+k, at+k; i < n; {
+			var e *escape
+			c, size := s[i], 1
+			if c < utf8.RuneSelf {
+				if e = &escapes[c]; e.n == 0 {
+					break
+				}
 			} else {
-				if i+4 <= n {
-					// Three bytes that nothing can be wrong with, as most of Chinese is. E0, E2
-					// and ED need a closer look.
-					if w := load4(unsafe.Add(src, i)); w&0xc0c0f0 == 0x8080e0 && 0x2005>>(c&15)&1 == 0 {
+				// Three bytes that nothing can be wrong with, as most of Chinese is, and
+				// mostly one behind the other.
+				if i+8 <= n {
+					if w := load8(unsafe.Add(src, i)); w&0xc0c0f0c0c0f0 == 0x8080e08080e0 && isSound(c) && isSound(byte(w>>24)) {
+						store8(unsafe.Add(dst, at), w)
+						i, at = i+6, at+6
+						continue
+					}
+				}
+				if i+3 <= n && isSound(c) {
+					if w := uint32(c) | uint32(s[i+1])<<8 | uint32(s[i+2])<<16; w&0xc0c0f0 == 0x8080e0 {
 						store4(unsafe.Add(dst, at), w)
 						i, at = i+3, at+3
 						continue
@@ -90,25 +102,45 @@ func appendQuoted(b []byte, s string) []byte {
 				r, size = utf8.DecodeRuneInString(s[i:])
 				switch {
 				case r == utf8.RuneError && size == 1:
-					escape = `\ufffd`
+					e = &noRune
 				case r == 0x2028:
-					escape = `\u2028` // a line end in JavaScript, as the next
+					e = &lineEnd
 				case r == 0x2029:
-					escape = `\u2029`
+					e = &paragraphEnd
 				default:
 					at += copy(b[at:cap(b)], s[i:i+size])
 					i += size
 					continue
 				}
 			}
-			at += copy(b[at:cap(b)], escape)
-			i += size
+			store8(unsafe.Add(dst, at), e.text)
+			i, at = i+size, at+e.n
 			if cap(b)-at < n-i+spare {
 				b = reserve(b[:at], n-i+spare)
 				dst = unsafe.Pointer(unsafe.SliceData(b))
 			}
 		}
 	}
+	*(*byte)(unsafe.Add(dst, at)) = '"'
+	return b[:at+1]
+}
+
+// isSound reports whether any two bytes 10xxxxxx make a character of a byte
+// 1110xxxx that encoding/json writes as it is: not of E0, ED and E2.
+func isSound(c byte) bool { return 0x2005>>(c&15)&1 == 0 }
+
+// lastWord is the last eight bytes of a string, or all of it, and where they begin.
+func lastWord(src unsafe.Pointer, n int) (w uint64, from int) {
+	switch {
+	case n >= 8:
+		return load8(unsafe.Add(src, n-8)), n - 8
+	case n >= 4: // two halves that overlap
+		return uint64(load4(src)) | uint64(load4(unsafe.Add(src, n-4)))<<(8*uint(n-4)), 0
+	}
+	for i := range n {
+		w |= uint64(*(*byte)(unsafe.Add(src, i))) << (8 * uint(i))
+	}
+	return w, 0
 }
 
 // reserve makes room for n more bytes.
