@@ -1,7 +1,6 @@
 package motan
 
 import (
-	"bytes"
 	"strconv"
 	"time"
 )
@@ -14,8 +13,8 @@ type callMeta struct {
 	timeout                          time.Duration
 	traceparent, tracestate, baggage []byte
 	framework                        bool
-	others                           int    // pairs that are the application's
-	own                              []byte // the part that these are in
+	others                           int       // pairs that are the application's
+	added                            *Metadata // these, if lastSeen has read them
 }
 
 func (m *callMeta) read(meta []byte) {
@@ -54,47 +53,4 @@ func (m *callMeta) read(meta []byte) {
 			m.others++
 		}
 	}
-}
-
-const (
-	// mostHeads and longestHead bound what a connection remembers of metadata.
-	mostHeads   = 64
-	longestHead = 512
-)
-
-var endOfHead = []byte("\n" + keyTimeout + "\n")
-
-// read reads a request's metadata. Its head, all that stands before the time that is
-// left, is the same for all calls of one method by one client: it is read once.
-func (l *lastSeen) read(meta []byte) (m callMeta) {
-	m.own = meta
-	if n := bytes.Index(meta, endOfHead); n > 0 && n <= longestHead {
-		if head := l.head(meta[:n]); head != nil {
-			m = *head
-			m.own = meta[n+1:]
-		}
-	}
-	m.read(m.own)
-	return m
-}
-
-// head returns what a head says, nil if it has to be read with the rest.
-func (l *lastSeen) head(text []byte) *callMeta {
-	if head := l.heads[string(text)]; head != nil {
-		return head
-	}
-	// After a key without a value, what looks like the time is that.
-	if len(l.heads) == mostHeads || bytes.Count(text, endOfHead[:1])%2 == 0 {
-		return nil
-	}
-	head := new(callMeta)
-	head.read(bytes.Clone(text))
-	if head.others > 0 {
-		return nil
-	}
-	if l.heads == nil {
-		l.heads = make(map[string]*callMeta)
-	}
-	l.heads[string(text)] = head
-	return head
 }

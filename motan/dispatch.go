@@ -423,12 +423,9 @@ func appendException(b []byte, h header, text string, keep bool) []byte {
 
 // context makes the context of a handler.
 func (c *serverConn) context(method *serverMethod, m *callMeta, received time.Time) *callContext {
-	ctx := &callContext{Context: c.srv.ctx, method: method, caller: c.from(m), id: c.frame.id, received: received}
+	ctx := &callContext{Context: c.srv.ctx, method: method, caller: c.last.from(c.peer, m), id: c.frame.id, received: received, meta: m.added}
 	if m.timeout > 0 {
 		ctx.deadline = received.Add(m.timeout)
-	}
-	if m.others > 0 {
-		ctx.meta = c.added(m.own)
 	}
 	return ctx
 }

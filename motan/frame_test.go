@@ -82,22 +82,48 @@ func FuzzMetadata(f *testing.F) {
 		if len(added) != c.others {
 			t.Fatalf("%q: %d and %d pairs of the application", b, len(added), c.others)
 		}
-		// A connection that has seen the like says the same.
-		var seen lastSeen
-		for range 2 {
-			again := seen.read(b)
-			if own := textMeta(string(appendApplicationMeta(nil, again.own))); !slices.Equal(own, added) {
-				t.Fatalf("%q: %q are the application's, want %q", b, own, added)
-			}
-			again.own = nil
-			if !reflect.DeepEqual(again, c) {
-				t.Fatalf("%q: %+v, want %+v", b, again, c)
-			}
-		}
 		for _, p := range added {
 			if !slices.Contains(m, p) {
 				t.Fatalf("%q: %q was not there", b, p)
 			}
+		}
+	})
+}
+
+// What came before on a connection does not change what is read.
+func FuzzLastSeen(f *testing.F) {
+	const head, trace = "M_p\nS\nM_m\nm", "\ntraceparent\n00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for _, pair := range [][2]string{
+		{head + "\nM_tmo\n100" + trace, head + "\nM_tmo\n99" + trace},
+		{head + "\nM_tmo\n100" + trace + "\ntracestate\na=b\ntenant\nx", head + "\nM_tmo\n7" + trace + "\ntracestate\na=b\ntenant\nx"},
+		{head + "\nM_tmo\n100" + trace + "\ntenant\nx", head + "\nM_tmo\n7" + trace + "\ntenant\ny\nM_m\nother"},
+		{head + "\nM_tmo\n7" + trace + "\nM_fws\ny", head + "\nM_tmo\n9999999999" + trace},
+		{"M_p\nS\nM_m\n\nM_tmo\n7", "M_p\nS\nM_m\nM_tmo\nM_tmo\n7\nM_p\nT\ntenant\na"},
+		{"M_tmo\n7" + trace, "tenant\na\nM_tmo\n7"},
+		{head + "\nM_tmo\n7\ntraceparent\n" + strings.Repeat("a\n", 28), head + "\nM_tmo\n7" + trace + "0"},
+	} {
+		f.Add([]byte(pair[0]), []byte(pair[1]))
+	}
+	f.Fuzz(func(t *testing.T, before, b []byte) {
+		var want callMeta
+		want.read(b)
+		added := textMeta(string(appendApplicationMeta(nil, b)))
+		var seen lastSeen
+		seen.read(before)
+		for range 2 {
+			got := seen.read(b)
+			var own Metadata
+			if got.added != nil {
+				own = *got.added
+			}
+			if !slices.Equal(own, added) {
+				t.Fatalf("%q after %q: %q are the application's, want %q", b, before, own, added)
+			}
+			got.added = nil
+			if !reflect.DeepEqual(got, want) {
+				t.Fatalf("%q after %q: %+v, want %+v", b, before, got, want)
+			}
+			seen.read(before)
 		}
 	})
 }

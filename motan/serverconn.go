@@ -32,17 +32,6 @@ type serverConn struct {
 	last  lastSeen
 }
 
-// lastSeen is what came last on a connection, so as not to make it for each call:
-// most requests of one client have it in common.
-type lastSeen struct {
-	heads               map[string]*callMeta // by their text
-	caller              *caller
-	tracestate, baggage string
-	meta                *Metadata
-	metaText            string // what meta was made of
-	buf                 []byte // for the next metaText
-}
-
 func newServerConn(s *Server, conn net.Conn) *serverConn {
 	c := &serverConn{srv: s, conn: conn}
 	if a := conn.RemoteAddr(); a != nil {
@@ -110,42 +99,6 @@ func (c *serverConn) finish() {
 	}
 	c.conn.Close()
 }
-
-// text returns b as a string; last is the one that came before in its place.
-func text(last *string, b []byte) string {
-	if *last != string(b) {
-		*last = string(b)
-	}
-	return *last
-}
-
-// from returns who makes the call.
-func (c *serverConn) from(m *callMeta) *caller {
-	l := c.last.caller
-	if l == nil || l.application != string(m.application) || l.group != string(m.group) || l.version != string(m.version) {
-		l = &caller{c.peer, string(m.application), string(m.group), string(m.version)}
-		c.last.caller = l
-	}
-	return l
-}
-
-// added returns the metadata that the application added to the call.
-func (c *serverConn) added(meta []byte) *Metadata {
-	l := &c.last
-	l.buf = appendApplicationMeta(l.buf[:0], meta)
-	if l.metaText != string(l.buf) {
-		l.metaText = string(l.buf)
-		m := textMeta(l.metaText)
-		l.meta = &m
-	}
-	if cap(l.buf) > keepMeta {
-		l.buf = nil
-	}
-	return l.meta
-}
-
-// keepMeta is the largest buffer for metadata that a connection keeps.
-const keepMeta = 16 << 10
 
 const (
 	// monitorEvery is how long at most a handler keeps the reading.
