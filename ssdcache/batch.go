@@ -20,6 +20,7 @@ type Batch struct {
 	room   []byte
 	items  []batchItem
 	order  []int // of those in the file, by their place
+	late   []run // of those, not in the page cache
 	hashes []uint64
 }
 
@@ -47,8 +48,8 @@ func (b *Batch) Bytes() int { return cap(b.room) }
 func (b *Batch) Len() int { return len(b.items) }
 
 // GetMany is Get for several keys. It reads them in the order in which they lie
-// in the file, neighbours with one pread, and with Options.Direct several at the
-// same time. It allocates nothing once b has grown; a b that has become very
+// in the file, neighbours with one pread, and on Linux and with Options.Direct
+// the disk reads the others at the same time. It allocates nothing once b has grown; a b that has become very
 // large is the caller's to let go. Errors: ErrClosed.
 func (c *Cache) GetMany(b *Batch, keys [][]byte) error {
 	b.hashes = b.hashes[:0]
@@ -116,8 +117,15 @@ func (c *Cache) readBatch(b *Batch, keys [][]byte) {
 	if c.direct != nil {
 		c.readRuns(b, keys, lo)
 	} else {
+		// The disk reads the late ones together.
+		b.late = b.late[:0]
 		for r := b.nextRun(0, lo); r.from < r.to; r = b.nextRun(r.to, r.lo+r.size) {
-			c.readRun(b, keys, r)
+			if !c.readRun(b, keys, r, c.preadCached) {
+				b.late = append(b.late, r)
+			}
+		}
+		for _, r := range b.late {
+			c.readRun(b, keys, r, c.pread)
 		}
 	}
 	// What was not as expected has moved, is compressed or is gone: Get knows.
@@ -133,9 +141,9 @@ func (c *Cache) readRuns(b *Batch, keys [][]byte, lo int) {
 	var wg sync.WaitGroup
 	for r := b.nextRun(0, lo); r.from < r.to; r = b.nextRun(r.to, r.lo+r.size) {
 		if r.to == len(b.order) {
-			c.readRun(b, keys, r)
+			c.readRun(b, keys, r, c.pread)
 		} else {
-			wg.Go(func() { c.readRun(b, keys, r) })
+			wg.Go(func() { c.readRun(b, keys, r, c.pread) })
 		}
 	}
 	wg.Wait()
@@ -160,12 +168,12 @@ func (b *Batch) nextRun(from, lo int) run {
 	return r
 }
 
-// readRun reads a run and finds its values in it.
-func (c *Cache) readRun(b *Batch, keys [][]byte, r run) {
+// readRun reads a run and finds its values in it; false: it could not be read.
+func (c *Cache) readRun(b *Batch, keys [][]byte, r run, read func(p []byte, off int64) error) bool {
 	first := b.items[b.order[r.from]].at
 	data := b.room[r.lo : r.lo+r.size]
-	if c.pread(data, c.offset(first.seg())+int64(first.off()*unit)) != nil {
-		return
+	if read(data, c.offset(first.seg())+int64(first.off()*unit)) != nil {
+		return false
 	}
 	for _, i := range b.order[r.from:r.to] {
 		it := &b.items[i]
@@ -178,4 +186,5 @@ func (c *Cache) readRun(b *Batch, keys [][]byte, r run) {
 		it.lo = r.lo + off + headerSize + len(keys[i])
 		it.hi = it.lo + len(value)
 	}
+	return true
 }

@@ -23,6 +23,14 @@ func (f counted) ReadAt(p []byte, off int64) (int, error) {
 	return f.File.ReadAt(p, off)
 }
 
+func (f counted) ReadCached(p []byte, off int64) error {
+	err := f.File.ReadCached(p, off)
+	if err == nil {
+		f.reads.Add(1)
+	}
+	return err
+}
+
 // GetMany finds what Get finds, whatever state an item is in, while others set.
 func TestCacheGetMany(t *testing.T) {
 	r := rng(t)

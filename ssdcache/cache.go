@@ -17,10 +17,6 @@ import (
 	"github.com/heddle-go/heddle/watchman"
 )
 
-// readers bounds the preads at a time. Each holds an operating system thread,
-// and beyond about sixteen a disk answers later but not more.
-const readers = 32
-
 // Cache is a bounded cache in one file. It is safe for concurrent use.
 //
 // Locks, in the order they may nest: a shard's mu, then a buffer's mu for
@@ -68,7 +64,7 @@ type Cache struct {
 	door   *doorkeeper // nil unless RejectFirst
 	budget budget
 
-	permits chan struct{} // one a pread under way
+	reads   reads
 	readOp  *watchman.Operation
 	writeOp *watchman.Operation
 	counters
@@ -94,10 +90,6 @@ func Open(path string, size int64, opts *Options) (*Cache, error) {
 		writeOp: o.Watchman.Operation(watchman.Internal, "ssdcache.write"),
 	}
 	c.geometry.segments = int((size - c.offset(0)) / int64(o.SegmentSize))
-	c.permits = make(chan struct{}, readers)
-	if o.Direct {
-		c.permits = make(chan struct{}, directReaders)
-	}
 	if o.Admission == RejectFirst {
 		c.door = &doorkeeper{size: int64(c.geometry.segments) * int64(o.SegmentSize)}
 	}
@@ -123,15 +115,16 @@ func (c *Cache) start() error {
 	if err != nil {
 		return err
 	}
-	c.file = f
+	c.file = newFile(f)
 	if c.opts.wrap != nil {
-		c.file = c.opts.wrap(f)
+		c.file = c.opts.wrap(c.file)
 	}
 	if c.opts.Direct {
 		if err := c.openDirect(); err != nil {
 			return err
 		}
 	}
+	c.openReads()
 	if err := c.adopt(f, c.size); err != nil {
 		return err
 	}
@@ -153,13 +146,14 @@ func (c *Cache) start() error {
 type blockFile interface {
 	io.ReaderAt
 	io.WriterAt
+	ReadCached(p []byte, off int64) error // see file
 	Sync() error
 	Close() error
 }
 
 // Get appends the value of key to dst and returns it. A miss is ErrNotFound,
 // and so is a record that cannot be read or is damaged: Stats tells them apart.
-// It costs one pread at most, none if the item is still in a buffer, and
+// It costs one read of the disk at most, none if the item is still in a buffer, and
 // allocates nothing if dst has room for the record: the key, the value and up to
 // 88 bytes more.
 func (c *Cache) Get(dst, key []byte) ([]byte, error) {

@@ -28,7 +28,8 @@
 //	power cut      empty
 //	damage         costs the items concerned, at worst all; counted in Stats
 //	disk           the given size, reserved at Open; a second file of 12 bytes an item after Close
-//	memory         at most 16 bytes an item for the index, Options.Buffers segments, 32 reads;
+//	memory         at most 16 bytes an item for the index, Options.Buffers segments, with
+//	               Options.Direct 16 reads;
 //	               a Tiered: TieredOptions.Memory, a quarter of it more for what is pinned, and
 //	               what is being loaded
 //	goroutines     one a Cache, one a load
@@ -65,8 +66,8 @@
 //
 // Cache.GetMany and Tiered.GetMany read what is in the file in the order in which
 // it lies there. Items within 16 KiB of each other take one pread, so what was
-// loaded together is read together; with Options.Direct the others are read at
-// the same time.
+// loaded together is read together; on Linux and with Options.Direct the disk
+// reads the others at the same time.
 //
 // # A database that refuses
 //
@@ -109,7 +110,9 @@
 // # Performance
 //
 // A Set is one copy into memory; the disk sees writes of 1 MiB. A Get from the
-// file is one pread, through the page cache unless Options.Direct is set.
+// file is one pread, through the page cache unless Options.Direct is set. On Linux
+// two Gets at most wait in it for the disk; the others have begun their reads too
+// and take what has come without a thread of their own (reads.go).
 // Replacing and deleting cost a write of 16 bytes to the page cache besides,
 // unless Options.Restart says otherwise. Two shared cores, 1 KB values, a file of
 // 1 GiB, 38 MiB of memory for the Cache; rates move by half with the neighbours:
@@ -151,7 +154,7 @@
 //
 // # Reading order
 //
-// cache.go, batch.go, record.go, index.go, segment.go, flusher.go, io.go; footer.go,
+// cache.go, batch.go, record.go, index.go, segment.go, flusher.go, io.go, reads.go, file_linux.go; footer.go,
 // journal.go, superblock.go, snapshot.go, recover.go; admission.go, compress.go;
 // tiered.go, load.go, many.go, flight.go, entry.go, memory.go, hotkeys.go, tier.go,
 // keyfilter.go, codec.go.

@@ -32,6 +32,9 @@ var (
 	ErrNotCache = errors.New("not a cache file")
 )
 
+// errNotCached tells that the page cache does not have all of it.
+var errNotCached = errors.New("ssdcache: not in the page cache")
+
 // errDropped tells set that the policy is Drop; callers of Set see nil.
 var errDropped = errors.New("ssdcache: dropped")
 

@@ -48,6 +48,13 @@ func (f *faulty) ReadAt(p []byte, off int64) (int, error) {
 	return f.File.ReadAt(p, off)
 }
 
+func (f *faulty) ReadCached(p []byte, off int64) error {
+	if f.fails(&f.read) {
+		return errDisk
+	}
+	return f.File.ReadCached(p, off)
+}
+
 func (f *faulty) WriteAt(p []byte, off int64) (int, error) {
 	if f.slow != nil && len(p) > 4096 {
 		<-f.slow

@@ -229,7 +229,7 @@ func (c *Cache) salvage(b *buffer, kept []keptItem) []keptItem {
 				window = make([]byte, max(size, min(writeSize, len(b.data))))
 			}
 			window, windowOff = window[:size], off
-			if err := c.pread(window, c.offset(b.seg)+int64(off)); err != nil {
+			if err := c.preadAlone(window, c.offset(b.seg)+int64(off)); err != nil {
 				c.readErrors.Add(1)
 				window = window[:0]
 			}
@@ -285,7 +285,7 @@ func (c *Cache) readFooter(seg int) ([]logEntry, error) {
 	tail := c.tail
 	for {
 		off := c.offset(seg) + int64(c.geometry.segmentSize-len(tail))
-		if err := c.pread(tail, off); err != nil {
+		if err := c.preadAlone(tail, off); err != nil {
 			return nil, err
 		}
 		entries, need, ok := parseFooter(c.scratch[:0], tail, c.geometry.segmentSize, seed(c.secret, stamp), stamp)

@@ -7,10 +7,6 @@ import (
 	"github.com/heddle-go/heddle/internal/disk"
 )
 
-// directReaders bounds the reads at a time with Options.Direct. Each waits for
-// the disk, and a few keep it busy.
-const directReaders = 16
-
 // direct reads and writes segments around the page cache.
 type direct struct {
 	file blockFile
@@ -22,9 +18,9 @@ func (c *Cache) openDirect() error {
 	if err != nil {
 		return err
 	}
-	c.direct = &direct{file: f}
+	c.direct = &direct{file: newFile(f)}
 	if c.opts.wrap != nil {
-		c.direct.file = c.opts.wrap(f)
+		c.direct.file = c.opts.wrap(c.direct.file)
 	}
 	return nil
 }
@@ -49,23 +45,28 @@ func (d *direct) readAt(rec []byte, off int64) error {
 	return err
 }
 
-// pread fills rec from the segments.
-func (c *Cache) pread(rec []byte, off int64) error {
-	c.permits <- struct{}{}
-	var begin time.Time
-	if c.readOp != nil {
-		begin = time.Now()
+// pread fills rec from the segments, for a Get.
+func (c *Cache) pread(rec []byte, off int64) error { return c.timed(c.reads.read, rec, off) }
+
+// preadCached is pread of what is in the page cache.
+func (c *Cache) preadCached(rec []byte, off int64) error {
+	return c.timed(c.reads.readCached, rec, off)
+}
+
+// preadAlone is for the flusher and for Open: they read much at a time, which
+// nobody in the queue should do for them.
+func (c *Cache) preadAlone(rec []byte, off int64) error { return c.timed(c.reads.wait, rec, off) }
+
+// timed is read, observed.
+func (c *Cache) timed(read func([]byte, int64) error, rec []byte, off int64) error {
+	if c.readOp == nil {
+		return read(rec, off)
 	}
-	var err error
-	if c.direct != nil {
-		err = c.direct.readAt(rec, off)
-	} else {
-		_, err = c.file.ReadAt(rec, off)
-	}
-	if c.readOp != nil {
+	begin := time.Now()
+	err := read(rec, off)
+	if err != errNotCached { // it is read once more
 		c.readOp.Observe(noContext, time.Since(begin), err)
 	}
-	<-c.permits
 	return err
 }
 
