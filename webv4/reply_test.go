@@ -195,6 +195,28 @@ func TestRepliesThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// What needs an escape is found wherever it stands among the words that strings
+// are written by.
+func TestReplyStringsByWords(t *testing.T) {
+	type in struct {
+		_ struct{} `route:"GET /s.json"`
+	}
+	var reply []string
+	a := newAPI(t, nil)
+	webv4.Handle(a, func(context.Context, *in) (*[]string, error) { return &reply, nil })
+	for _, odd := range []string{"", "\"", "<", "\x00", "\x7f", "é", "微", "，", "“", "\u2028", "\u2029", "😀", "\xff", "\xe2\x80", "\xe0\x80\x80", "\xed\xa0\x80"} {
+		reply = reply[:0]
+		for before := range 19 {
+			for after := range 19 {
+				pad := strings.Repeat("微", before%3) + strings.Repeat("x", before)
+				reply = append(reply, pad+odd+strings.Repeat("y", after), pad+odd+odd+strings.Repeat("博", after/6))
+			}
+		}
+		want, _ := json.Marshal(reply)
+		do(t, a, "GET /s.json", "").is(t, 200, string(want))
+	}
+}
+
 // FuzzReplyStrings checks that any string comes out as valid JSON and XML that
 // reads back as what it was, as far as the format can hold it.
 func FuzzReplyStrings(f *testing.F) {
