@@ -81,12 +81,14 @@ func unhex(what string, dst, b []byte) error {
 }
 
 // Ids need not be unguessable, only unique, and Level 2 wants the last seven
-// bytes of a trace id random. The first half is the time, made random-looking
-// from the process's seed: cheaper than another random number and as rare.
-func (w *Watchman) traceID(now int64) (id TraceID) {
-	for !id.IsValid() {
-		binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
-		binary.LittleEndian.PutUint64(id[:8], splitMix(w.seed^uint64(now)))
+// bytes of a trace id random. The first half is the time and the last the root's
+// span id, made random-looking from the process's seeds: cheaper than random
+// numbers and as rare.
+func (w *Watchman) traceID(root SpanID, now int64) (id TraceID) {
+	binary.LittleEndian.PutUint64(id[:8], splitMix(w.seed^uint64(now)))
+	binary.LittleEndian.PutUint64(id[8:], splitMix(w.traceSeed+binary.LittleEndian.Uint64(root[:])))
+	if !id.IsValid() {
+		id[0] = 1
 	}
 	return id
 }

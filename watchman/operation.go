@@ -95,7 +95,11 @@ func (o *Operation) Start(ctx context.Context) (context.Context, *Span) {
 	if o == nil {
 		return ctx, nil
 	}
-	s := &Span{Context: ctx, op: o, figures: &o.own, start: o.w.now()}
+	return o.start(ctx, o.w.now())
+}
+
+func (o *Operation) start(ctx context.Context, began int64) (context.Context, *Span) {
+	s := o.w.span(ctx, o, began)
 	if parent := FromContext(ctx); parent != nil && parent.op.w == o.w {
 		s.traceID, s.parent, s.flags = parent.traceID, parent.spanID, parent.flags
 		s.more = parent.more
@@ -106,7 +110,6 @@ func (o *Operation) Start(ctx context.Context) (context.Context, *Span) {
 	} else {
 		o.root(s)
 	}
-	s.begin()
 	return s, s
 }
 
@@ -117,9 +120,8 @@ func (o *Operation) StartRemote(ctx context.Context, parent SpanContext) (contex
 	if o == nil {
 		return ctx, nil
 	}
-	s := &Span{Context: ctx, op: o, figures: &o.own, start: o.w.now()}
+	s := o.w.span(ctx, o, o.w.now())
 	o.continueFrom(s, parent)
-	s.begin()
 	return s, s
 }
 
@@ -131,7 +133,7 @@ func (o *Operation) StartLinked(ctx context.Context, parents ...SpanContext) (co
 	if o == nil {
 		return ctx, nil
 	}
-	s := &Span{Context: ctx, op: o, figures: &o.own, start: o.w.now()}
+	s := o.w.span(ctx, o, o.w.now())
 	if len(parents) > 0 && parents[0].Baggage != "" {
 		s.more = carry(&SpanContext{Baggage: parents[0].Baggage})
 	}
@@ -139,7 +141,6 @@ func (o *Operation) StartLinked(ctx context.Context, parents ...SpanContext) (co
 	for _, p := range parents {
 		s.AddLink(p)
 	}
-	s.begin()
 	return s, s
 }
 
@@ -162,7 +163,7 @@ func (o *Operation) continueFrom(s *Span, parent SpanContext) {
 }
 
 func (o *Operation) root(s *Span) {
-	s.traceID, s.flags = o.w.traceID(s.start), FlagRandom
+	s.traceID, s.flags = o.w.traceID(s.spanID, s.start), FlagRandom
 	if o.sampled(&s.traceID, s.start) {
 		s.flags |= FlagSampled
 	}

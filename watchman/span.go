@@ -83,15 +83,16 @@ func FromContext(ctx context.Context) *Span {
 	return s
 }
 
-func (s *Span) begin() {
-	s.spanID = s.op.w.spanID(s.op.w.begun.Add(1))
-	if s.isRoot && binary.LittleEndian.Uint64(s.spanID[:])%adaptEvery == 0 {
-		s.op.adaptSlow()
-	}
+// span makes a span of o that does not know its trace yet.
+func (w *Watchman) span(ctx context.Context, o *Operation, began int64) *Span {
+	return &Span{Context: ctx, op: o, figures: &o.own, start: began, spanID: w.spanID(w.begun.Add(1))}
 }
 
 // openLocal makes s a local root with a buffer for the spans below it.
 func (s *Span) openLocal() {
+	if binary.LittleEndian.Uint64(s.spanID[:])%adaptEvery == 0 {
+		s.op.adaptSlow()
+	}
 	s.isRoot = true
 	s.local = takeLocal()
 	s.generation = s.local.generation // nobody changes it while the buffer is ours

@@ -21,7 +21,7 @@ type Watchman struct {
 	ops     map[opKey]*Operation
 	handles []*Operation // by number
 
-	seed uint64 // of span ids
+	seed, traceSeed uint64 // of ids
 
 	callerState string // tracestate of a trace begun here
 
@@ -58,7 +58,7 @@ func New(service string, opts *Options) (*Watchman, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watchman{service: service, opt: o, base: time.Now(), seed: rand.Uint64(), callerState: withCaller("", service), ops: make(map[opKey]*Operation)}
+	w := &Watchman{service: service, opt: o, base: time.Now(), seed: rand.Uint64(), traceSeed: rand.Uint64(), callerState: withCaller("", service), ops: make(map[opKey]*Operation)}
 	w.store.init(max(o.KeepTraces, 0), o.KeepBytes)
 	if o.KeepTraces > 0 && o.RecentTraces > 0 {
 		w.ring = &ring{slots: make([]atomic.Pointer[localTrace], o.RecentTraces)}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -111,6 +112,36 @@ func TestChildSpans(t *testing.T) {
 }
 
 type testKey struct{}
+
+// Ids are unique, and the random part of a trace's is spread evenly.
+func TestIDs(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: -1})
+	op := w.Operation(watchman.Server, "op")
+	const n = 100_000
+	traces, halves, spans := map[watchman.TraceID]bool{}, map[[8]byte]bool{}, map[watchman.SpanID]bool{}
+	var ones [64]int
+	for range n {
+		_, s := op.Start(t.Context())
+		sc := s.SpanContext()
+		s.End(nil)
+		half := [8]byte(sc.TraceID[8:])
+		traces[sc.TraceID], halves[half], spans[sc.SpanID] = true, true, true
+		for bit := range ones {
+			ones[bit] += int(half[bit/8] >> (bit % 8) & 1)
+		}
+		if half == [8]byte(sc.SpanID[:]) {
+			t.Fatalf("trace %s shows its root's id", sc.TraceID)
+		}
+	}
+	if len(traces) != n || len(halves) != n || len(spans) != n {
+		t.Errorf("of %d, %d traces, %d last halves and %d spans have ids of their own", n, len(traces), len(halves), len(spans))
+	}
+	for bit, c := range ones {
+		if math.Abs(float64(c)-n/2) > 7*158 { // seven standard deviations
+			t.Errorf("bit %d is set in %d of %d", bit, c, n)
+		}
+	}
+}
 
 func TestRemoteParentContinuesTheTrace(t *testing.T) {
 	a := newWatchman(t, "web", &watchman.Options{Sample: 1})
