@@ -98,6 +98,16 @@ func (o *Operation) Start(ctx context.Context) (context.Context, *Span) {
 	return o.start(ctx, o.w.now())
 }
 
+// StartAt is Start for work that began at a time that the caller has read the
+// clock for: it saves a reading, and work can be given a span when it has turned
+// out to be worth one. The zero time means now.
+func (o *Operation) StartAt(ctx context.Context, began time.Time) (context.Context, *Span) {
+	if o == nil {
+		return ctx, nil
+	}
+	return o.start(ctx, o.w.offset(began))
+}
+
 func (o *Operation) start(ctx context.Context, began int64) (context.Context, *Span) {
 	s := o.w.span(ctx, o, began)
 	if parent := FromContext(ctx); parent != nil && parent.op.w == o.w {
@@ -121,6 +131,16 @@ func (o *Operation) StartRemote(ctx context.Context, parent SpanContext) (contex
 		return ctx, nil
 	}
 	s := o.w.span(ctx, o, o.w.now())
+	o.continueFrom(s, parent)
+	return s, s
+}
+
+// StartRemoteAt is to StartRemote what StartAt is to Start.
+func (o *Operation) StartRemoteAt(ctx context.Context, parent SpanContext, began time.Time) (context.Context, *Span) {
+	if o == nil {
+		return ctx, nil
+	}
+	s := o.w.span(ctx, o, o.w.offset(began))
 	o.continueFrom(s, parent)
 	return s, s
 }

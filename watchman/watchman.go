@@ -123,6 +123,14 @@ const otherName = "(other)"
 // now is the time since w was made.
 func (w *Watchman) now() int64 { return int64(time.Since(w.base)) }
 
+// offset is how long after w was made t is; the zero time is now.
+func (w *Watchman) offset(t time.Time) int64 {
+	if t.IsZero() {
+		return w.now()
+	}
+	return int64(t.Sub(w.base))
+}
+
 // wall turns an offset into a time of day.
 func (w *Watchman) wall(t int64) time.Time { return w.base.Add(time.Duration(t)).Round(0) }
 

@@ -55,6 +55,12 @@ func TestNilCostsNothingAndDoesNothing(t *testing.T) {
 	if got, span := op.Start(ctx); got != ctx || span != nil {
 		t.Errorf("Start of a nil operation = %v, %v", got, span)
 	}
+	if got, span := op.StartAt(ctx, time.Now()); got != ctx || span != nil {
+		t.Errorf("StartAt of a nil operation = %v, %v", got, span)
+	}
+	if got, span := op.StartRemoteAt(ctx, watchman.SpanContext{}, time.Now()); got != ctx || span != nil {
+		t.Errorf("StartRemoteAt of a nil operation = %v, %v", got, span)
+	}
 	allocs := testing.AllocsPerRun(100, func() {
 		c, span := op.StartRemote(ctx, watchman.SpanContext{})
 		span.SetAttr("a", "b")
@@ -112,6 +118,42 @@ func TestChildSpans(t *testing.T) {
 }
 
 type testKey struct{}
+
+// A span given the time it began at is as long as the work was.
+func TestStartAt(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: 1})
+	op := w.Operation(watchman.Server, "op")
+	remote := watchman.FromFields(good, "", "")
+	for _, tc := range []struct {
+		name  string
+		began time.Time
+		ago   time.Duration
+	}{
+		{"monotonic", time.Now().Add(-time.Hour), time.Hour},
+		{"wall", time.Now().Add(-time.Hour).Round(0), time.Hour},
+		{"zero", time.Time{}, 0},
+	} {
+		for _, start := range []func() (context.Context, *watchman.Span){
+			func() (context.Context, *watchman.Span) { return op.StartAt(t.Context(), tc.began) },
+			func() (context.Context, *watchman.Span) { return op.StartRemoteAt(t.Context(), remote, tc.began) },
+		} {
+			before := op.Stats().Calls
+			ctx, s := start()
+			if watchman.FromContext(ctx) != s {
+				t.Errorf("%s: the context is not the span's", tc.name)
+			}
+			s.End(nil)
+			kept := w.Trace(s.SpanContext().TraceID)
+			r := kept[len(kept)-1]
+			if r.Duration < tc.ago || r.Duration > tc.ago+time.Minute || time.Since(r.Start) < tc.ago {
+				t.Errorf("%s: began at %v, took %v", tc.name, r.Start, r.Duration)
+			}
+			if op.Stats().Calls != before+1 {
+				t.Errorf("%s: not counted once", tc.name)
+			}
+		}
+	}
+}
 
 // Ids are unique, and the random part of a trace's is spread evenly.
 func TestIDs(t *testing.T) {
