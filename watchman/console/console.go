@@ -270,6 +270,10 @@ type page struct {
 }
 
 func (c *Console) show(rw http.ResponseWriter, r *http.Request, name, title string, data any) {
+	c.showCode(rw, r, http.StatusOK, name, title, data)
+}
+
+func (c *Console) showCode(rw http.ResponseWriter, r *http.Request, code int, name, title string, data any) {
 	_, access := c.who(r)
 	p := page{
 		Name: name, Title: title, Service: c.w.Service(), Release: c.w.Release(), Menu: pageNames, Token: c.token,
@@ -281,6 +285,7 @@ func (c *Console) show(rw http.ResponseWriter, r *http.Request, name, title stri
 		return
 	}
 	rw.Header().Set("Content-Type", "text/html; charset=utf-8")
+	rw.WriteHeader(code)
 	fmt.Fprint(rw, b.String())
 }
 

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -109,9 +110,15 @@ const (
 	maxPeerReply = 8 << 20
 )
 
+// absence is a peer that gave no answer, or none in time.
+type absence struct {
+	Peer string
+	Late bool
+}
+
 // ask gets path from every peer into a value that fresh makes, at the same
 // time, and says which peers did not answer.
-func (c *Console) ask(ctx context.Context, path string, fresh func() any, take func(any)) (missing []string) {
+func (c *Console) ask(ctx context.Context, path string, fresh func() any, take func(any)) (missing []absence) {
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
 	var mu sync.Mutex
@@ -123,7 +130,8 @@ func (c *Console) ask(ctx context.Context, path string, fresh func() any, take f
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				missing = append(missing, p)
+				var timeout interface{ Timeout() bool }
+				missing = append(missing, absence{p, errors.As(err, &timeout) && timeout.Timeout()})
 				return
 			}
 			take(v)
@@ -150,14 +158,14 @@ func (c *Console) get(ctx context.Context, u string, v any) error {
 }
 
 // everybody is this process's snapshot and its peers'.
-func (c *Console) everybody(ctx context.Context) (list []Snapshot, missing []string) {
+func (c *Console) everybody(ctx context.Context) (list []Snapshot, missing []absence) {
 	list = []Snapshot{c.snapshot()}
 	missing = c.ask(ctx, "/api/snapshot", func() any { return new(Snapshot) }, func(v any) { list = append(list, *v.(*Snapshot)) })
 	return list, missing
 }
 
 // spans is what this process and its peers have of a trace, each span once.
-func (c *Console) spans(ctx context.Context, id watchman.TraceID) (list []watchman.SpanRecord, missing []string) {
+func (c *Console) spans(ctx context.Context, id watchman.TraceID) (list []watchman.SpanRecord, missing []absence) {
 	seen := map[watchman.SpanID]bool{}
 	add := func(spans []watchman.SpanRecord) {
 		for _, s := range spans {

@@ -79,7 +79,7 @@ func (c *Console) overview(rw http.ResponseWriter, r *http.Request) {
 		Active     []watchman.SwitchState
 		Dials      []watchman.DialState
 		Errors     []watchman.ErrorGroup
-		Missing    []string
+		Missing    []absence
 		Many       bool
 	}{c.verdicts(), c.listed(all), active, dials, errs[:min(len(errs), 5)], missing, len(all) > 1})
 }
@@ -105,7 +105,7 @@ func (c *Console) topology(rw http.ResponseWriter, r *http.Request) {
 		Graph   template.HTML
 		Lanes   []string
 		Lane    string
-		Missing []string
+		Missing []absence
 		Full    bool
 		Edges   []edgeRow
 	}{g.svg(), names, lane, missing, len(g.nodes) >= maxNodes, g.table()})
@@ -274,7 +274,7 @@ func (c *Console) trace(rw http.ResponseWriter, r *http.Request) {
 	}
 	spans, missing := c.spans(r.Context(), id)
 	if len(spans) == 0 {
-		http.Error(rw, "trace "+id.String()+" is not kept here; if it is recent it can be kept on the sampling page", http.StatusNotFound)
+		c.noTrace(rw, r, id, missing)
 		return
 	}
 	switch r.FormValue("format") {
@@ -306,10 +306,24 @@ func (c *Console) trace(rw http.ResponseWriter, r *http.Request) {
 		From    int
 		Next    int
 		Prev    int
-		Missing []string
+		Missing []absence
 		Root    row
 		Ticks   []time.Duration
 	}{id.String(), f, shown, from, next, max(from-pageRows, 0), missing, f.Rows[0], []time.Duration{0, f.Duration / 4, f.Duration / 2, f.Duration * 3 / 4, f.Duration}})
+}
+
+// noTrace says that nobody has a trace, or that nobody of those who answered has:
+// then asking again may help.
+func (c *Console) noTrace(rw http.ResponseWriter, r *http.Request, id watchman.TraceID, missing []absence) {
+	code := http.StatusNotFound
+	if len(missing) > 0 {
+		code = http.StatusGatewayTimeout
+	}
+	c.showCode(rw, r, code, "trace", "Trace "+id.String()[:8], struct {
+		ID      string
+		Missing []absence
+		Rows    []row
+	}{id.String(), missing, nil})
 }
 
 func download(rw http.ResponseWriter, name, contentType string) {
