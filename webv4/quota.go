@@ -328,16 +328,11 @@ func (c *call) standing(op *operation, s *standing) {
 	b = strconv.AppendInt(b, int64(s.remaining), 10)
 	b = append(b, `;t=`...)
 	b = strconv.AppendInt(b, int64((s.reset+time.Second-1)/time.Second), 10)
-	n := len(b)
-	if !s.ok {
-		b = strconv.AppendInt(b, int64((s.retry+time.Second-1)/time.Second), 10)
-	}
-	text := string(b)
-	c.rateLimit[0] = text[:n]
+	c.rateLimit[0] = string(b)
 	h := c.w.Header()
 	h["Ratelimit"] = c.rateLimit[:]
 	h["Ratelimit-Policy"] = op.policy
 	if !s.ok {
-		h["Retry-After"] = []string{text[n:]}
+		h["Retry-After"] = numberHeader(int((s.retry + time.Second - 1) / time.Second))
 	}
 }

@@ -207,7 +207,7 @@ func (o *reply) send(status int, contentType []string, body []byte) {
 	h := o.w.Header()
 	h["Content-Type"] = contentType
 	h["X-Content-Type-Options"] = nosniff
-	h["Content-Length"] = lengthOf(len(body))
+	h["Content-Length"] = numberHeader(len(body))
 	o.WriteHeader(status)
 	if !o.head {
 		// What goes wrong now has no one to be told: the client is gone.
@@ -215,18 +215,18 @@ func (o *reply) send(status int, contentType []string, body []byte) {
 	}
 }
 
-// lengths are the values of Content-Length up to a few KB.
-var lengths = func() (t [4 << 10]string) {
+// numbers are the small ones, as text.
+var numbers = func() (t [4 << 10]string) {
 	for i := range t {
 		t[i] = strconv.Itoa(i)
 	}
 	return t
 }()
 
-// lengthOf is a Content-Length header, which nobody changes.
-func lengthOf(n int) []string {
-	if n < len(lengths) {
-		return lengths[n : n+1 : n+1]
+// numberHeader is a header of a number from 0 on; nobody changes it.
+func numberHeader(n int) []string {
+	if n < len(numbers) {
+		return numbers[n : n+1 : n+1]
 	}
 	return []string{strconv.Itoa(n)}
 }

@@ -3,7 +3,6 @@ package webv4
 import (
 	"container/list"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -81,6 +80,6 @@ func replyKey(c *call, r *http.Request) string {
 
 // send writes a kept reply.
 func (r *keptReply) send(o *reply, now moment) {
-	o.w.Header()["Age"] = []string{strconv.Itoa(int(now.sub(r.at) / time.Second))}
+	o.w.Header()["Age"] = numberHeader(int(now.sub(r.at) / time.Second))
 	o.body(r.contentType, r.body)
 }
