@@ -48,7 +48,11 @@ func benchKey(k []byte, n int) { binary.BigEndian.PutUint64(k[8:], uint64(n)) }
 const benchItems = 400_000
 
 func benchCache(b *testing.B, items int, opts *ssdcache.Options) *ssdcache.Cache {
-	c, err := ssdcache.Open(filepath.Join(b.TempDir(), "cache"), 1<<30, opts)
+	return benchCacheAt(b, filepath.Join(b.TempDir(), "cache"), items, opts)
+}
+
+func benchCacheAt(b *testing.B, path string, items int, opts *ssdcache.Options) *ssdcache.Cache {
+	c, err := ssdcache.Open(path, 1<<30, opts)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -111,8 +111,8 @@
 //
 // A Set is one copy into memory; the disk sees writes of 1 MiB. A Get from the
 // file is one pread, through the page cache unless Options.Direct is set. On Linux
-// two Gets at most wait in it for the disk; the others have begun their reads too
-// and take what has come without a thread of their own (reads.go).
+// at most half of GOMAXPROCS, and no more than four, of the Gets wait in it for the
+// disk; the others have begun their reads too and need no thread meanwhile.
 // Replacing and deleting cost a write of 16 bytes to the page cache besides,
 // unless Options.Restart says otherwise. Two shared cores, 1 KB values, a file of
 // 1 GiB, 38 MiB of memory for the Cache; rates move by half with the neighbours:

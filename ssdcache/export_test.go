@@ -12,13 +12,15 @@ func (o Options) WithFile(wrap func(File) File) *Options {
 // Evict takes key out of memory as its policy would.
 func (t *Tiered[V]) Evict(key string) { t.memory.cache.Invalidate(key) }
 
-// How many Gets may wait in a pread, where the page cache tells what it has and
-// where it does not, and how many others one of them reads for.
+// Readers is how many Gets may wait in a pread where the page cache does not tell
+// what it has, and Share is how many others one of them reads for where it does.
 const (
-	Leaders = leaders
 	Readers = readers
 	Share   = share
 )
+
+// Leaders is how many Gets may wait in a pread.
+func (c *Cache) Leaders() int { return c.reads.most }
 
 // ErrNotCached is what a File's ReadCached fails with.
 var ErrNotCached = errNotCached

@@ -1,24 +1,28 @@
 package ssdcache
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // How many preads of Gets may wait for the disk at a time. Each holds an
 // operating system thread, and with more a disk answers later but not more.
 const (
 	readers       = 32
 	directReaders = 16
-	leaders       = 2  // if the file tells what is in the page cache
+	maxLeaders    = 4  // if the file tells what is in the page cache
 	share         = 16 // others that a leader reads for
 )
 
 // reads are the preads of Gets. What is in the page cache is read at once.
 //
 // A pread that waits for the disk costs more time than the disk's work does: the
-// scheduler counts its thread as busy until it finds out, and then changes
-// threads twice. So only a few wait like that, the leaders. The others queue
-// while the disk is already reading for all of them. A leader that has its bytes
-// reads for those in the queue whose bytes have come meanwhile, and the first
-// whose bytes have not leads after it.
+// scheduler counts its thread as one of the GOMAXPROCS busy ones until it finds
+// out, and then changes threads twice. So only a few wait like that, the leaders,
+// and leave half of the threads to others. The rest queue while the disk is
+// already reading for all of them. A leader that has its bytes reads for those in
+// the queue whose bytes have come meanwhile, and the first whose bytes have not
+// leads after it.
 type reads struct {
 	file   blockFile
 	wait   func(p []byte, off int64) error // a pread, whatever it takes
@@ -52,7 +56,7 @@ func (c *Cache) openReads() {
 		return err
 	}
 	if err := c.file.ReadCached(make([]byte, pageSize), 0); err == nil || err == errNotCached {
-		r.cached, r.most = true, leaders
+		r.cached, r.most = true, max(1, min(runtime.GOMAXPROCS(0)/2, maxLeaders))
 	}
 }
 

@@ -1,7 +1,10 @@
 package ssdcache_test
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -76,4 +79,23 @@ func TestColdReads(t *testing.T) {
 	if s := c.Stats(); found.Load() == 0 || s.DeviceHits == 0 || s.Corrupt != 0 || s.ReadErrors != 0 {
 		t.Errorf("%d found, %+v", found.Load(), s)
 	}
+}
+
+// BenchmarkGetCold is BenchmarkGet with nothing in the page cache at first and 50
+// Gets at a time. Read a part of the file:
+//
+//	go test -run '^$' -bench GetCold -benchtime 25000x ./ssdcache
+func BenchmarkGetCold(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "cache")
+	c := benchCacheAt(b, path, benchItems, nil)
+	eventually(b, "all but what is in the buffers is in the file", func() bool { return c.Stats().DeviceBytes > 400<<20 })
+	cool(b, path)
+	b.SetParallelism(50 / runtime.GOMAXPROCS(0))
+	crowd(b, func(w *worker) error {
+		benchKey(w.key, w.IntN(benchItems))
+		if _, err := c.Get(w.room, w.key); err != nil && !errors.Is(err, ssdcache.ErrNotFound) {
+			return err
+		}
+		return nil
+	})
 }
