@@ -71,7 +71,8 @@ type operation struct {
 	outer    http.Handler // the middleware, if there is any
 
 	mounted  http.Handler
-	names    []string // of the path's parameters, for a mounted handler
+	names    []string     // of the path's parameters, for a mounted handler
+	promised reflect.Type // *Resp
 	reply    *model
 	trimmed  *model
 	picks    *selections
@@ -144,6 +145,7 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	if op.reply, err = modelOf(reflect.TypeFor[Resp]()); err != nil {
 		panic("webv4: Handle: " + rt.path + ": " + err.Error())
 	}
+	op.promised = reflect.TypeFor[*Resp]()
 	op.own = a.codecs(reflect.TypeFor[Resp]())
 	if p.body >= 0 {
 		p.own = a.codecs(p.fields[p.body].typ)
@@ -151,7 +153,7 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	op.trimmed = op.reply.trimmed(map[*model]*model{})
 	op.picks = &selections{}
 	op.accepts = !strings.HasSuffix(rt.path, ".json")
-	op.streams = reflect.TypeFor[*Resp]().Implements(reflect.TypeFor[replier]())
+	op.streams = op.promised.Implements(reflect.TypeFor[replier]())
 	if reflect.TypeFor[Resp]() == reflect.TypeFor[BatchReply]() {
 		op.batch, a.batches = true, true
 	}

@@ -94,8 +94,11 @@ func (p *plan) pairs(raw string, fields []int, base unsafe.Pointer, seen *uint64
 		if pair == "" {
 			continue
 		}
-		name, value, _ := strings.Cut(pair, "=")
-		plain := isPlain(pair)
+		equal, plain := look(pair)
+		name, value := pair, ""
+		if equal >= 0 {
+			name, value = pair[:equal], pair[equal+1:]
+		}
 		if !plain {
 			var err error
 			if name, err = url.QueryUnescape(name); err != nil {
@@ -125,17 +128,24 @@ func (p *plan) pairs(raw string, fields []int, base unsafe.Pointer, seen *uint64
 	return nil
 }
 
-// isPlain reports whether nothing in a pair is escaped or has to be.
-func isPlain(s string) bool {
+// look finds the = of a pair, -1 if there is none, and whether nothing in it is
+// escaped or has to be.
+func look(s string) (equal int, plain bool) {
 	if len(s) > 32 {
-		return strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 && strings.IndexByte(s, ';') < 0
+		return strings.IndexByte(s, '='), strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 && strings.IndexByte(s, ';') < 0
 	}
-	for i := range len(s) { // sooner done than three calls
-		if c := s[i]; c == '%' || c == '+' || c == ';' {
-			return false
+	equal, plain = -1, true
+	for i := range len(s) { // sooner done than four calls
+		switch s[i] {
+		case '=':
+			if equal < 0 {
+				equal = i
+			}
+		case '%', '+', ';':
+			plain = false
 		}
 	}
-	return true
+	return equal, plain
 }
 
 // bindBody reads the body as the form or the value that the plan wants.

@@ -102,29 +102,48 @@ func boundRule(name, s string, t reflect.Type) (rule, error) {
 	if name == "max" {
 		sign = -1
 	}
-	verdict := func(cmp int) error {
-		if cmp*sign < 0 {
-			return broken
-		}
-		return nil
-	}
 	size := int(t.Size())
 	switch {
 	case t == reflect.TypeFor[time.Duration]():
 		limit, err := time.ParseDuration(s)
-		return func(at unsafe.Pointer) error { return verdict(order(*(*time.Duration)(at), limit)) }, err
+		return func(at unsafe.Pointer) error {
+			if order(*(*time.Duration)(at), limit)*sign < 0 {
+				return broken
+			}
+			return nil
+		}, err
 	case isInt(t):
 		limit, err := strconv.ParseInt(s, 10, size*8)
-		return func(at unsafe.Pointer) error { return verdict(order(loadInt(at, size), limit)) }, err
+		return func(at unsafe.Pointer) error {
+			if order(loadInt(at, size), limit)*sign < 0 {
+				return broken
+			}
+			return nil
+		}, err
 	case isUint(t):
 		limit, err := strconv.ParseUint(s, 10, size*8)
-		return func(at unsafe.Pointer) error { return verdict(order(loadUint(at, size), limit)) }, err
+		return func(at unsafe.Pointer) error {
+			if order(loadUint(at, size), limit)*sign < 0 {
+				return broken
+			}
+			return nil
+		}, err
 	case t.Kind() == reflect.Float64:
 		limit, err := strconv.ParseFloat(s, 64)
-		return func(at unsafe.Pointer) error { return verdict(order(*(*float64)(at), limit)) }, err
+		return func(at unsafe.Pointer) error {
+			if order(*(*float64)(at), limit)*sign < 0 {
+				return broken
+			}
+			return nil
+		}, err
 	case t.Kind() == reflect.Float32:
 		limit, err := strconv.ParseFloat(s, 64)
-		return func(at unsafe.Pointer) error { return verdict(order(float64(*(*float32)(at)), limit)) }, err
+		return func(at unsafe.Pointer) error {
+			if order(float64(*(*float32)(at)), limit)*sign < 0 {
+				return broken
+			}
+			return nil
+		}, err
 	}
 	return nil, fmt.Errorf("type %s is no number", t)
 }

@@ -126,6 +126,10 @@ func (m *model) appendItems(b []byte, at unsafe.Pointer, n, depth int) ([]byte, 
 		if i > 0 {
 			b = append(b, ',')
 		}
+		if m.elem.kind == modelString {
+			b = appendJSONString(b, *(*string)(unsafe.Add(at, uintptr(i)*size)))
+			continue
+		}
 		var err error
 		if b, err = m.elem.appendJSON(b, unsafe.Add(at, uintptr(i)*size), depth); err != nil {
 			return b, err

@@ -117,15 +117,14 @@ func (o *reply) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (o *reply) Unwrap() http.ResponseWriter { return o.w }
 
-// result writes what a handler returned by the model m. promised is the model of
-// the type that it should have.
-func (o *reply) result(promised, m *model, v any) error {
-	if v == nil {
+// result writes what a handler returned by the model m, if it is what the
+// interface promises.
+func (o *reply) result(op *operation, m *model, v any) error {
+	switch reflect.TypeOf(v) {
+	case nil:
 		return o.value(nil, nil)
-	}
-	rv := reflect.ValueOf(v)
-	if rv.Kind() == reflect.Pointer && rv.Type().Elem() == promised.typ {
-		return o.value(m, rv.UnsafePointer())
+	case op.promised:
+		return o.value(m, reflect.ValueOf(v).UnsafePointer())
 	}
 	m, at := variable(v)
 	return o.value(m, at)

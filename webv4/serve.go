@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -260,12 +261,14 @@ func (a *API) handle(ctx context.Context, c *call, op *operation, r *http.Reques
 			a.kept.put(replyKey(c, r), contentType, body, c.began, p.steps.stale)
 		}
 	}
-	if w, ok := result.(replier); ok {
-		c.out = c.out.lent()
-		return w.reply(ctx, c, r)
+	if op.streams || reflect.TypeOf(result) != op.promised { // an interceptor's may be of any type
+		if w, ok := result.(replier); ok {
+			c.out = c.out.lent()
+			return w.reply(ctx, c, r)
+		}
 	}
 	c.out.status = int(c.status)
-	return c.out.result(op.reply, m, result)
+	return c.out.result(op, m, result)
 }
 
 // unavailable refuses what is switched off.

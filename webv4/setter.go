@@ -78,9 +78,12 @@ func scalarSetter(t reflect.Type) (setter, error) {
 		}, nil
 	case isInt(t):
 		return func(at unsafe.Pointer, v string) error {
-			n, err := strconv.ParseInt(v, 10, size*8)
-			if err != nil {
-				return numberError(err, errInteger)
+			n, ok := shortInt(v)
+			if !ok || size < 4 {
+				var err error
+				if n, err = strconv.ParseInt(v, 10, size*8); err != nil {
+					return numberError(err, errInteger)
+				}
 			}
 			storeInt(at, size, uint64(n))
 			return nil
@@ -129,6 +132,21 @@ func scalarSetter(t reflect.Type) (setter, error) {
 		}, nil
 	}
 	return nil, fmt.Errorf("type %s is not supported", t)
+}
+
+// shortInt reads up to nine digits, which most numbers are; false for all else.
+func shortInt(v string) (n int64, ok bool) {
+	if v == "" || len(v) > 9 {
+		return 0, false
+	}
+	for i := range len(v) {
+		d := v[i] - '0'
+		if d > 9 {
+			return 0, false
+		}
+		n = 10*n + int64(d)
+	}
+	return n, true
 }
 
 func storeFloat(at unsafe.Pointer, size int, f float64) {
