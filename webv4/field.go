@@ -12,24 +12,26 @@ import (
 
 // field is one parameter.
 type field struct {
-	goName   string
+	// What every call needs, in one cache line.
 	name     string
+	set      setter
+	offset   uintptr
+	bit      uint64 // in the mask of parameters seen
 	source   source
 	place    int // of a path parameter
-	offset   uintptr
-	set      setter
-	optional uintptr // offset of Opt.Set, if isOpt
 	isOpt    bool
 	list     bool
 	required bool
-	def      string
 	hasDef   bool
+
+	optional uintptr // offset of Opt.Set, if isOpt
+	def      string
 	rules    constraints
 	maxSize  int64  // of a file
 	body     *model // of a body
+	goName   string
 	typ      reflect.Type
 	tag      reflect.StructTag
-	bit      uint64 // in the mask of parameters seen
 }
 
 // fieldTags reads one parameter's tags.
