@@ -90,7 +90,7 @@ type ErrorGroup struct {
 	Release   string    `json:"release"`          // Options.Release when it was first seen
 	Text      string    `json:"text"`             // of the newest, at most 1024 bytes
 	Stack     []string  `json:"stack,omitempty"`  // of the newest panic
-	Traces    []TraceID `json:"traces,omitempty"` // of the newest, newest last
+	Traces    []TraceID `json:"traces,omitempty"` // of the newest, newest last, each once in a row
 }
 
 type errorKey struct {
@@ -153,7 +153,9 @@ func (g *errorGroups) note(s *Span, err error) {
 	if panicked != nil {
 		e.Panic, e.Stack = true, stackText(pcs[:n])
 	}
-	if len(e.Traces) == groupTraces {
+	if n := len(e.Traces); n > 0 && e.Traces[n-1] == s.traceID {
+		return // a trace that fails over and over is one example
+	} else if n == groupTraces {
 		copy(e.Traces, e.Traces[1:])
 		e.Traces = e.Traces[:groupTraces-1]
 	}

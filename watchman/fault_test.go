@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,6 +46,25 @@ func TestErrorsAreGrouped(t *testing.T) {
 	}
 	if byChain["user # has no key"].Count != 20 || byChain["quota"].Operation != "put" {
 		t.Errorf("groups %+v", byChain)
+	}
+}
+
+// A trace that fails several times is one example of its errors.
+func TestErrorGroupsHoldATraceOnce(t *testing.T) {
+	w := newWatchman(t, "s", nil)
+	try := w.Operation(watchman.Client, "try")
+	var want []watchman.TraceID
+	for range 2 {
+		ctx, root := w.Operation(watchman.Server, "get").Start(t.Context())
+		for range 3 {
+			_, s := try.Start(ctx)
+			s.End(errors.New("busy"))
+		}
+		root.End(nil)
+		want = append(want, root.SpanContext().TraceID)
+	}
+	if g := w.Errors(); len(g) != 1 || g[0].Count != 6 || !slices.Equal(g[0].Traces, want) {
+		t.Errorf("%+v, want traces %v", g, want)
 	}
 }
 
