@@ -96,7 +96,7 @@ func shop(t *testing.T) (w *watchman.Watchman, url string, id watchman.TraceID) 
 		id = s.SpanContext().TraceID
 		s.Backdate(time.Duration(i%90) * time.Millisecond)
 		inner, r := rpc.Start(ctx)
-		r.Backdate(time.Duration(i%60) * time.Millisecond)
+		r.Backdate(time.Duration(i%90) * time.Millisecond * 2 / 3)
 		r.Phase("encode")
 		r.Phase("send")
 		for range 3 {
@@ -159,7 +159,7 @@ func TestPagesInChromium(t *testing.T) {
 		name   string
 		width  int64
 		scheme string
-	}{{"wide-light", 1280, "light"}, {"narrow-dark", 360, "dark"}} {
+	}{{"wide-light", 1280, "light"}, {"wide-dark", 1280, "dark"}, {"narrow-light", 360, "light"}, {"narrow-dark", 360, "dark"}} {
 		for name, path := range pages {
 			var overflow, sideways bool
 			var heading, background string

@@ -157,7 +157,7 @@ func (g *graph) layers() {
 const (
 	nodeWidth  = 184
 	nodeHeight = 44
-	layerStep  = 306
+	layerStep  = 330
 	rowStep    = 84
 )
 

@@ -113,7 +113,7 @@ func heat(points []point) template.HTML {
 	width := float64(chartWidth-chartLeft-6) / float64(len(points))
 	for row := lowest; row <= highest; row++ {
 		y := chartTop + (highest-row)*rowHeight
-		fmt.Fprintf(&b, `<text class="tick" text-anchor="end" x="%d" y="%d">≤ %s</text>`, chartLeft-6, y+11, duration(time.Duration(1)<<(row+heatFirst)))
+		fmt.Fprintf(&b, `<text class="tick row" text-anchor="end" x="%d" y="%d">≤ %s</text>`, chartLeft-6, y+11, duration(time.Duration(1)<<(row+heatFirst)))
 		for i := range points {
 			if n := points[i].heat[row]; n > 0 {
 				fmt.Fprintf(&b, `<rect class="heat" x="%.1f" y="%d" width="%.1f" height="%d" fill-opacity="%.2f"/>`,

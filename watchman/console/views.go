@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"html/template"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -429,11 +430,15 @@ func spanCost() time.Duration {
 		return 0
 	}
 	op := w.Operation(watchman.Internal, "span")
-	const n = 2000
-	began := time.Now()
-	for range n {
-		_, s := op.Start(context.Background())
-		s.End(nil)
+	const rounds, n = 8, 250
+	best := time.Duration(math.MaxInt64) // the others had the processor taken away
+	for range rounds {
+		began := time.Now()
+		for range n {
+			_, s := op.Start(context.Background())
+			s.End(nil)
+		}
+		best = min(best, time.Since(began)/n)
 	}
-	return time.Since(began) / n
+	return best
 }

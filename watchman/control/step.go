@@ -107,7 +107,11 @@ func (p *policyState) step(now time.Time) []action {
 		return append(todo, p.dial(now, win, bad, good)...)
 	}
 	if p.badRuns >= p.After && !now.Before(p.blocked) {
-		return append(todo, p.turn(now, win, fmt.Sprintf("%d bad windows in a row: %s", p.badRuns, p.words(win))))
+		runs := "a bad window: "
+		if p.badRuns > 1 {
+			runs = fmt.Sprintf("%d bad windows in a row: ", p.badRuns)
+		}
+		return append(todo, p.turn(now, win, runs+p.words(win)))
 	}
 	return todo
 }
