@@ -41,12 +41,20 @@ const (
 	cpuRounds  = 1_500_000
 	cpuAtATime = 8 // of the client that measures the capacity
 	warmUp     = 2 * time.Second
-	measured   = 5 * time.Second
 	skipped    = time.Second // of measured, for the goodput
 	settleSpan = 500 * time.Millisecond
 	settleStep = 50 * time.Millisecond
 	settled    = 0.8 // of the capacity, over a settleSpan
 )
+
+// measured is for how long clients come: HEDDLE_OVERLOAD is another time, such as
+// 10m to see whether anything drifts.
+var measured = func() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("HEDDLE_OVERLOAD")); err == nil {
+		return d
+	}
+	return 5 * time.Second
+}()
 
 // work is a service; false if the client has gone before it began.
 type work func(ctx context.Context) bool
@@ -305,6 +313,7 @@ func capacity(b *testing.B, model string) float64 {
 // BenchmarkOverload reports, for each load in times the capacity:
 //
 //	goodput-%     answers in time, of what the service can do, from a second after the step on
+//	end-%         the same of the last tenth of the time
 //	critical-%    of the critical calls that were answered in time
 //	critical-shed-%  of them that were refused; the rest was late
 //	p99-ms        of the answers in time
@@ -330,7 +339,7 @@ func overload(b *testing.B, model, protection string, most, times float64) {
 	defer c.leave()
 	c.come(0.7*most, warmUp)
 	all := c.come(times*most, measured)
-	var good, criticals, goodCriticals, shedCriticals int
+	var good, end, criticals, goodCriticals, shedCriticals int
 	var took []time.Duration
 	for _, a := range all {
 		if a.came < skipped {
@@ -338,6 +347,9 @@ func overload(b *testing.B, model, protection string, most, times float64) {
 		}
 		if a.good {
 			good++
+			if a.came >= measured-measured/10 {
+				end++
+			}
 			took = append(took, a.took)
 		}
 		if a.class == critical {
@@ -353,6 +365,7 @@ func overload(b *testing.B, model, protection string, most, times float64) {
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(most, "capacity/s")
 	b.ReportMetric(100*float64(good)/(measured-skipped).Seconds()/most, "goodput-%")
+	b.ReportMetric(100*float64(end)/(measured/10).Seconds()/most, "end-%")
 	b.ReportMetric(100*float64(goodCriticals)/float64(max(criticals, 1)), "critical-%")
 	b.ReportMetric(100*float64(shedCriticals)/float64(max(criticals, 1)), "critical-shed-%")
 	if len(took) > 0 {
