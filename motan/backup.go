@@ -14,6 +14,7 @@ func (c *Client) tryTwo(ctx context.Context, p *picker, e *endpoint, tried []*en
 	if err := c.start(ctx, &first, e, o, until); err != nil {
 		return e, err
 	}
+	first.conn.haveRead()
 	delay := c.opt.BackupAfter
 	if delay == 0 {
 		var ok bool
@@ -38,6 +39,7 @@ func (c *Client) tryTwo(ctx context.Context, p *picker, e *endpoint, tried []*en
 		<-first.k.done
 		return e, c.finish(&first, o)
 	}
+	second.conn.haveRead()
 	c.stats.backups.Add(1)
 	won, lost := &first, &second
 	select {

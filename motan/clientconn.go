@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -54,14 +53,23 @@ type clientConn struct {
 	leaving atomic.Bool  // the server shuts down: no new calls
 	frames  atomic.Int64 // received; tells a silent peer from a slow one
 
+	// These belong to whoever has the reading.
+	in    frameSource
+	r     *bufio.Reader
+	frame frame
+
+	taken atomic.Bool   // somebody has the reading; changed under mu
+	turn  chan struct{} // capacity 1: the goroutine is to read, or to end
+	gone  chan struct{} // closed when the goroutine has ended
+
 	mu      sync.Mutex
 	places  []place
 	free    []uint32 // indexes of places without a call
 	waiting int      // calls that wait for an answer
 	lastSeq uint64
-	err     error // why the connection is unusable, nil while it is not
-
-	gone chan struct{} // closed when the reader has ended
+	tended  uint64 // lastSeq when tend looked
+	leader  uint64 // the call that has the reading, 0: none has
+	err     error  // why the connection is unusable, nil while it is not
 }
 
 type place struct {
@@ -70,9 +78,13 @@ type place struct {
 }
 
 func newClientConn(conn net.Conn, limit int, sweep *sweeper) *clientConn {
-	c := &clientConn{conn: conn, limit: limit, sweep: sweep, gone: make(chan struct{})}
+	c := &clientConn{conn: conn, limit: limit, sweep: sweep, turn: make(chan struct{}, 1), gone: make(chan struct{})}
+	c.in = frameSource{Conn: conn, shared: true}
+	c.r = bufio.NewReaderSize(&c.in, readBuffer)
+	c.frame.src = &c.in
 	c.out = newWriter(conn, c.fail)
 	sweep.add(c)
+	c.haveRead()
 	go c.read()
 	return c
 }
@@ -114,15 +126,21 @@ func (c *clientConn) unanswered() (uint64, error) {
 	return c.lastSeq<<placeBits | placeMask, c.err
 }
 
+// waitsLocked reports whether a call waits for its answer.
+func (c *clientConn) waitsLocked(id uint64) bool {
+	at := id & placeMask
+	return id != 0 && at < uint64(len(c.places)) && c.places[at].id == id
+}
+
 // claim takes a call out: whoever gets it must signal it. nil means that it was
 // claimed already, or never was.
 func (c *clientConn) claim(id uint64) *call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at := id & placeMask
-	if id == 0 || at >= uint64(len(c.places)) || c.places[at].id != id {
+	if !c.waitsLocked(id) {
 		return nil
 	}
+	at := id & placeMask
 	k := c.places[at].k
 	c.places[at] = place{}
 	c.free = append(c.free, uint32(at))
@@ -166,6 +184,7 @@ func (c *clientConn) failIf(holds func() bool, err error) {
 	c.mu.Unlock()
 	c.sweep.remove(c)
 	c.conn.Close()
+	c.wake()
 	for _, p := range places {
 		if p.k != nil {
 			p.k.err = err
@@ -179,55 +198,4 @@ func (c *clientConn) close(err error) {
 	c.fail(err)
 	c.out.close()
 	<-c.gone
-}
-
-func (c *clientConn) read() {
-	defer close(c.gone)
-	in := &frameSource{Conn: c.conn}
-	r := bufio.NewReaderSize(in, readBuffer)
-	f := frame{src: in}
-	for {
-		err := c.readOne(in, r, &f)
-		if err != nil {
-			if err == io.EOF {
-				err = errors.New("closed by the server")
-			}
-			c.fail(err)
-			return
-		}
-		if c.leaving.Load() {
-			c.failIf(func() bool { return c.waiting == 0 }, errServerLeaves)
-		}
-	}
-}
-
-// readOne reads one frame and gives it to the call that waits for it.
-func (c *clientConn) readOne(in *frameSource, r *bufio.Reader, f *frame) error {
-	in.within = false
-	if _, err := r.Peek(1); err != nil {
-		return err
-	}
-	in.within = true
-	if err := f.read(r, c.limit); err != nil {
-		return err
-	}
-	if !f.response() {
-		return fmt.Errorf("%w: a request came from the server", errBadMagic)
-	}
-	c.frames.Add(1)
-	if f.heartbeat() {
-		if metaValue(f.meta, keyGoaway) != nil {
-			c.leaving.Store(true)
-		}
-		return nil
-	}
-	k := c.claim(f.id)
-	if k == nil {
-		// A call that gave up, or a foreign server's answer to a one-way request.
-		return nil
-	}
-	f.moveTo(&k.frame)
-	k.arrived = in.at
-	k.done <- struct{}{}
-	return nil
 }

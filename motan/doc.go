@@ -83,6 +83,7 @@
 // # Performance
 //
 // Requests and answers of many calls share system calls; deadlines cost no timers.
+// A call that is alone on its connection reads its answer itself.
 // A handler that has shown to take no more than 20 µs runs on the goroutine that
 // read its request; when it waits for something after all, another goroutine reads
 // on within some milliseconds. Of the simple kinds a call allocates what crosses to
@@ -109,11 +110,11 @@
 // The wire: frame.go, metadata.go, errors.go, serializer.go with simple.go and
 // simplecodec.go, typeplan.go with breeze.go and hessian.go, protobuf.go, grpcpb.go,
 // json.go, msgpack.go. The client: clientoptions.go, client.go, call.go, try.go,
-// backup.go, encode.go, endpoint.go, clientconn.go, combine.go, sweep.go; then
-// balance.go, breaker.go, budget.go, latency.go. The server: serveroptions.go, server.go,
-// handle.go, serverconn.go, callmeta.go, lastseen.go, dispatch.go, pace.go, context.go.
-// Between them: interceptor.go, accesslog.go, faults.go, trace.go, clock.go, weights.go,
-// admin.go.
-// Where services are: registry.go, file.go, announce.go, commands.go,
-// commandpattern.go. Other ways: local.go, http.go, mc.go.
+// backup.go, encode.go, endpoint.go, clientconn.go, clientread.go, combine.go,
+// sweep.go; then balance.go, breaker.go, budget.go, latency.go. The server:
+// serveroptions.go, server.go, handle.go, serverconn.go, callmeta.go, lastseen.go,
+// dispatch.go, pace.go, context.go. Between them: interceptor.go, accesslog.go,
+// faults.go, trace.go, clock.go, weights.go, admin.go. Where services are: registry.go,
+// file.go, announce.go, commands.go, commandpattern.go. Other ways: local.go, http.go,
+// mc.go.
 package motan

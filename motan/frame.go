@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"time"
 )
@@ -229,10 +230,27 @@ type frameSource struct {
 	idle   time.Duration // bounds the wait for the next frame; 0: no bound
 	until  time.Time     // the deadline that is set
 	before func()        // if not nil, called before each read
+	shared bool          // others set a deadline that has passed to interrupt a read
 	at     time.Time     // of the last read, unless idle is set
 }
 
+// errInterrupted is returned between frames only.
+var errInterrupted = errors.New("motan: reading was interrupted")
+
 func (s *frameSource) Read(p []byte) (int, error) {
+	for {
+		n, err := s.read(p)
+		if !s.shared || n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || s.within && !now().Before(s.until) {
+			return n, err
+		}
+		s.until = time.Unix(1, 0) // whatever comes, it is to be set
+		if !s.within {
+			return 0, errInterrupted
+		}
+	}
+}
+
+func (s *frameSource) read(p []byte) (int, error) {
 	if s.before != nil {
 		s.before()
 	}

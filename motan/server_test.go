@@ -308,7 +308,9 @@ func TestServerWantsToken(t *testing.T) {
 	}
 }
 
-func TestMutualTLS(t *testing.T) {
+// listenTLS returns a listener that wants a certificate, and what a client needs.
+func listenTLS(t testing.TB) (net.Listener, *tls.Config) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -328,17 +330,21 @@ func TestMutualTLS(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
 	pair := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-	srv := newServer(t, nil)
-	handleEcho(srv, "tls")
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { ln.Close() })
+	return ln, &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}
+}
+
+func TestMutualTLS(t *testing.T) {
+	srv := newServer(t, nil)
+	handleEcho(srv, "tls")
+	ln, cfg := listenTLS(t)
 	go srv.Serve(ln)
 	t.Cleanup(func() { srv.Close() })
-	c := newClient(t, "test.Echo", motan.Static(ln.Addr().String()), &motan.ClientOptions{
-		Timeout: patience, TLS: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}},
-	})
+	c := newClient(t, "test.Echo", motan.Static(ln.Addr().String()), &motan.ClientOptions{Timeout: patience, TLS: cfg})
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
@@ -350,7 +356,7 @@ func TestMutualTLS(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for name, cfg := range map[string]*tls.Config{"no certificate": {RootCAs: pool}, "no TLS": nil} {
+	for name, cfg := range map[string]*tls.Config{"no certificate": {RootCAs: cfg.RootCAs}, "no TLS": nil} {
 		c := newClient(t, "test.Echo", motan.Static(ln.Addr().String()), &motan.ClientOptions{Timeout: 100 * time.Millisecond, TLS: cfg})
 		if _, err := motan.Call[string](t.Context(), c, "say", ""); err == nil {
 			t.Errorf("%s: no error", name)

@@ -84,13 +84,14 @@ func (s *sweeper) run() {
 				calls[i].end(c, now)
 				idle = 0
 			}
+			c.tend()
 		}
 		clear(conns)
 		clear(calls[:cap(calls)])
 		if closed || idle >= sweepIdle {
 			s.running.Store(false)
 			// A call that was registered before that saw the goroutine running.
-			if closed || !s.anyWaiting(conns) || !s.running.CompareAndSwap(false, true) {
+			if closed || !s.needed(conns) || !s.running.CompareAndSwap(false, true) {
 				return
 			}
 			idle = 0
@@ -98,7 +99,8 @@ func (s *sweeper) run() {
 	}
 }
 
-func (s *sweeper) anyWaiting(conns []*clientConn) bool {
+// needed reports whether calls wait, or a connection has nobody who reads.
+func (s *sweeper) needed(conns []*clientConn) bool {
 	s.mu.Lock()
 	conns = conns[:0]
 	for c := range s.conns {
@@ -109,7 +111,7 @@ func (s *sweeper) anyWaiting(conns []*clientConn) bool {
 		c.mu.Lock()
 		n := c.waiting
 		c.mu.Unlock()
-		if n > 0 {
+		if n > 0 || !c.taken.Load() {
 			return true
 		}
 	}

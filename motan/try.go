@@ -31,7 +31,7 @@ func (c *Client) try(ctx context.Context, e *endpoint, o *outgoingCall, until ti
 	if err := c.start(ctx, &t, e, o, until); err != nil || o.oneWay {
 		return err
 	}
-	<-t.k.done
+	t.conn.await(t.id, t.k)
 	return c.finish(&t, o)
 }
 
