@@ -11,27 +11,28 @@
 // rows with a histogram give the OpenTelemetry SDK what it takes to know as much.
 //
 // On two shared cores of an Intel Xeon, CPU nanoseconds an operation, collection
-// and background goroutines included, the faster of two runs (-benchtime 0.2s):
+// and background goroutines included, the fastest of three runs (-benchtime 0.2s
+// -count 3):
 //
 //	                            Span  Facts  Request  Server
-//	watchman sampled             343    456     1029     370
-//	watchman unsampled           347    494      938     428
-//	otel sampled                1718   2216     4627    8160 (otelhttp)
-//	otel sampled, histogram     2017   2638     8224
-//	otel unsampled               435   1099     1604    5687 (otelhttp)
-//	otel unsampled, histogram    875   1146     3023
-//	otel noop                    163    375      601    4058 (otelhttp)
-//	zipkin-go sampled            832    804     2620
-//	zipkin-go unsampled          656    580     2488
-//	dd-trace-go sampled         5940   7026    17404
+//	watchman sampled             211    234      624     229
+//	watchman unsampled           213    231      619     264
+//	otel sampled                1372   1919     4188    5658 (otelhttp)
+//	otel sampled, histogram     1911   2327     5601
+//	otel unsampled               311    652     1110    3054 (otelhttp)
+//	otel unsampled, histogram    536    943     2034
+//	otel noop                    118    288      376    2597 (otelhttp)
+//	zipkin-go sampled            446    589     1596
+//	zipkin-go unsampled          437    342     1567
+//	dd-trace-go sampled         4782   5796    15164
 //
 // What watchman takes, as a share of the OpenTelemetry SDK:
 //
 //	                            Span  Facts  Request  Server
-//	sampled, same work          0.17   0.17     0.13    0.05
-//	sampled, spans only         0.20   0.21     0.22
-//	unsampled, same work        0.40   0.43     0.31    0.08
-//	unsampled, spans only       0.80   0.45     0.58
+//	sampled, same work          0.11   0.10     0.11    0.04
+//	sampled, spans only         0.15   0.12     0.15
+//	unsampled, same work        0.40   0.25     0.30    0.09
+//	unsampled, spans only       0.68   0.35     0.56
 //
 // "Same work" is with the histogram, and otelhttp in the last column, which
 // measures too. A span that is not sampled is cheap for the SDK because it is
