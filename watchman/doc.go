@@ -92,12 +92,12 @@
 //	BenchmarkTraceOutbound (traceparent)                 28 ns   0
 //
 // Compare ratios, not machines: two readings of the clock, BenchmarkTraceClock,
-// take 57 ns there, a third of a span; where they take 100 a span takes 290. Package trace of peers/ has other tracers
+// take 57 ns there, a third of a span. Package trace of peers/ has other tracers
 // beside it.
 //
 // # Reading order
 //
-// watchman.go, operation.go, span.go, local.go, ring.go, store.go; sampling.go;
+// watchman.go, operation.go, span.go, extra.go, local.go, ring.go, store.go; sampling.go;
 // red.go, distribution.go; fault.go; spancontext.go and the forms behind it;
 // switch.go.
 package watchman
