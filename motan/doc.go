@@ -94,16 +94,17 @@
 //
 // Client and server in one process on two shared cores of an Intel Xeon, with
 // deadline, metadata, watchman and an interceptor on each side, beside arpc, in
-// earlier runs the best of six peers; the medians of three runs of
+// earlier runs the best of six peers; the medians of nine runs of
 //
 //	cd peers && go test ./rpc -run '^$' -bench 'RPC/peer=(motan|arpc)$/size=1KB/callers=(1|100|1000)$' -benchtime 120000x
 //
-//	1 KB, 1 caller        18.4 µs p50        23.5 µs of CPU a call    arpc 18.2 µs, 28.6 µs
-//	1 KB, 100 callers     172,000 calls/s    11.1 µs                  arpc 87,000 calls/s, 21.2 µs
-//	1 KB, 1000 callers    15.0 ms p99        11.6 µs                  arpc 24.7 ms, 22.4 µs
+//	1 KB, 1 caller        7.4 µs p50         9.7 µs of CPU a call    arpc 8.5 µs, 18.6 µs
+//	1 KB, 100 callers     280,000 calls/s    6.4 µs                  arpc 142,000 calls/s, 11.9 µs
+//	1 KB, 1000 callers    8.7 ms p99         6.9 µs                  arpc 15.2 ms, 12.9 µs
 //
-// and one run of size=64KB/callers=100, -benchtime 10000x: 169 µs of CPU a call, arpc
-// 247 µs. Kitex, in an earlier run: 150 µs, motan 119 µs.
+// and of three runs of size=64KB/callers=100, -benchtime 10000x: 149 µs of CPU a call,
+// Kitex 165 µs, arpc 194 µs. Another machine of the kind took twice as long for all of
+// this: only ratios mean anything.
 //
 // # Reading order
 //
