@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 
 // modelQueue is what a queue should be, in the plainest form.
 type modelQueue struct {
+	start  uint64            // id of the first message: a subscriber joins late
 	next   uint64            // id of the next message
 	bodies map[uint64]string // not acknowledged
 	ready  []uint64          // never handed out, ascending
@@ -27,8 +29,25 @@ type modelQueue struct {
 	done   uint64
 }
 
-func newModelQueue() *modelQueue {
-	return &modelQueue{next: 1, bodies: make(map[uint64]string), leased: make(map[uint64]bool), tries: make(map[uint64]int)}
+func newModelQueue(start uint64) *modelQueue {
+	return &modelQueue{start: start, next: start, bodies: make(map[uint64]string), leased: make(map[uint64]bool), tries: make(map[uint64]int)}
+}
+
+func (m *modelQueue) put(body string) {
+	m.bodies[m.next] = body
+	m.ready = append(m.ready, m.next)
+	m.next++
+}
+
+// purge removes what is not handed out.
+func (m *modelQueue) purge() (n int) {
+	for _, id := range slices.Concat(m.ready, m.again) {
+		delete(m.bodies, id)
+		n++
+	}
+	m.ready, m.again = nil, nil
+	m.done += uint64(n)
+	return n
 }
 
 func (m *modelQueue) handOut(n int) (list []uint64) {
@@ -84,19 +103,29 @@ func runModel(t *testing.T, seed uint64) {
 		Memory: []int{1, 4 << 10, 0}[rnd.IntN(3)],
 	}, vfs.NewMem())
 	b := openBroker(t, "store", opts)
-	names := []string{"a", "b", "c"}
+	names := []string{"a", "b", "c", "a+s", "a+t"}
 	model := make(map[string]*modelQueue)
+	find := func(name string) *modelQueue {
+		owner, _, isSub := strings.Cut(name, "+")
+		if model[owner] == nil {
+			model[owner] = newModelQueue(1)
+		}
+		if isSub && model[name] == nil {
+			model[name] = newModelQueue(model[owner].next)
+		}
+		return model[name]
+	}
 	ctx := t.Context()
 	ops := 3000
 	for range ops {
 		name := names[rnd.IntN(len(names))]
-		m := model[name]
-		if m == nil {
-			m = newModelQueue()
-			model[name] = m
-		}
+		m := find(name)
 		q := queue(t, b, name)
 		switch op := rnd.IntN(100); {
+		case op < 30 && strings.Contains(name, "+"):
+			if err := q.Put(ctx, mcq.Message{}); !errors.Is(err, mcq.ErrName) {
+				t.Fatalf("put to the subscriber %s: %v", name, err)
+			}
 		case op < 30: // put
 			msgs := make([]mcq.Message, 1+rnd.IntN(20))
 			for i := range msgs {
@@ -111,9 +140,11 @@ func runModel(t *testing.T, seed uint64) {
 				if msgs[i].ID != m.next {
 					t.Fatalf("put gave id %d, want %d", msgs[i].ID, m.next)
 				}
-				m.bodies[m.next] = string(msgs[i].Body)
-				m.ready = append(m.ready, m.next)
-				m.next++
+				for reader, m := range model {
+					if owner, _, _ := strings.Cut(reader, "+"); owner == name {
+						m.put(string(msgs[i].Body))
+					}
+				}
 			}
 		case op < 55: // lease
 			limit := 1 + rnd.IntN(40)
@@ -166,6 +197,10 @@ func runModel(t *testing.T, seed uint64) {
 					m.again = slices.Delete(m.again, i, i+1)
 				}
 			}
+		case op < 86: // purge
+			if n, err := q.Purge(ctx); err != nil || n != m.purge() {
+				t.Fatalf("%s: purged %d, %v", name, n, err)
+			}
 		case op < 94: // nack
 			list := some(rnd, m.leased)
 			if err := q.Nack(ctx, list...); err != nil {
@@ -178,7 +213,11 @@ func runModel(t *testing.T, seed uint64) {
 			if there, err := b.Drop(name); !there || err != nil {
 				t.Fatalf("drop: %v, %v", there, err)
 			}
-			delete(model, name)
+			for reader := range model {
+				if reader == name || strings.HasPrefix(reader, name+"+") {
+					delete(model, reader)
+				}
+			}
 		case op < 97: // reopen
 			if err := b.Close(); err != nil {
 				t.Fatal(err)
@@ -190,7 +229,7 @@ func runModel(t *testing.T, seed uint64) {
 		default: // look
 			for _, s := range b.Stats().Queues {
 				m := model[s.Name]
-				if m == nil || s.Put != m.next-1 || s.Done != m.done || s.Leased != len(m.leased) || s.Backlog() != uint64(len(m.bodies)) {
+				if m == nil || s.Put != m.next-m.start || s.Done != m.done || s.Leased != len(m.leased) || s.Backlog() != uint64(len(m.bodies)) {
 					t.Fatalf("stats %+v of %+v", s, m)
 				}
 			}
