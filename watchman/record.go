@@ -33,7 +33,7 @@ func (w *Watchman) record(l *localTrace, i int) SpanRecord {
 	rec := SpanRecord{
 		TraceID: l.traceID, SpanID: r.spanID, Parent: r.parent,
 		Service: w.service, Kind: op.kind, Name: op.name,
-		Start: w.wall(r.start), Duration: time.Duration(r.took),
+		Start: w.wall(r.start), Duration: time.Duration(max(r.took, 0)),
 	}
 	if i == 0 {
 		rec.Keep = l.why

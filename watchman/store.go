@@ -250,7 +250,7 @@ func (w *Watchman) Traces(limit int) []TraceSummary {
 			list = append(list, TraceSummary{TraceID: l.traceID})
 		}
 		root, sum := &l.spans[0], &list[at]
-		sum.Name, sum.Start, sum.Duration, sum.Keep = w.handle(root.op).name, w.wall(root.start), time.Duration(root.took), l.why
+		sum.Name, sum.Start, sum.Duration, sum.Keep = w.handle(root.op).name, w.wall(root.start), time.Duration(max(root.took, 0)), l.why
 		sum.Spans += len(l.spans)
 		for k := range l.rare {
 			if l.rare[k].err != nil {

@@ -132,6 +132,7 @@ func TestStartAt(t *testing.T) {
 		{"monotonic", time.Now().Add(-time.Hour), time.Hour},
 		{"wall", time.Now().Add(-time.Hour).Round(0), time.Hour},
 		{"zero", time.Time{}, 0},
+		{"in the future", time.Now().Add(time.Minute), -time.Minute}, // somebody has set the clock
 	} {
 		for _, start := range []func() (context.Context, *watchman.Span){
 			func() (context.Context, *watchman.Span) { return op.StartAt(t.Context(), tc.began) },
@@ -145,11 +146,14 @@ func TestStartAt(t *testing.T) {
 			s.End(nil)
 			kept := w.Trace(s.SpanContext().TraceID)
 			r := kept[len(kept)-1]
-			if r.Duration < tc.ago || r.Duration > tc.ago+time.Minute || time.Since(r.Start) < tc.ago {
+			if r.Duration < max(tc.ago, 0) || r.Duration > tc.ago+time.Minute || time.Since(r.Start) < tc.ago {
 				t.Errorf("%s: began at %v, took %v", tc.name, r.Start, r.Duration)
 			}
-			if op.Stats().Calls != before+1 {
-				t.Errorf("%s: not counted once", tc.name)
+			if st := op.Stats(); st.Calls != before+1 || st.Mean < 0 || st.Mean > time.Hour+time.Minute {
+				t.Errorf("%s: %+v after %d calls", tc.name, st, before)
+			}
+			if list := w.Traces(1); len(list) != 1 || list[0].Duration < 0 {
+				t.Errorf("%s: %+v", tc.name, list)
 			}
 		}
 	}
