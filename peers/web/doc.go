@@ -6,18 +6,23 @@
 //
 // In memory, requests and writers are used again, so that what is measured is the
 // framework. Over loopback each server is a process of its own, and
-// server-cpu-ns/op is that process's CPU time only. On two shared cores:
+// server-cpu-ns/op is that process's CPU time only. On two cores of an Intel Xeon
+// with nothing else running, medians of three to six runs, two of the chain:
 //
-//	cd peers && go test -run '^$' -bench 'Web(TypedGET|ValidatedPOST|Timeline)' ./web
+//	cd peers && go test -run '^$' -bench 'Web(TypedGET|ValidatedPOST|Timeline)' -benchtime 0.3s -count 6 ./web
 //
 //	CPU, µs (allocations)    webv4      net/http   Huma       Echo       Gin        go-zero's router
-//	typed GET                1.6 (5)    1.7 (8)    2.0 (7)    3.3 (9)    5.1 (16)   8.2 (45)
-//	validated POST           3.6 (7)    5.5 (22)   10.6 (53)  7.7 (30)   7.9 (30)   14.5 (87)
-//	timeline of 22 KB        23.6 (2)   48.5 (1)   46.7 (3)   55.8 (2)   65.6 (2)   69.2 (3)
+//	typed GET                0.73 (5)   1.10 (8)   1.08 (7)   1.88 (9)   2.49 (16)  5.58 (45)
+//	validated POST           1.74 (7)   3.57 (22)  6.59 (53)  4.80 (30)  4.62 (30)  9.68 (87)
+//	timeline of 22 KB        12.1 (3)   29.5 (1)   28.7 (3)   29.8 (2)   46.6 (2)   43.9 (3)
 //
-//	cd peers && go test -run '^$' -bench WebChain ./web
+// Of these only webv4 catches panics, gives handlers a deadline, counts, and says
+// that a reply's type is not to be guessed, and it cannot do without. Huma with all
+// that around it, huma-guarded, needs 2.06 µs (13) for the GET.
 //
-//	the whole chain, server's CPU, µs   webv4 30, Echo 47, Gin 50, go-zero's default 68, with its JWT 87
+//	cd peers && go test -run '^$' -bench WebChain -benchtime 0.5s ./web
+//
+//	the whole chain, server's CPU, µs   webv4 23, Gin 30, Echo 34, go-zero's default 50, with its JWT 60
 //
 // # Overload
 //
@@ -35,6 +40,10 @@
 //	x/time/rate              100 / 20     0 / 0       io at once, cpu never; it is told the capacity
 //	go-zero's shedder        7 / 1        0 / 0       never
 //	nothing                  3 / 1        0 / 0       never
+//
+// Another run of webv4 alone, at 2 and 5 times, with nothing else running: io 106,
+// 107; cpu 91, 90, and all critical calls. HEDDLE_OVERLOAD=10m has clients come for
+// ten minutes; end-% is the goodput in the last of ten parts.
 //
 // webv4 alone at 1, 2 and 10 times: io 101, 104, 103; cpu 87, 90, 87. At ten times
 // critical calls alone are all that the service can do: cpu answers 90 % of them.
