@@ -29,9 +29,8 @@
 //	damage         costs the items concerned, at worst all; counted in Stats
 //	disk           the given size, reserved at Open; a second file of 12 bytes an item after Close
 //	memory         at most 16 bytes an item for the index, Options.Buffers segments, with
-//	               Options.Direct 16 reads;
-//	               a Tiered: TieredOptions.Memory, a quarter of it more for what is pinned, and
-//	               what is being loaded
+//	               Options.Direct 16 reads; a Tiered: TieredOptions.Memory, a quarter of it
+//	               more for what is pinned, and what is being loaded
 //	goroutines     one a Cache, one a load
 //	overload       when sets outrun the disk, Options.Full says: wait, drop and count, or fail
 //	one flight     of all who miss a key at the same time one loads
@@ -119,43 +118,45 @@
 //
 //	go test -run '^$' -bench . ./ssdcache
 //
-//	Get, from the page cache       1,500,000/s   1.2 µs of CPU
-//	Get, Options.Direct               27,000/s    20 µs
-//	Get, nothing there            28,000,000/s   0.1 µs
-//	Set of a new item, evicting    2,500,000/s   0.6 µs   1.07 bytes written a byte
-//	the same, Options.Direct       1,000,000/s   0.9 µs   1.06
-//	the same, keeping what is read 2,100,000/s   0.8 µs   1.09
-//	Set that replaces                730,000/s   1.6 µs   1.10
-//	Tiered.Get from memory         8,400,000/s   0.2 µs
-//	Tiered.Get from the disk       1,000,000/s   1.7 µs
-//	Open after Close                  17 ns an item, after SIGKILL 150 ns
+//	Get, from the page cache       1,160,000/s   1.6 µs of CPU
+//	Get, nothing in it               112,000/s   7.8 µs   50 at a time: -bench GetCold -benchtime 25000x
+//	Get, Options.Direct               25,000/s    23 µs
+//	Get, nothing there            18,000,000/s   0.1 µs
+//	Set of a new item, evicting    2,200,000/s   0.8 µs   1.07 bytes written a byte
+//	the same, Options.Direct       1,000,000/s   0.8 µs   1.07
+//	the same, keeping what is read 1,400,000/s   1.3 µs   1.12
+//	Set that replaces              1,000,000/s   1.2 µs   1.09
+//	Tiered.Get from memory         6,000,000/s   0.3 µs
+//	Tiered.Get from the disk       1,000,000/s   1.9 µs
+//	Open after Close                  22 ns an item, after SIGKILL 184 ns
 //
-// Beside Pebble without a log, used as a cache, a set takes 0.09 and a get 0.15 of
-// the CPU time (cd peers && go test -run '^$' -bench 'Engine/(ssdcache|pebble,no-wal)' ./cache).
+// Beside Pebble used as a cache a set takes 0.13 of the CPU time, 0.10 if Pebble
+// keeps its log, and a get 0.21
+// (cd peers && go test -run '^$' -bench 'Engine/(ssdcache|pebble)' -benchtime 3000000x ./cache).
 //
 // examples/ssdcached beside memcached 1.6.18 with extstore: 400,000 items, 50
-// clients on the same two cores, memory of 85 and 104 MB, all keys found in both
-// and read from their files; medians of six, taken in turn
+// clients on the same two cores, memory of 77 to 96 and 104 MB, all keys found in
+// both and read from their files; medians of six, taken in turn
 // (cd peers && go test -run '^$' -bench 'Served$' -benchtime 25000x ./cache):
 //
 //	                              keys/s             the server's CPU a key
 //	                              ssdcached extstore ssdcached extstore
-//	1 key, nothing in page cache    49,000   55,000   26.4 µs   23.2 µs
-//	1 key, all in page cache        81,000   74,000   13.8 µs   17.0 µs
-//	20 keys, nothing               245,000  190,000    5.0 µs    6.7 µs
-//	20 keys, all                   428,000  310,000    3.4 µs    5.2 µs
+//	1 key, nothing in page cache    62,700   57,400   18.8 µs   20.8 µs
+//	1 key, all in page cache       128,000   90,400    8.8 µs   15.4 µs
+//	20 keys, nothing               338,000  221,000    3.8 µs    5.8 µs
+//	20 keys, all                   557,000  348,000    2.8 µs    4.6 µs
 //
 // The rates of Set without Direct are while the page cache takes the writes; a
 // disk that is slower than that is what Options.Full is about. Into a
-// new file a Set takes 0.9 µs of CPU (-bench Set/fill -benchtime 800000x), and the
+// new file a Set takes 0.7 µs of CPU (-bench Set/fill -benchtime 800000x), and the
 // disk bounds it: into 1 GiB of fallocated room that was never written,
 // dd bs=1M conv=notrunc wrote 500 to 650 MB/s on the machine while it was busy, and
 // 530 to 980 with oflag=direct. A set of 1 KB writes 1.1.
 //
 // # Reading order
 //
-// cache.go, batch.go, record.go, index.go, segment.go, flusher.go, io.go, reads.go, file_linux.go; footer.go,
-// journal.go, superblock.go, snapshot.go, recover.go; admission.go, compress.go;
-// tiered.go, load.go, many.go, flight.go, entry.go, memory.go, hotkeys.go, tier.go,
-// keyfilter.go, codec.go.
+// cache.go, batch.go, record.go, index.go, segment.go, flusher.go, io.go, reads.go,
+// file_linux.go; footer.go, journal.go, superblock.go, snapshot.go, recover.go;
+// admission.go, compress.go; tiered.go, load.go, many.go, flight.go, entry.go,
+// memory.go, hotkeys.go, tier.go, keyfilter.go, codec.go.
 package ssdcache

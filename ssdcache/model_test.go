@@ -2,6 +2,9 @@ package ssdcache_test
 
 import (
 	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,5 +140,75 @@ func TestModelConcurrently(t *testing.T) {
 	}
 	if s := c.Stats(); s.Kept == 0 || s.Corrupt != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Several goroutines set and delete the same keys, by turns, and all of them read:
+// nobody finds what had been replaced or deleted when the Get began, from buffers,
+// from the file, or while an item moves from one to the other.
+func TestReadersBesideWriters(t *testing.T) {
+	r := rng(t)
+	for _, keep := range []float64{-1, 0.5} {
+		c := open(t, temp(t), 12*testSegment, &ssdcache.Options{SegmentSize: testSegment, Keep: keep, Compress: keep > 0})
+		const keys = 400
+		var items [keys]struct {
+			mu             sync.Mutex   // held to write
+			begun          atomic.Int64 // the version of the latest Set
+			replaced, gone atomic.Int64 // versions below and up to these do not come back
+		}
+		check := func(n int, replaced, gone int64, got []byte) {
+			if v := int64(version(t, n, got)); v < replaced || v <= gone || v > items[n].begun.Load() {
+				t.Errorf("key %d: version %d, replaced below %d, deleted up to %d", n, v, replaced, gone)
+			}
+		}
+		var all sync.WaitGroup
+		var hits atomic.Int64
+		for range 6 {
+			r := rand.New(rand.NewPCG(r.Uint64(), 0))
+			all.Go(func() {
+				var b ssdcache.Batch
+				for range 3000 {
+					n := r.IntN(1 + r.IntN(keys))
+					it := &items[n]
+					replaced, gone := it.replaced.Load(), it.gone.Load()
+					switch r.IntN(8) {
+					case 0, 1, 2:
+						it.mu.Lock()
+						v := it.begun.Add(1)
+						if err := c.Set(key(n), value(n, int(v)), 0); err != nil {
+							t.Error(err)
+						}
+						it.replaced.Store(v)
+						it.mu.Unlock()
+					case 3:
+						it.mu.Lock()
+						if err := c.Delete(key(n)); err != nil {
+							t.Error(err)
+						}
+						it.gone.Store(it.begun.Load())
+						it.mu.Unlock()
+					case 4:
+						if err := c.GetMany(&b, [][]byte{key(n), key(keys)}); err != nil {
+							t.Error(err)
+						}
+						if got, found := b.Value(0); found {
+							check(n, replaced, gone, got)
+						}
+					default:
+						got, err := c.Get(nil, key(n))
+						if err == nil {
+							hits.Add(1)
+							check(n, replaced, gone, got)
+						} else if !errors.Is(err, ssdcache.ErrNotFound) {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		all.Wait()
+		if s := c.Stats(); hits.Load() == 0 || s.DeviceHits == 0 || s.BufferHits == 0 || s.Corrupt != 0 {
+			t.Errorf("%d hits, %+v", hits.Load(), s)
+		}
 	}
 }
