@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -53,7 +52,12 @@ type process struct {
 
 func startProcess(t *testing.T, dir string) *process {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	return startCommand(t, dir, exec.Command(os.Args[0], "-test.run=^$"))
+}
+
+// startCommand starts a command that is this binary in the end.
+func startCommand(t *testing.T, dir string, cmd *exec.Cmd) *process {
+	t.Helper()
 	cmd.Env = append(os.Environ(), childEnv+"="+dir)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -82,18 +86,6 @@ func (p *process) kill() {
 	p.cmd.Process.Kill()
 	p.stdin.Close()
 	p.cmd.Wait()
-}
-
-// pause stops the process as a machine that has gone to sleep, for a while.
-func (p *process) pause(t *testing.T, d time.Duration) {
-	t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(d)
-	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestTwoProcesses(t *testing.T) {
