@@ -256,24 +256,28 @@ func (c *Client) choose(ctx context.Context, p *picker, tried []*endpoint, deadl
 	}
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
-wait:
-	for _, e := range p.endpoints {
+	var ended error
+	for i := 0; i < len(p.endpoints) && ended == nil; i++ {
 		select {
-		case <-e.tried:
+		case <-p.endpoints[i].tried:
+			if e = p.pick(ctx, tried); e != nil {
+				return e, nil
+			}
 		case <-timer.C:
-			break wait
+			ended = context.DeadlineExceeded
 		case <-ctx.Done():
-			break wait
-		}
-		if e = p.pick(ctx, tried); e != nil {
-			return e, nil
+			ended = ctx.Err()
 		}
 	}
-	return nil, p.none(c.service)
+	err := p.none(c.service)
+	if err.cause == nil {
+		err.cause = ended
+	}
+	return nil, err
 }
 
 // none is the error for no endpoint, with the reason of each.
-func (p *picker) none(service string) error {
+func (p *picker) none(service string) *Error {
 	if len(p.endpoints) == 0 {
 		return &Error{Code: CodeNoEndpoint, Message: "no endpoint of " + service + ": none is registered"}
 	}

@@ -546,3 +546,27 @@ func TestBackupOverHTTP(t *testing.T) {
 		t.Errorf("%d backups for 6 calls, every other of which goes to the slow one first", n)
 	}
 }
+
+// Whoever gives up while the first connection is being made can tell that from
+// endpoints that are down.
+func TestCallEndsBeforeTheFirstConnection(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // nobody shakes hands
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, cfg := listenTLS(t)
+	c := newClient(t, "s", motan.Static(ln.Addr().String()), &motan.ClientOptions{Timeout: patience, TLS: cfg})
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	_, err = motan.Call[string](ctx, c, "m", "")
+	if wantCode(t, err, motan.CodeNoEndpoint); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "not connected yet") {
+		t.Errorf("cancelled: %v", err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err = motan.Call[string](ctx, c, "m", "")
+	if wantCode(t, err, motan.CodeNoEndpoint); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("too late: %v", err)
+	}
+}
