@@ -149,7 +149,7 @@ func TestModelConcurrently(t *testing.T) {
 func TestReadersBesideWriters(t *testing.T) {
 	r := rng(t)
 	for _, keep := range []float64{-1, 0.5} {
-		c := open(t, temp(t), 12*testSegment, &ssdcache.Options{SegmentSize: testSegment, Keep: keep, Compress: keep > 0})
+		c := open(t, temp(t), 12*testSegment, &ssdcache.Options{SegmentSize: testSegment, Keep: keep, Compress: keep > 0, Wait: time.Minute})
 		const keys = 400
 		var items [keys]struct {
 			mu             sync.Mutex   // held to write

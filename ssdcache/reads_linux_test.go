@@ -34,7 +34,7 @@ func cool(t testing.TB, path string) {
 // evictions, with the page cache emptied again and again.
 func TestColdReads(t *testing.T) {
 	path := temp(t)
-	c := open(t, path, 40*testSegment, &ssdcache.Options{SegmentSize: testSegment, Keep: 0.5})
+	c := open(t, path, 40*testSegment, &ssdcache.Options{SegmentSize: testSegment, Keep: 0.5, Wait: time.Minute})
 	const workers = 24
 	var stop atomic.Bool
 	var all sync.WaitGroup
