@@ -251,14 +251,12 @@ func (c *session) setReply(err error) []byte {
 func finishSilentSet(o *op) {
 	c, err := o.session, o.err
 	m := &o.msgs[0]
-	took := time.Since(o.began)
 	if m.Trace.Sampled() {
-		_, span := o.q.setOp.StartRemote(context.Background(), m.Trace)
-		span.Backdate(took)
+		_, span := o.q.setOp.StartRemoteAt(context.Background(), m.Trace, o.began)
 		span.SetAttr("message", strconv.FormatUint(m.ID, 10))
 		span.End(o.err)
 	} else {
-		o.q.setOp.Observe(context.Background(), took, o.err)
+		o.q.setOp.Observe(context.Background(), time.Since(o.began), o.err)
 	}
 	o.release()
 	c.finished(err)

@@ -244,10 +244,9 @@ func (j *job) serve(inline bool) (kept bool) {
 	if !inline { // it has waited for a goroutine to run on
 		j.began = now()
 	}
-	ctx, span := method.op.StartRemote(j.ctx, j.parent)
+	ctx, span := method.op.StartRemoteAt(j.ctx, j.parent, j.ctx.received)
 	if span != nil {
 		j.phases.init(span, j.parent.Sampled() || !j.parent.IsValid() && span.SpanContext().Sampled())
-		span.Backdate(j.began.Sub(j.ctx.received))
 		j.phases.begin("decode")
 	}
 	resp, kept, err := j.run(ctx, inline)

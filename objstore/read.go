@@ -86,8 +86,7 @@ func observe(ctx context.Context, op *watchman.Operation, start time.Time, err *
 		op.Observe(ctx, took, failure(*err))
 		return
 	}
-	_, span := op.Start(ctx)
-	span.Backdate(took)
+	_, span := op.StartAt(ctx, start)
 	span.End(failure(*err))
 }
 

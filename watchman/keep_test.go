@@ -247,11 +247,9 @@ func TestAccountingIsExact(t *testing.T) {
 func TestExemplars(t *testing.T) {
 	w := newWatchman(t, "s", &watchman.Options{Sample: 1})
 	op := w.Operation(watchman.Server, "op")
-	_, s := op.Start(t.Context())
-	s.Backdate(50 * time.Millisecond)
+	_, s := op.StartAt(t.Context(), time.Now().Add(-50*time.Millisecond))
 	s.End(nil)
-	_, s2 := op.Start(t.Context())
-	s2.Backdate(time.Second)
+	_, s2 := op.StartAt(t.Context(), time.Now().Add(-time.Second))
 	s2.End(nil)
 	list := op.Exemplars()
 	if len(list) != 2 || list[0].TraceID != s.SpanContext().TraceID || list[1].Duration < time.Second {

@@ -186,11 +186,3 @@ func (s *Span) Elapsed() time.Duration {
 	}
 	return time.Duration(s.op.w.now() - s.start)
 }
-
-// Backdate moves the beginning of the span d into the past, for work that is
-// known to have been worth a span only when it is done.
-func (s *Span) Backdate(d time.Duration) {
-	if s != nil {
-		s.start -= int64(d)
-	}
-}

@@ -107,13 +107,12 @@ func (q *Queue) Enqueue(m mcq.Message, done func(mcq.Message, error)) {
 	}
 	began := time.Now()
 	q.publish(q.c.ctx, m, began.Add(q.c.opt.Timeout), func(m mcq.Message, err error) {
-		if took := time.Since(began); m.Trace.Sampled() {
-			_, span := q.setOp.StartRemote(context.Background(), m.Trace)
-			span.Backdate(took)
+		if m.Trace.Sampled() {
+			_, span := q.setOp.StartRemoteAt(context.Background(), m.Trace, began)
 			span.SetAttr("message", strconv.FormatUint(m.ID, 10))
 			span.End(err)
 		} else {
-			q.setOp.Observe(context.Background(), took, err)
+			q.setOp.Observe(context.Background(), time.Since(began), err)
 		}
 		done(m, err)
 	})

@@ -92,11 +92,11 @@ func shop(t *testing.T) (w *watchman.Watchman, url string, id watchman.TraceID) 
 		t.Fatal(err)
 	}
 	for i := range 300 {
-		ctx, s := op.StartRemote(t.Context(), watchman.FromFields(fmt.Sprintf("00-%032x-00f067aa0ba902b7-01", i+1), "heddle=gateway", "heddle.lane=canary"))
+		parent := watchman.FromFields(fmt.Sprintf("00-%032x-00f067aa0ba902b7-01", i+1), "heddle=gateway", "heddle.lane=canary")
+		took := time.Duration(i%90) * time.Millisecond
+		ctx, s := op.StartRemoteAt(t.Context(), parent, time.Now().Add(-took))
 		id = s.SpanContext().TraceID
-		s.Backdate(time.Duration(i%90) * time.Millisecond)
-		inner, r := rpc.Start(ctx)
-		r.Backdate(time.Duration(i%90) * time.Millisecond * 2 / 3)
+		inner, r := rpc.StartAt(ctx, time.Now().Add(-took*2/3))
 		r.Phase("encode")
 		r.Phase("send")
 		for range 3 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/baggage"
@@ -84,21 +83,19 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 	op := t.p.w.Operation(kinds[cfg.SpanKind()], name)
 	parent := trace.SpanContextFromContext(ctx)
 	own := watchman.FromContext(ctx)
+	at := cfg.Timestamp() // zero: now
 	var s *watchman.Span
 	switch {
 	case cfg.NewRoot():
-		ctx, s = op.StartLinked(ctx)
+		ctx, s = op.StartRemoteAt(ctx, watchman.SpanContext{}, at)
 	case parent.IsRemote() && (own == nil || parent.SpanID() != trace.SpanID(own.SpanContext().SpanID)):
 		from := fromOTel(parent)
 		from.Baggage = baggage.FromContext(ctx).String() // it may name a lane
-		ctx, s = op.StartRemote(ctx, from)
+		ctx, s = op.StartRemoteAt(ctx, from, at)
 	case own == nil:
-		ctx, s = op.StartRemote(ctx, watchman.SpanContext{Baggage: baggage.FromContext(ctx).String()})
+		ctx, s = op.StartRemoteAt(ctx, watchman.SpanContext{Baggage: baggage.FromContext(ctx).String()}, at)
 	default:
-		ctx, s = op.Start(ctx)
-	}
-	if at := cfg.Timestamp(); !at.IsZero() {
-		s.Backdate(time.Since(at))
+		ctx, s = op.StartAt(ctx, at)
 	}
 	sp := &span{p: t.p, s: s}
 	sp.SetAttributes(cfg.Attributes()...)

@@ -25,8 +25,7 @@ func TestFormat(t *testing.T) {
 	op := w.Operation(watchman.Server, "GET /\"evil\\\n{}\xff")
 	parent := watchman.FromFields("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", "heddle=web", "heddle.lane=blue")
 	for i := range 10 {
-		_, s := op.StartRemote(t.Context(), parent)
-		s.Backdate(time.Duration(i) * 10 * time.Millisecond)
+		_, s := op.StartRemoteAt(t.Context(), parent, time.Now().Add(time.Duration(-i)*10*time.Millisecond))
 		if i == 0 {
 			s.End(errors.New("x"))
 		} else {
