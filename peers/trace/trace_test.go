@@ -46,8 +46,8 @@ type peer struct {
 	span, request, facts func(ctx context.Context)
 }
 
-func heddle(b *testing.B, name string, sample float64) peer {
-	w, err := watchman.New("bench", &watchman.Options{Sample: sample})
+func heddle(b *testing.B, name string, opts watchman.Options) peer {
+	w, err := watchman.New("bench", &opts)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -214,8 +214,11 @@ func datadog(b *testing.B) peer {
 
 func each(b *testing.B, pick func(p peer) func(context.Context)) {
 	for _, mk := range []func(b *testing.B) peer{
-		func(b *testing.B) peer { return heddle(b, "watchman sampled", 1) },
-		func(b *testing.B) peer { return heddle(b, "watchman unsampled", -1) },
+		func(b *testing.B) peer { return heddle(b, "watchman sampled", watchman.Options{Sample: 1}) },
+		func(b *testing.B) peer { return heddle(b, "watchman unsampled", watchman.Options{Sample: -1}) },
+		func(b *testing.B) peer {
+			return heddle(b, "watchman unsampled, no ring", watchman.Options{Sample: -1, RecentTraces: -1})
+		},
 		func(b *testing.B) peer { return otel("otel sampled", otelProvider(b, sdktrace.AlwaysSample())) },
 		func(b *testing.B) peer {
 			return otel("otel unsampled", otelProvider(b, sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0))))
