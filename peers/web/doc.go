@@ -43,8 +43,9 @@
 //
 // Another run of webv4 alone, at 2 and 5 times, with nothing else running: io 106,
 // 107; cpu 91, 90, and all critical calls. HEDDLE_OVERLOAD=10m has clients come for
-// ten minutes; end-% is the goodput in the last of ten parts. In ten minutes of cpu at
-// 5 times it was 86, in the last part 84, with all critical calls answered.
+// ten minutes; end-% is the goodput in the last of ten parts. Ten minutes at
+// 5 times: io 100, in the last part 99; cpu 86, in the last part 84; all critical
+// calls answered.
 //
 // webv4 alone at 1, 2 and 10 times: io 101, 104, 103; cpu 87, 90, 87. At ten times
 // critical calls alone are all that the service can do: cpu answers 90 % of them.
