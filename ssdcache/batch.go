@@ -49,8 +49,9 @@ func (b *Batch) Len() int { return len(b.items) }
 
 // GetMany is Get for several keys. It reads them in the order in which they lie
 // in the file, neighbours with one pread, and on Linux and with Options.Direct
-// the disk reads the others at the same time. It allocates nothing once b has grown; a b that has become very
-// large is the caller's to let go. Errors: ErrClosed.
+// the disk reads the others at the same time. It allocates nothing once b has
+// grown; a b that has become very large is the caller's to let go. Errors:
+// ErrClosed.
 func (c *Cache) GetMany(b *Batch, keys [][]byte) error {
 	b.hashes = b.hashes[:0]
 	for _, key := range keys {

@@ -153,9 +153,11 @@ func (g *errorGroups) note(s *Span, err error) {
 	if panicked != nil {
 		e.Panic, e.Stack = true, stackText(pcs[:n])
 	}
-	if n := len(e.Traces); n > 0 && e.Traces[n-1] == s.traceID {
+	kept := len(e.Traces)
+	if kept > 0 && e.Traces[kept-1] == s.traceID {
 		return // a trace that fails over and over is one example
-	} else if n == groupTraces {
+	}
+	if kept == groupTraces {
 		copy(e.Traces, e.Traces[1:])
 		e.Traces = e.Traces[:groupTraces-1]
 	}

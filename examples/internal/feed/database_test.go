@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // onEachDatabase runs f on an empty database of each kind.
@@ -154,6 +156,25 @@ func TestRecentKeys(t *testing.T) {
 		if got, ok, err := db.Show(t.Context(), id); !ok || err != nil || got.ID != want {
 			t.Errorf("Show(%d) = %+v, %v, %v, want status %d", id, got, ok, err, want)
 		}
+	}
+}
+
+// A damaged index is not taken for one without keys.
+func TestDamagedKeys(t *testing.T) {
+	dir := t.TempDir()
+	db, err := openPebble(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.db.Set(numberKey(nil, 's', 5), make([]byte, 9), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	const want = "key 730000000000000005 holds 9 bytes, want 8 or 24"
+	if _, err := openPebble(dir); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
 	}
 }
 

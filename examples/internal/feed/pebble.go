@@ -192,7 +192,7 @@ func (d *pebbleDatabase) int64At(key []byte) (int64, bool, error) {
 	}
 	defer closer.Close()
 	if len(v) < 8 {
-		return 0, false, fmt.Errorf("feed: database: key %x holds %d bytes, want 8", key, len(v))
+		return 0, false, fmt.Errorf("feed: database: key %x holds %d bytes, want at least 8", key, len(v))
 	}
 	return int64(binary.BigEndian.Uint64(v)), true, nil
 }
