@@ -56,18 +56,19 @@ type Broker struct {
 
 	inbox *inbox
 
-	// commitMu is held by whoever commits a group: the committer, or a server's
-	// loop. It guards what the group has to do with, and all that is said to be
-	// the committer's own.
-	commitMu sync.Mutex
-	touched  []*Queue
-	lanes    []*lane
+	// Of whoever commits a group, which is the committer or a server's loop, as the
+	// inbox says; so is all that is said to be the committer's own.
+	touched []*Queue
+	lanes   []*lane
+	logs    []*messageLog
+	record  []byte // for encoding
 
-	spans map[uint32]span // by log, what is removed and not reclaimed
+	took atomic.Int64 // nanoseconds that groups took of late, with Sync Always
 
-	commitsEnded bool // the committer has: the store is being closed
-	logs         []*messageLog
-	record       []byte // for encoding
+	loops loops // of the servers
+
+	spansMu sync.Mutex
+	spans   map[uint32]span // by log, what is removed and not reclaimed
 
 	committed chan struct{} // closed when the committer has ended
 	stop      chan struct{} // closed by Close: sweeper and syncer end

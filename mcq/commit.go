@@ -106,17 +106,6 @@ func (b *Broker) submitAside(o *op) {
 	}
 }
 
-// commitNow commits ops on the caller's goroutine, as one group.
-func (b *Broker) commitNow(ops []*op) error {
-	b.commitMu.Lock()
-	defer b.commitMu.Unlock()
-	if b.commitsEnded {
-		return ErrClosed
-	}
-	b.commitGroup(ops)
-	return nil
-}
-
 const (
 	groupOps   = 4096
 	groupBytes = 16 << 20
@@ -131,9 +120,6 @@ func (b *Broker) commitLoop() {
 	for {
 		ops := b.inbox.take(spare[:0])
 		if len(ops) == 0 {
-			b.commitMu.Lock()
-			b.commitsEnded = true
-			b.commitMu.Unlock()
 			return
 		}
 		for rest := ops; len(rest) > 0; {
@@ -142,11 +128,10 @@ func (b *Broker) commitLoop() {
 				size += rest[n].size()
 				n++
 			}
-			b.commitMu.Lock()
 			b.commitGroup(rest[:n])
-			b.commitMu.Unlock()
 			rest = rest[n:]
 		}
+		b.inbox.done()
 		clear(ops) // they are pooled
 		spare = ops
 	}
@@ -238,11 +223,14 @@ func (b *Broker) writeGroup(group []*op) error {
 			return err
 		}
 	}
-	sync := pebble.NoSync
-	if b.opt.Sync == Always {
-		sync = pebble.Sync
+	if b.opt.Sync != Always {
+		return guard(func() error { return batch.Commit(pebble.NoSync) })
 	}
-	return guard(func() error { return batch.Commit(sync) })
+	began := time.Now()
+	err := guard(func() error { return batch.Commit(pebble.Sync) })
+	took := b.took.Load()
+	b.took.Store(took + (int64(time.Since(began))-took)/8)
+	return err
 }
 
 // writeOp puts o into the batch. An error is about the store; what is wrong

@@ -88,8 +88,10 @@
 //
 // On Linux one goroutine, an event loop, serves all plain TCP connections: it
 // reads what has come, has it committed in one group, and each connection gets
-// its replies with one write. What has to wait, or is rare, and TLS connections
-// have goroutines of their own.
+// its replies with one write. It commits by itself while the disk takes less than a
+// millisecond for a group and there is nothing more to read, or no third processor
+// to read it on; otherwise it reads on while the committer works. What has to
+// wait, or is rare, and TLS connections have goroutines of their own.
 //
 // A store whose messages are consumed keeps 80 MiB of logs to write again; what
 // is consumed takes space until the broker is less busy, or 256 MiB have

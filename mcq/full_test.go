@@ -205,3 +205,50 @@ func TestCloseWithFullDisk(t *testing.T) {
 		t.Errorf("left are %q", left)
 	}
 }
+
+// A set that waits for space holds up nobody else: others are served, or refused,
+// meanwhile, and it is answered when there is space.
+func TestServedWithFullDisk(t *testing.T) {
+	for _, sync := range []mcq.Sync{mcq.Always, mcq.Never} {
+		t.Run(syncNames[sync], func(t *testing.T) {
+			disk := &smallDisk{FS: vfs.Default}
+			disk.left.Store(roomy)
+			b := openBroker(t, t.TempDir(), mcq.WithFS(&mcq.Options{Sync: sync, Logger: silent}, disk))
+			put(t, queue(t, b, "q"), "1")
+			addr := serve(t, b)
+			body := strings.Repeat("x", 30<<10) // Never: until nothing fits into memory
+			first, other := connect(t, addr), connect(t, addr)
+			t.Cleanup(func() { disk.left.Store(roomy) })
+			other.send("get none\r\n")
+			other.expect("END\r\n")
+			for range 2 { // the one that takes over can be held up in its turn
+				disk.left.Store(10)
+				sets := 0
+				if sync == mcq.Always {
+					first.send("set q 0 0 1\r\nx\r\n")
+					sets++
+				} else {
+					for ; sets < 100 && mcq.WritesHeld(b) == 0; sets++ {
+						first.send("set q 0 0 30720\r\n" + body + "\r\n")
+						time.Sleep(time.Millisecond)
+					}
+				}
+				waitFor(t, "the write to wait", func() bool { return mcq.WritesHeld(b) > 0 })
+				other.send("get none\r\n")
+				other.expect("END\r\n")
+				other.send("set q 0 0 1\r\nx\r\n")
+				other.expect("SERVER_ERROR out of disk space\r\n")
+				disk.left.Store(roomy)
+				for range sets {
+					if line := first.line(); line != "STORED\r\n" && (sync == mcq.Always || line != "SERVER_ERROR out of disk space\r\n") {
+						t.Fatalf("got %q", line)
+					}
+				}
+				waitFor(t, "space", func() bool {
+					other.send("set q 0 0 1\r\nx\r\n")
+					return other.line() == "STORED\r\n"
+				})
+			}
+		})
+	}
+}

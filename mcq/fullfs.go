@@ -62,6 +62,7 @@ func (b *Broker) wait(path string, cause error, held *bool) bool {
 	if !*held {
 		*held = true
 		b.held.Add(1)
+		b.loops.relieve()
 	}
 	select {
 	case <-b.stop:

@@ -18,6 +18,7 @@ type inbox struct {
 	room   sync.Cond // what was there has been taken, or the inbox was closed
 	ops    []*op
 	bytes  int
+	busy   bool // somebody commits: until done, ops gather
 	closed bool
 }
 
@@ -39,7 +40,7 @@ func (in *inbox) put(o *op) error {
 	}
 	in.ops = append(in.ops, o)
 	in.bytes += o.size()
-	first := len(in.ops) == 1
+	first := len(in.ops) == 1 && !in.busy
 	in.mu.Unlock()
 	if first {
 		in.filled.Signal()
@@ -57,7 +58,7 @@ func (in *inbox) putAll(ops []*op) error {
 		in.mu.Unlock()
 		return ErrClosed
 	}
-	first := len(in.ops) == 0
+	first := len(in.ops) == 0 && !in.busy
 	in.ops = append(in.ops, ops...)
 	for _, o := range ops {
 		in.bytes += o.size()
@@ -69,13 +70,15 @@ func (in *inbox) putAll(ops []*op) error {
 	return nil
 }
 
-// take waits for ops and returns all of them; into, which must be empty, holds
-// those that come next. Nothing is returned once the inbox is closed and empty.
+// take waits for ops and returns all of them, for the caller to commit before it
+// calls done; into, which must be empty, holds those that come next. Nothing is
+// returned once the inbox is closed and empty.
 func (in *inbox) take(into []*op) []*op {
 	in.mu.Lock()
-	for len(in.ops) == 0 && !in.closed {
+	for in.busy || len(in.ops) == 0 && !in.closed {
 		in.filled.Wait()
 	}
+	in.busy = true
 	if !in.closed {
 		// Those who are about to put something in get to do so first: a
 		// larger group costs hardly more than a small one.
@@ -88,6 +91,29 @@ func (in *inbox) take(into []*op) []*op {
 	in.mu.Unlock()
 	in.room.Broadcast()
 	return ops
+}
+
+// claim reports whether the caller may commit ops of its own, because nobody
+// commits and nothing waits. It must call done then.
+func (in *inbox) claim() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.busy || in.closed || len(in.ops) > 0 {
+		return false
+	}
+	in.busy = true
+	return true
+}
+
+// done lets the next ops be taken or claimed.
+func (in *inbox) done() {
+	in.mu.Lock()
+	in.busy = false
+	next := len(in.ops) > 0 || in.closed
+	in.mu.Unlock()
+	if next {
+		in.filled.Signal()
+	}
 }
 
 // close lets no more ops in. Those that are there can still be taken.

@@ -1,6 +1,10 @@
 package mcq
 
-import "time"
+import (
+	"slices"
+	"sync"
+	"time"
+)
 
 // outlet is where the replies of a session go. The methods are those of
 // flush.Writer, which is the outlet of a session that has goroutines of its own.
@@ -31,7 +35,7 @@ type lane struct {
 	inBody   bool   // in lacks a part of a body
 	heard    time.Time
 
-	listed bool // guarded by Broker.commitMu: to be flushed after the group
+	listed bool // the committer's own: to be flushed after the group
 
 	// Guarded by the session's mu:
 	fd      int // -1 once closed
@@ -114,4 +118,32 @@ func (ln *lane) tellLocked() bool {
 	}
 	ln.held = false
 	return true
+}
+
+// loops are the loops that serve a broker, which hears of a write that waits for
+// space: nobody else should have to wait for it.
+type loops struct {
+	mu   sync.Mutex
+	list []*loop
+}
+
+func (s *loops) add(l *loop) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, l)
+}
+
+func (s *loops) remove(l *loop) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = slices.DeleteFunc(s.list, func(other *loop) bool { return other == l })
+}
+
+// relieve has the loops go on that are held up by a commit.
+func (s *loops) relieve() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.list {
+		l.relieve()
+	}
 }

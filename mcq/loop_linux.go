@@ -4,13 +4,14 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// loop serves connections, as many as there are, on one goroutine.
+// loop serves connections, as many as there are, on one goroutine at a time.
 type loop struct {
 	srv    *Server
 	epoll  int
@@ -19,14 +20,18 @@ type loop struct {
 	lanes  map[*lane]struct{}
 	byFD   []*lane
 	ops    []*op
+	events []syscall.EpollEvent
+	ready  int     // events that have come and are not looked at
 	again  []*lane // there is more to read
 	talked []*lane // have something to be sent
 	looked time.Time
+	alone  bool // there are not the processors for reading while others commit
 
 	mu       sync.Mutex
 	arrived  []*lane // new, or back from their goroutines
 	woken    []*lane // need not wait any more
 	asleep   bool
+	away     bool // its goroutine commits
 	draining bool
 	killed   bool
 	ended    bool
@@ -40,7 +45,10 @@ const (
 
 // startLoop starts a loop, which ends when the server does; nil if there cannot be one.
 func startLoop(s *Server) *loop {
-	l := &loop{srv: s, lanes: make(map[*lane]struct{}), buf: make([]byte, loopBuffer)}
+	l := &loop{
+		srv: s, lanes: make(map[*lane]struct{}), buf: make([]byte, loopBuffer), events: make([]syscall.EpollEvent, loopEvents),
+		alone: runtime.GOMAXPROCS(0) <= 2,
+	}
 	var err error
 	if l.epoll, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
 		return nil
@@ -54,7 +62,9 @@ func startLoop(s *Server) *loop {
 		l.close()
 		return nil
 	}
-	s.wg.Go(l.run)
+	s.wg.Add(1)
+	s.local.loops.add(l)
+	go l.run()
 	return l
 }
 
@@ -146,9 +156,9 @@ func (l *loop) kill() {
 	l.wakeLocked()
 }
 
+// run serves the connections until the loop ends, or another goroutine does in
+// its place.
 func (l *loop) run() {
-	defer l.close()
-	events := make([]syscall.EpollEvent, loopEvents)
 	var arrived, woken []*lane
 	for {
 		l.mu.Lock()
@@ -158,12 +168,14 @@ func (l *loop) run() {
 		if killed || draining && len(l.lanes) == 0 && len(arrived) == 0 {
 			l.ended = true
 		}
-		sleep := len(arrived) == 0 && len(woken) == 0 && len(l.again) == 0 && !draining
+		sleep := len(arrived) == 0 && len(woken) == 0 && len(l.again) == 0 && l.ready == 0 && !draining
 		l.asleep = sleep
 		ended := l.ended
 		l.mu.Unlock()
 		if ended {
 			l.end(arrived)
+			l.close()
+			l.srv.wg.Done()
 			return
 		}
 		timeout := 0
@@ -173,19 +185,17 @@ func (l *loop) run() {
 		case draining:
 			timeout = 5
 		}
-		n, err := syscall.EpollWait(l.epoll, events, timeout)
+		l.poll(timeout)
 		if sleep {
 			l.mu.Lock()
 			l.asleep = false
 			l.mu.Unlock()
 		}
-		if err != nil {
-			n = 0 // interrupted: there is nothing else that can be
-		}
 		now := time.Now()
-		for i := range events[:n] {
-			l.event(&events[i], now)
+		for i := range l.events[:l.ready] {
+			l.event(&l.events[i], now)
 		}
+		l.ready = 0
 		for _, ln := range arrived {
 			l.adopt(ln, now)
 		}
@@ -205,32 +215,110 @@ func (l *loop) run() {
 				l.turn(ln, now)
 			}
 		}
-		l.finish()
+		if !l.finish() {
+			return
+		}
 		l.lookRound(now)
 	}
 }
 
-// finish has committed what the connections want, and sends what there is to say.
-func (l *loop) finish() {
-	if len(l.ops) > 0 {
-		b := l.srv.local
-		var err error
-		if b.opt.Sync == Always || b.held.Load() > 0 {
-			err = b.inbox.putAll(l.ops)
-		} else {
-			err = b.commitNow(l.ops)
-		}
-		if err != nil {
-			for _, o := range l.ops {
+// poll sees to it that events has what is ready, waiting for so many ms at most.
+func (l *loop) poll(timeout int) {
+	if l.ready > 0 {
+		return
+	}
+	n, err := syscall.EpollWait(l.epoll, l.events, timeout)
+	if err != nil {
+		n = 0 // interrupted: there is nothing else that can be
+	}
+	l.ready = n
+}
+
+// finish sends what there is to say, and has committed what the connections
+// want. It reports whether the caller still is the one that runs the loop.
+func (l *loop) finish() bool {
+	l.send()
+	if len(l.ops) == 0 {
+		return true
+	}
+	ops, still := l.ops, true
+	if l.ops = nil; !l.mayCommit() || !l.commit(ops, &still) {
+		if err := l.srv.local.inbox.putAll(ops); err != nil {
+			for _, o := range ops {
 				ln := o.lane
 				o.err = err
 				o.finish(o)
 				l.talked = append(l.talked, ln)
 			}
+			l.send()
 		}
-		clear(l.ops)
-		l.ops = l.ops[:0]
 	}
+	if still {
+		clear(ops)
+		l.ops = ops[:0]
+	}
+	return still
+}
+
+// quickCommit is how long a group may take for a loop to commit it. Handing it
+// over costs two changes of threads, and the loop could read meanwhile.
+const quickCommit = time.Millisecond
+
+// mayCommit reports whether the loop had better commit by itself than go on
+// reading while the committer does.
+func (l *loop) mayCommit() bool {
+	b := l.srv.local
+	switch {
+	case b.held.Load() > 0:
+		return false
+	case b.opt.Sync != Always:
+		return true
+	}
+	return b.took.Load() < int64(quickCommit) && (l.alone || l.nothingElse())
+}
+
+// commit commits ops unless somebody else has something to commit, and reports
+// whether it has. Afterwards still is false if the loop was taken over meanwhile.
+func (l *loop) commit(ops []*op, still *bool) bool {
+	b := l.srv.local
+	if !b.inbox.claim() {
+		return false
+	}
+	l.setAway(true)
+	if b.held.Load() > 0 { // since it was asked
+		l.relieve()
+	}
+	b.commitGroup(ops)
+	b.inbox.done()
+	*still = l.setAway(false)
+	return true
+}
+
+// setAway returns what away was.
+func (l *loop) setAway(away bool) (was bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was, l.away = l.away, away
+	return was
+}
+
+// relieve has another goroutine run the loop if its own is held up by a commit.
+func (l *loop) relieve() {
+	if l.setAway(false) {
+		go l.run()
+	}
+}
+
+// nothingElse reports whether the loop would have to wait for more to do.
+func (l *loop) nothingElse() bool {
+	if len(l.again) > 0 {
+		return false
+	}
+	l.poll(0)
+	return l.ready == 0
+}
+
+func (l *loop) send() {
 	for _, ln := range l.talked {
 		ln.replied()
 	}
@@ -458,6 +546,7 @@ func (c *session) handBack() bool {
 
 // end closes what is left when the loop ends.
 func (l *loop) end(arrived []*lane) {
+	l.srv.local.loops.remove(l)
 	for _, ln := range arrived {
 		l.drop(ln)
 	}

@@ -24,8 +24,9 @@ const (
 )
 
 // removed notes that a log's messages in from..to-1 are gone from the store.
-// commitMu is held.
 func (b *Broker) removed(log uint32, from, to uint64, bytes int) {
+	b.spansMu.Lock()
+	defer b.spansMu.Unlock()
 	s := b.spans[log]
 	if s.to == 0 {
 		s.from = from
@@ -77,8 +78,8 @@ func (b *Broker) reclaim() {
 
 // takeSpans returns what is to be reclaimed now.
 func (b *Broker) takeSpans(busy bool) map[uint32]span {
-	b.commitMu.Lock()
-	defer b.commitMu.Unlock()
+	b.spansMu.Lock()
+	defer b.spansMu.Unlock()
 	list := make(map[uint32]span)
 	for log, s := range b.spans {
 		if s.bytes >= reclaimMust || !busy && s.bytes >= reclaimFrom {
