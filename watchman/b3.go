@@ -1,6 +1,7 @@
 package watchman
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -86,21 +87,8 @@ func badB3(s string) error { return fmt.Errorf("%w %.100q", ErrB3, s) }
 
 // anyHex decodes hex of either case, which B3 leaves open.
 func anyHex(dst []byte, s string) bool {
-	for i := range dst {
-		hi, lo := hexDigit(s[2*i]), hexDigit(s[2*i+1])
-		if hi|lo > 0x0f {
-			return false
-		}
-		dst[i] = hi<<4 | lo
-	}
-	return true
-}
-
-func hexDigit(c byte) byte {
-	if c >= 'A' && c <= 'F' {
-		c += 'a' - 'A'
-	}
-	return hexValue[c]
+	n, err := hex.Decode(dst, []byte(s))
+	return err == nil && n == len(dst)
 }
 
 // fromB3Header reads B3 in either form from a request without traceparent.

@@ -97,7 +97,7 @@
 //
 // # Reading order
 //
-// watchman.go, operation.go, span.go, extra.go, local.go, ring.go, store.go; sampling.go;
-// red.go, distribution.go; fault.go; spancontext.go and the forms behind it;
+// watchman.go, operation.go, span.go, extra.go, local.go, part.go, ring.go, store.go; sampling.go;
+// red.go, distribution.go; fault.go; spancontext.go, hex.go and the forms behind them;
 // switch.go.
 package watchman

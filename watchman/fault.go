@@ -154,14 +154,14 @@ func (g *errorGroups) note(s *Span, err error) {
 		e.Panic, e.Stack = true, stackText(pcs[:n])
 	}
 	kept := len(e.Traces)
-	if kept > 0 && e.Traces[kept-1] == s.traceID {
+	if kept > 0 && e.Traces[kept-1] == s.local.traceID {
 		return // a trace that fails over and over is one example
 	}
 	if kept == groupTraces {
 		copy(e.Traces, e.Traces[1:])
 		e.Traces = e.Traces[:groupTraces-1]
 	}
-	e.Traces = append(e.Traces, s.traceID)
+	e.Traces = append(e.Traces, s.local.traceID)
 }
 
 // Errors returns the kinds of errors seen so far, most recently seen first; at

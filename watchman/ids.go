@@ -85,19 +85,21 @@ func unhex(what string, dst, b []byte) error {
 // span id, made random-looking from the process's seeds: cheaper than random
 // numbers and as rare.
 func (w *Watchman) traceID(root SpanID, now int64) (id TraceID) {
-	binary.LittleEndian.PutUint64(id[:8], splitMix(w.seed^uint64(now)))
-	binary.LittleEndian.PutUint64(id[8:], splitMix(w.traceSeed+binary.LittleEndian.Uint64(root[:])))
-	if !id.IsValid() {
-		id[0] = 1
+	hi, lo := splitMix(w.seed^uint64(now)), splitMix(w.traceSeed+binary.LittleEndian.Uint64(root[:]))
+	if hi|lo == 0 {
+		hi = 1
 	}
+	binary.LittleEndian.PutUint64(id[:8], hi)
+	binary.LittleEndian.PutUint64(id[8:], lo)
 	return id
 }
 
-// spanID is the id of the n-th span: SplitMix64's n-th number from a random
-// seed. No two spans of a process share one, spans of different processes do as
-// rarely as random numbers would, and it is cheaper than one.
-func (w *Watchman) spanID(n uint64) (id SpanID) {
-	z := splitMix(w.seed + n*0x9e3779b97f4a7c15)
+// nextSpanID counts a span that begins and gives it an id: the n-th gets
+// SplitMix64's n-th number from a random seed. No two spans of a process share
+// one, spans of different processes do as rarely as random numbers would, and it
+// is cheaper than one.
+func (w *Watchman) nextSpanID() (id SpanID) {
+	z := splitMix(w.seed + w.begun.Add(1)*0x9e3779b97f4a7c15)
 	if z == 0 { // the one number of 2^64 that is no id
 		z = rand.Uint64() | 1
 	}

@@ -61,6 +61,79 @@ func TestLateSpanJoinsItsTraceInTheRing(t *testing.T) {
 	}
 }
 
+// A ring of many traces is filled in chunks; what is in it can be kept wherever it
+// is, whole, and what it pushes out is counted.
+func TestRingOfManyTraces(t *testing.T) {
+	const traces = 300
+	w := newWatchman(t, "s", &watchman.Options{Sample: -1, RecentTraces: traces, KeepTraces: 4 * traces})
+	op, sub := w.Operation(watchman.Server, "op"), w.Operation(watchman.Client, "sub")
+	var ids []watchman.TraceID
+	begun := uint64(0)
+	for i := range 5 * traces {
+		ctx, root := op.Start(t.Context())
+		for range i % 70 { // more than are kept
+			_, c := sub.Start(ctx)
+			if i%3 == 0 {
+				c.SetAttr("trace", fmt.Sprint(i))
+			}
+			c.End(nil)
+		}
+		root.End(nil)
+		ids = append(ids, root.SpanContext().TraceID)
+		begun += uint64(1 + i%70)
+	}
+	s := w.Stats()
+	if s.Begun != begun || s.Ring+s.Dropped != begun || s.Ring > 2*traces*66 {
+		t.Errorf("%d spans: %+v", begun, s)
+	}
+	found := uint64(0)
+	for i, id := range ids[4*traces+4:] { // the oldest chunk may have gone
+		i += 4*traces + 4
+		n, err := w.KeepTrace(id, "wanted")
+		if want := 1 + min(i%70, 64); n != want || err != nil {
+			t.Fatalf("keeping trace %d: %d spans, want %d, %v", i, n, want, err)
+		}
+		found += uint64(n)
+		got := w.Trace(id)
+		if got[0].Name != "op" || got[0].Parent.IsValid() {
+			t.Errorf("trace %d begins with %+v", i, got[0])
+		}
+		for _, r := range got[1:] {
+			if r.Name != "sub" || r.Parent != got[0].SpanID || i%3 == 0 && (len(r.Attrs) != 1 || r.Attrs[0].Value != fmt.Sprint(i)) || i%3 != 0 && r.Attrs != nil {
+				t.Fatalf("trace %d has %+v", i, r)
+			}
+		}
+	}
+	if after := w.Stats(); after.Ring != s.Ring-found || after.Kept != found || after.Live != 0 {
+		t.Errorf("%d spans kept: %+v, before %+v", found, after, s)
+	}
+}
+
+// A span that ends after its trace was taken from the ring goes after it.
+func TestLateSpanFollowsItsTraceOutOfTheRing(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: -1})
+	ctx, root := w.Operation(watchman.Server, "op").Start(t.Context())
+	_, late := w.Operation(watchman.Client, "late").Start(watchman.Detach(ctx))
+	root.End(nil)
+	root.Keep("after the fact")
+	late.End(nil)
+	if got := w.Trace(root.SpanContext().TraceID); len(got) != 2 || got[1].Name != "late" {
+		t.Errorf("kept %+v", got)
+	}
+	if s := w.Stats(); s.Late != 1 || s.Ring != 0 || s.Kept != 2 || s.Traces != 1 {
+		t.Errorf("stats = %+v", s)
+	}
+}
+
+func TestKeepingAt(t *testing.T) {
+	w := newWatchman(t, "s", &watchman.Options{Sample: -1, Slow: time.Minute})
+	_, s := w.Operation(watchman.Server, "op").Start(t.Context())
+	if now := time.Now(); s.KeepingAt(now, nil) || s.KeepingAt(time.Time{}, nil) || !s.KeepingAt(now.Add(time.Hour), nil) || !s.KeepingAt(now, errors.New("x")) {
+		t.Error("KeepingAt is wrong about the time or the error")
+	}
+	s.End(nil)
+}
+
 // The far end fails, sets the keep bit, and every hop keeps its part, though
 // the far end's caller hides the failure.
 func TestKeepBit(t *testing.T) {

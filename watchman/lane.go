@@ -14,13 +14,13 @@ const baggagePrefix = "heddle."
 const maxLane = 64
 
 // carry is what the spans of a trace share, nil if there is nothing.
-func carry(sc *SpanContext) *carried {
-	if sc.State == "" && sc.Baggage == "" {
+func carry(state, baggage string) *carried {
+	if state == "" && baggage == "" {
 		return nil
 	}
-	c := &carried{state: sc.State, baggage: sc.Baggage}
-	if strings.Contains(sc.Baggage, baggagePrefix) {
-		for k, v := range sc.Members() {
+	c := &carried{state: state, baggage: baggage}
+	if strings.Contains(baggage, baggagePrefix) {
+		for k, v := range (SpanContext{Baggage: baggage}).Members() {
 			switch k {
 			case BaggageLane:
 				if v != "" && len(v) <= maxLane && printableASCII(v) {
@@ -37,14 +37,14 @@ func carry(sc *SpanContext) *carried {
 // Lane is the lane that the trace's baggage names, "" if none. Its calls are
 // counted apart too, so that a canary can be compared with the rest.
 func (s *Span) Lane() string {
-	if s == nil || s.more == nil {
+	if s == nil || s.local.more == nil {
 		return ""
 	}
-	return s.more.lane
+	return s.local.more.lane
 }
 
 // Debug reports whether the trace's baggage asks to be kept everywhere.
-func (s *Span) Debug() bool { return s != nil && s.more != nil && s.more.debug }
+func (s *Span) Debug() bool { return s != nil && s.local.more != nil && s.local.more.debug }
 
 func printableASCII(s string) bool {
 	for i := range len(s) {

@@ -1,175 +1,126 @@
 package watchman
 
 import (
+	"context"
+	"encoding/binary"
 	"math"
 	"sync"
 )
 
-// localTrace collects the ended spans below one local root until the root ends
-// and their fate is decided. It is pooled: the generation tells a span of an
-// earlier use that it came too late. No user code sees one.
-type localTrace struct {
-	// What every trace needs is in one cache line.
-	mu         sync.Mutex
-	generation uint32
-	failed     bool
-	done       bool // the root has ended; this is in the ring
-	forced     bool // force is set
-	isRare     bool // rare is not empty
-	spans      []spanEnd
-	traceID    TraceID // once done
-	over       uint64  // spans that found the buffer full
+// localRoot is the first span of a trace in this process, together with what all
+// spans below it share. They hold it, so it cannot be pooled.
+type localRoot struct {
+	Span
+	traceID TraceID
+	more    *carried
 
-	first [firstLocalSpans]spanEnd // the first spans, so that few cost no allocation
-	rare  []rareEnd                // of the spans that have something rare
-	force string                   // why the trace is kept whatever happens
+	mu     sync.Mutex
+	below  *part // the spans below that have ended, nil if there are none
+	fate   fate
+	failed bool // one of the spans below
+	forced bool // below.force says why to keep the trace
 
-	// These belong to the store's mutex once it has l.
-	why    string // it was kept
-	bytes  int64  // estimated
-	keptAs uint64 // tells apart the times that l was kept
+	flags Flags
 }
 
-func newLocal() *localTrace {
-	l := &localTrace{}
-	l.spans = l.first[:0]
+// fate is what has become of a local root's trace.
+type fate uint8
+
+const (
+	undecided fate = iota // the root is under way
+	recent                // it went into the ring
+	decided               // the store has it, or nobody
+)
+
+// openLocal begins a local root that does not know its trace yet.
+func (o *Operation) openLocal(ctx context.Context, began int64) *localRoot {
+	l := &localRoot{Span: Span{Context: ctx, op: o, figures: &o.own, start: began, spanID: o.w.nextSpanID()}}
+	l.local = l
+	if binary.LittleEndian.Uint64(l.spanID[:])%adaptEvery == 0 {
+		o.adaptSlow()
+	}
 	return l
 }
 
-// maxLocalSpans bounds how many spans below one local root can be kept;
-// firstLocalSpans is what a new buffer has room for.
-const (
-	maxLocalSpans   = 64
-	firstLocalSpans = 4
-)
-
-// spanEnd is what is left of a span that has ended. It holds no pointers, so
-// that moving it about costs no write barriers and the collector passes it by.
-type spanEnd struct {
-	op          uint32 // its operation's number
-	rare        uint32 // 1 + its place in localTrace.rare, 0 if it has none
-	spanID      SpanID
-	parent      SpanID
-	start, took int64
-}
-
-// rareEnd is what few spans leave.
-type rareEnd struct {
-	extra *extra
-	err   error
-}
-
-func (l *localTrace) appendLocked(r spanEnd, x rareEnd) {
-	if x.extra != nil || x.err != nil {
-		l.rare, l.isRare = append(l.rare, x), true
-		r.rare = uint32(len(l.rare))
+// continueFrom has l go on with the trace of a parent from elsewhere; an invalid
+// one begins a new trace that still has its baggage.
+func (l *localRoot) continueFrom(parent *SpanContext) {
+	if !parent.IsValid() {
+		l.more = carry("", parent.Baggage) // the state is of a trace that does not go on here
+		l.begin()
+		return
 	}
-	l.spans = append(l.spans, r)
+	l.traceID, l.parent, l.flags = parent.TraceID, parent.SpanID, parent.Flags
+	state := parent.State
+	if state != "" {
+		caller, alone := callerOf(state)
+		if caller != "" {
+			l.figures = l.op.remoteEdge(caller)
+		}
+		if alone {
+			state = "" // what goes on names this service instead
+		}
+	}
+	l.more = carry(state, parent.Baggage)
 }
 
-// rareOf is what is rare about the i-th span.
-func (l *localTrace) rareOf(i int) rareEnd {
-	if at := l.spans[i].rare; at > 0 {
-		return l.rare[at-1]
+// begin has l begin a new trace.
+func (l *localRoot) begin() {
+	w := l.op.w
+	l.traceID, l.flags = w.traceID(l.spanID, l.start), FlagRandom
+	if l.op.sampled(&l.traceID, l.start) {
+		l.flags |= FlagSampled
 	}
-	return rareEnd{}
 }
 
-var locals = sync.Pool{New: func() any { return newLocal() }}
-
-func takeLocal() *localTrace { return locals.Get().(*localTrace) }
-
-// addLocked files an ended span; late says that the local root was faster and
-// the span went into the ring, !ok that the buffer has gone.
-func (l *localTrace) addLocked(generation uint32, r spanEnd, x rareEnd) (late, ok bool) {
-	if l.generation != generation || l.done && len(l.spans) > maxLocalSpans {
-		return false, false
-	}
+// addLocked files a span below l that has ended.
+func (l *localRoot) addLocked(r spanEnd, x rareEnd) {
 	l.failed = l.failed || x.err != nil
-	if !l.done && len(l.spans) == maxLocalSpans {
-		l.over++
-		return false, true
+	if l.below == nil {
+		l.below = takePart()
 	}
-	l.appendLocked(r, x)
-	return l.done, true
+	if len(l.below.spans) == maxLocalSpans {
+		l.below.over++
+		x.free()
+		return
+	}
+	l.below.append(r, x)
 }
 
-// finishLocked decides about the trace when its local root s has ended with r.
-// It unlocks l.
-func (l *localTrace) finishLocked(s *Span, r spanEnd, x rareEnd) {
-	w, op := s.op.w, s.op
-	why := op.keepFor(s, l, l.failed || x.err != nil, r.took)
-	if l.over > 0 {
-		w.dropped.Add(l.over)
+// finishLocked decides about the trace when l itself has ended with r.
+func (l *localRoot) finishLocked(r spanEnd, x rareEnd) {
+	w, p := l.op.w, l.below
+	l.below = nil
+	n := 1
+	if p != nil {
+		n += len(p.spans)
+		if p.over > 0 {
+			w.dropped.Add(p.over)
+		}
 	}
-	l.traceID = s.traceID
-	l.appendLocked(r, x)
-	n := len(l.spans)
-	if n > 1 {
-		l.spans[0], l.spans[n-1] = l.spans[n-1], l.spans[0] // the root goes first
-	}
+	why := l.keepFor(p, l.failed || x.err != nil, r.took)
 	switch {
 	case why != "" && w.opt.KeepTraces > 0:
-		op.exemplar(s.traceID, r.took, r.start)
-		l.keepLocked(w, why)
-		l.mu.Unlock()
+		l.op.exemplar(l.traceID, r.took, r.start)
+		if p == nil {
+			p = takePart()
+		}
+		p.append(r, x)
+		p.rootFirst()
+		w.store.add(p, l.traceID, why)
+		l.fate = decided
 		return
 	case w.ring == nil:
+		x.free()
 		w.dropped.Add(uint64(n))
-		l.resetLocked()
+		l.fate = decided
 	default:
-		l.done = true
-		l.mu.Unlock()
-		w.pushRecent(l, n)
-		return
+		w.ring.push(l.traceID, r, x, p)
+		l.fate = recent
 	}
-	l.mu.Unlock()
-	locals.Put(l)
-}
-
-// keepLocked gives l to the store. Late spans find the next generation and go
-// to the store too.
-func (l *localTrace) keepLocked(w *Watchman, why string) {
-	l.why = why
-	l.failed, l.done, l.over = false, false, 0
-	l.unforceLocked()
-	l.generation++
-	if l.isRare {
-		for i := range l.rare {
-			l.rare[i].settle()
-		}
+	if p != nil {
+		p.release()
 	}
-	w.store.add(l)
-}
-
-func (l *localTrace) resetLocked() {
-	l.over, l.failed, l.done = 0, false, false
-	l.unforceLocked()
-	l.generation++
-	l.clear()
-}
-
-func (l *localTrace) unforceLocked() {
-	if l.forced {
-		l.force, l.forced = "", false
-	}
-}
-
-func (l *localTrace) clear() {
-	if l.isRare {
-		for i := range l.rare {
-			if x := l.rare[i].extra; x != nil {
-				x.free()
-			}
-		}
-		clear(l.rare)
-		l.rare, l.isRare = l.rare[:0], false
-	}
-	l.spans = l.spans[:0]
-	if cap(l.spans) > 2*maxLocalSpans {
-		l.rare, l.spans = nil, l.first[:0] // grown by late spans
-	}
-	l.traceID = TraceID{}
 }
 
 // The reasons for which a trace is kept, besides those that Keep is given.
@@ -183,16 +134,16 @@ const (
 )
 
 // keepFor names the reason to keep a trace, "" not to.
-func (o *Operation) keepFor(s *Span, l *localTrace, failed bool, took int64) string {
-	if s.flags&FlagSampled != 0 {
+func (l *localRoot) keepFor(below *part, failed bool, took int64) string {
+	if l.flags&FlagSampled != 0 {
 		return KeepSampled
 	}
-	slow := took >= o.slowAfter.Load()
-	if !failed && !slow && !l.forced && (s.more == nil || s.more.lane == "" && !s.more.debug) {
+	slow := took >= l.op.slowAfter.Load()
+	if !failed && !slow && !l.forced && (l.more == nil || l.more.lane == "" && !l.more.debug) {
 		return ""
 	}
-	if !o.keeps.take(s.start + took) {
-		o.w.overBudget.Add(1)
+	if !l.op.keeps.take(l.start + took) {
+		l.op.w.overBudget.Add(1)
 		return ""
 	}
 	switch {
@@ -201,8 +152,8 @@ func (o *Operation) keepFor(s *Span, l *localTrace, failed bool, took int64) str
 	case slow:
 		return KeepSlow
 	case l.forced:
-		return l.force
-	case s.more.debug:
+		return below.force
+	case l.more.debug:
 		return KeepDebug
 	default:
 		return KeepLane

@@ -16,7 +16,7 @@ type logHandler struct{ slog.Handler }
 func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
 	if s := FromContext(ctx); s != nil {
 		r = r.Clone()
-		r.AddAttrs(slog.String("trace_id", s.traceID.String()), slog.String("span_id", s.spanID.String()))
+		r.AddAttrs(slog.String("trace_id", s.local.traceID.String()), slog.String("span_id", s.spanID.String()))
 		if lane := s.Lane(); lane != "" {
 			r.AddAttrs(slog.String("lane", lane))
 		}

@@ -36,31 +36,33 @@ func (k Kind) String() string {
 // Operation is the handle of one route, method or queue. It is safe for
 // concurrent use. The methods of a nil *Operation do nothing.
 type Operation struct {
-	w    *Watchman
-	kind Kind
-	name string
-	own  red // of the calls that have no edge
-
-	number uint32 // its place in the Watchman's handles
-
+	// What every span reads is apart from what it writes.
+	w         *Watchman
+	edges     atomic.Pointer[edges]
 	slowAfter atomic.Int64  // nanoseconds after which a local root is slow
 	target    atomic.Int64  // nanoseconds after which a call counts as bad
 	ratio     atomic.Uint64 // sampled if the 56 random bits of a new trace are below
-	begins    atomic.Uint64 // traces begun here since the ratios were set, if there is a budget
-	keeps     keepBudget
-	exemplars [exemplarSlots]atomic.Pointer[exemplar]
+	number    uint32        // its place in the Watchman's handles
+	kind      Kind
+	name      string
 
-	mu    sync.Mutex // serializes adding edges
-	edges atomic.Pointer[edges]
+	exemplars [exemplarSlots]atomic.Pointer[exemplar]
+	mu        sync.Mutex // serializes adding edges
+	keeps     keepBudget
+	begins    atomic.Uint64 // traces begun here since the ratios were set, if there is a budget
+	own       red           // of the calls that have no edge
 }
 
 // edges are an operation's callers, each kind in a map of its own because the
 // hash of a pointer costs a third of that of a string. They are never changed,
 // only replaced.
 type edges struct {
-	// The first caller of this process, which is often the only one.
-	first        *Operation
-	firstFigures *red
+	// The first caller of this process and the first service, which are often the
+	// only ones.
+	first         *Operation
+	firstFigures  *red
+	remoteName    string
+	remoteFigures *red
 
 	local  map[*Operation]*red // an operation of this process
 	remote map[string]*red     // another service
@@ -109,18 +111,19 @@ func (o *Operation) StartAt(ctx context.Context, began time.Time) (context.Conte
 }
 
 func (o *Operation) start(ctx context.Context, began int64) (context.Context, *Span) {
-	s := o.w.span(ctx, o, began)
-	if parent := FromContext(ctx); parent != nil && parent.op.w == o.w {
-		s.traceID, s.parent, s.flags = parent.traceID, parent.spanID, parent.flags
-		s.more = parent.more
-		s.local, s.generation = parent.local, parent.generation
-		s.figures = o.localEdge(parent.op)
-	} else if parent != nil {
-		o.continueFrom(s, parent.SpanContext())
-	} else {
-		o.root(s)
+	parent := FromContext(ctx)
+	if parent != nil && parent.op.w == o.w {
+		s := &Span{Context: ctx, op: o, local: parent.local, figures: o.localEdge(parent.op), start: began, spanID: o.w.nextSpanID(), parent: parent.spanID}
+		return s, s
 	}
-	return s, s
+	l := o.openLocal(ctx, began)
+	if parent != nil {
+		from := parent.SpanContext()
+		l.continueFrom(&from)
+	} else {
+		l.begin()
+	}
+	return &l.Span, &l.Span
 }
 
 // StartRemote begins the span that continues a trace from the wire. It is a
@@ -130,9 +133,7 @@ func (o *Operation) StartRemote(ctx context.Context, parent SpanContext) (contex
 	if o == nil {
 		return ctx, nil
 	}
-	s := o.w.span(ctx, o, o.w.now())
-	o.continueFrom(s, parent)
-	return s, s
+	return o.startRemote(ctx, &parent, o.w.now())
 }
 
 // StartRemoteAt is to StartRemote what StartAt is to Start.
@@ -140,9 +141,13 @@ func (o *Operation) StartRemoteAt(ctx context.Context, parent SpanContext, began
 	if o == nil {
 		return ctx, nil
 	}
-	s := o.w.span(ctx, o, o.w.offset(began))
-	o.continueFrom(s, parent)
-	return s, s
+	return o.startRemote(ctx, &parent, o.w.offset(began))
+}
+
+func (o *Operation) startRemote(ctx context.Context, parent *SpanContext, began int64) (context.Context, *Span) {
+	l := o.openLocal(ctx, began)
+	l.continueFrom(parent)
+	return &l.Span, &l.Span
 }
 
 // StartLinked begins the root of a new trace that is linked to others: for
@@ -153,41 +158,15 @@ func (o *Operation) StartLinked(ctx context.Context, parents ...SpanContext) (co
 	if o == nil {
 		return ctx, nil
 	}
-	s := o.w.span(ctx, o, o.w.now())
-	if len(parents) > 0 && parents[0].Baggage != "" {
-		s.more = carry(&SpanContext{Baggage: parents[0].Baggage})
+	l := o.openLocal(ctx, o.w.now())
+	if len(parents) > 0 {
+		l.more = carry("", parents[0].Baggage)
 	}
-	o.root(s)
+	l.begin()
 	for _, p := range parents {
-		s.AddLink(p)
+		l.AddLink(p)
 	}
-	return s, s
-}
-
-func (o *Operation) continueFrom(s *Span, parent SpanContext) {
-	s.more = carry(&parent)
-	if !parent.IsValid() {
-		if s.more != nil {
-			s.more.state = "" // of a trace that does not go on here
-		}
-		o.root(s)
-		return
-	}
-	s.traceID, s.parent, s.flags = parent.TraceID, parent.SpanID, parent.Flags
-	if parent.State != "" {
-		if caller := callerOf(parent.State); caller != "" {
-			s.figures = o.remoteEdge(caller)
-		}
-	}
-	s.openLocal()
-}
-
-func (o *Operation) root(s *Span) {
-	s.traceID, s.flags = o.w.traceID(s.spanID, s.start), FlagRandom
-	if o.sampled(&s.traceID, s.start) {
-		s.flags |= FlagSampled
-	}
-	s.openLocal()
+	return &l.Span, &l.Span
 }
 
 // Observe counts a call without a span, for work so short that a span would
@@ -251,14 +230,22 @@ func (o *Operation) localEdge(caller *Operation) *red {
 }
 
 func (o *Operation) remoteEdge(caller string) *red {
-	if r := o.edges.Load().remote[caller]; r != nil {
+	e := o.edges.Load()
+	if e.remoteName == caller {
+		return e.remoteFigures
+	}
+	if r := e.remote[caller]; r != nil {
 		return r
 	}
 	return o.addEdge(func(e *edges) *red {
 		if r := e.remote[caller]; r != nil || len(e.remote) >= maxEdges {
 			return r
 		}
-		return addTo(&e.remote, caller)
+		r := addTo(&e.remote, caller)
+		if e.remoteName == "" {
+			e.remoteName, e.remoteFigures = caller, r
+		}
+		return r
 	})
 }
 

@@ -31,8 +31,9 @@ type Options struct {
 	KeepBytes int64
 
 	// RecentTraces bounds the ring of the newest traces that were not kept, from
-	// which KeepTrace can still keep one; each takes about 50 bytes a span.
-	// 0 means 1024; negative has none.
+	// which KeepTrace can still keep one; each takes 24 bytes and 40 more a span. A
+	// large ring holds up to 31 more for each of 16 processors at most. 0 means 1024;
+	// negative has none.
 	RecentTraces int
 
 	// Release names the version of the program, for groups of errors. Default "".

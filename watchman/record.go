@@ -27,16 +27,16 @@ type SpanRecord struct {
 const maxErrorText = 1024
 
 // record makes a record of a part's i-th span; the first is the local root.
-func (w *Watchman) record(l *localTrace, i int) SpanRecord {
-	r, x := &l.spans[i], l.rareOf(i)
+func (w *Watchman) record(p *part, i int) SpanRecord {
+	r, x := &p.spans[i], p.rareOf(i)
 	op := w.handle(r.op)
 	rec := SpanRecord{
-		TraceID: l.traceID, SpanID: r.spanID, Parent: r.parent,
+		TraceID: p.traceID, SpanID: r.spanID, Parent: r.parent,
 		Service: w.service, Kind: op.kind, Name: op.name,
 		Start: w.wall(r.start), Duration: time.Duration(max(r.took, 0)),
 	}
 	if i == 0 {
-		rec.Keep = l.why
+		rec.Keep = p.why
 	}
 	if x.extra != nil {
 		rec.Attrs = slices.Clone(x.extra.attrs)

@@ -2,7 +2,6 @@ package watchman
 
 import (
 	"context"
-	"encoding/binary"
 	"time"
 )
 
@@ -12,19 +11,14 @@ import (
 type Span struct {
 	context.Context // the one that the span was begun in
 
-	op         *Operation
-	local      *localTrace // where ended spans of this trace wait for the local root
-	figures    *red        // where it counts: the caller's edge, or the operation's own
-	more       *carried
-	extra      *extra
-	start      int64
-	traceID    TraceID
-	spanID     SpanID
-	parent     SpanID
-	generation uint32 // which use of local this span belongs to
-	ended      bool   // guarded by local's mutex
-	flags      Flags
-	isRoot     bool // this is the local root
+	op      *Operation
+	local   *localRoot // the first span of this trace here, which may be this one
+	figures *red       // where it counts: the caller's edge, or the operation's own
+	extra   *extra
+	start   int64
+	spanID  SpanID
+	parent  SpanID
+	ended   bool // guarded by local's mutex
 }
 
 // carried is what few traces have, kept out of the others' way. It is shared
@@ -83,21 +77,6 @@ func FromContext(ctx context.Context) *Span {
 	return s
 }
 
-// span makes a span of o that does not know its trace yet.
-func (w *Watchman) span(ctx context.Context, o *Operation, began int64) *Span {
-	return &Span{Context: ctx, op: o, figures: &o.own, start: began, spanID: w.spanID(w.begun.Add(1))}
-}
-
-// openLocal makes s a local root with a buffer for the spans below it.
-func (s *Span) openLocal() {
-	if binary.LittleEndian.Uint64(s.spanID[:])%adaptEvery == 0 {
-		s.op.adaptSlow()
-	}
-	s.isRoot = true
-	s.local = takeLocal()
-	s.generation = s.local.generation // nobody changes it while the buffer is ours
-}
-
 // SetAttr adds a fact to the span. It is kept if the trace is; it must not be
 // a secret. At most 16 are, and none after End.
 func (s *Span) SetAttr(key, value string) {
@@ -115,11 +94,12 @@ func (s *Span) SpanContext() SpanContext {
 	if s == nil {
 		return SpanContext{}
 	}
-	sc := SpanContext{TraceID: s.traceID, SpanID: s.spanID, Flags: s.flags, State: s.op.w.callerState}
-	if s.more != nil {
-		sc.Baggage = s.more.baggage
-		if s.more.state != "" {
-			sc.State = withCaller(s.more.state, s.op.w.service)
+	l := s.local
+	sc := SpanContext{TraceID: l.traceID, SpanID: s.spanID, Flags: l.flags, State: s.op.w.callerState}
+	if l.more != nil {
+		sc.Baggage = l.more.baggage
+		if l.more.state != "" {
+			sc.State = withCaller(l.more.state, s.op.w.service)
 		}
 	}
 	return sc
@@ -136,7 +116,7 @@ func (s *Span) End(err error) {
 	w, l := s.op.w, s.local
 	took := w.now() - s.start
 	r := spanEnd{op: s.op.number, spanID: s.spanID, parent: s.parent, start: s.start, took: took}
-	l.mu.Lock() // the span's alone if its trace has only one, and then uncontended
+	l.mu.Lock()
 	if s.ended {
 		l.mu.Unlock()
 		return
@@ -146,18 +126,21 @@ func (s *Span) End(err error) {
 	if x.extra != nil {
 		s.extra = nil // another span's one day
 	}
-	if s.isRoot {
-		l.finishLocked(s, r, x)
-	} else {
-		late, ok := l.addLocked(s.generation, r, x)
+	switch {
+	case s == &l.Span:
+		l.finishLocked(r, x)
 		l.mu.Unlock()
-		if late || !ok {
-			s.late(r, x, ok)
-		}
+	case l.fate == undecided:
+		l.addLocked(r, x)
+		l.mu.Unlock()
+	default:
+		fate := l.fate
+		l.mu.Unlock()
+		s.late(r, x, fate)
 	}
 	s.figures.observe(took, s.op.target.Load(), err)
-	if s.more != nil && s.more.lane != "" {
-		s.op.laneEdge(s.more.lane).observe(took, s.op.target.Load(), err)
+	if l.more != nil && l.more.lane != "" {
+		s.op.laneEdge(l.more.lane).observe(took, s.op.target.Load(), err)
 	}
 	if err != nil {
 		w.errors.note(s, err)
@@ -165,16 +148,16 @@ func (s *Span) End(err error) {
 }
 
 // late accounts for a span that ended after its local root.
-func (s *Span) late(r spanEnd, x rareEnd, inRing bool) {
-	w := s.op.w
+func (s *Span) late(r spanEnd, x rareEnd, fate fate) {
+	w, id := s.op.w, s.local.traceID
 	w.late.Add(1)
-	if inRing {
-		w.inRing.Add(1)
+	if fate == recent && !w.store.tookFromRing(id) {
+		w.ring.pushLate(id, r, x)
 		return
 	}
-	// The buffer has gone: the trace's fate is known to the store only.
 	x.settle()
-	if !w.store.append(s.traceID, r, x) {
+	if !w.store.append(id, r, x) {
+		x.free()
 		w.dropped.Add(1)
 	}
 }

@@ -12,10 +12,10 @@ import (
 // trace happens now and then and goes through all of them.
 type store struct {
 	mu       sync.Mutex
-	parts    []*localTrace // a circle of at most maxParts; nil: evicted for its bytes
-	next     int           // where the next part goes
-	oldest   int           // the first one that is not nil, if there is one
-	live     int           // parts that are not nil
+	parts    []*part // a circle of at most maxParts; nil: evicted for its bytes
+	next     int     // where the next part goes
+	oldest   int     // the first one that is not nil, if there is one
+	live     int     // parts that are not nil
 	maxParts int
 	maxBytes int64
 	bytes    int64
@@ -23,6 +23,7 @@ type store struct {
 	evicted  uint64
 	log      []addition // the newest, a circle from logAt on
 	logAt    int
+	fromRing [64]TraceID // of the traces that were taken from the ring the last ones, by the last byte of their id
 }
 
 // partsPerTrace is how many local roots a trace may have in one process on
@@ -36,33 +37,37 @@ func (st *store) init(traces int, bytes int64) {
 	st.maxParts, st.maxBytes = traces*partsPerTrace, bytes
 }
 
-// add keeps the spans of l, which belongs to the store from now on. What it
-// pushes out goes back to the pool.
-func (st *store) add(l *localTrace) {
-	l.bytes = 0
-	for i := range l.spans {
-		l.bytes += l.rareOf(i).size()
+// add keeps p, whose first span is the local root and which belongs to the store
+// from now on. What it pushes out goes back to the pool.
+func (st *store) add(p *part, id TraceID, why string) {
+	bytes := int64(0)
+	for i := range p.rare {
+		p.rare[i].settle()
 	}
-	n := len(l.spans)
+	for i := range p.spans {
+		bytes += p.rareOf(i).size()
+	}
+	n := len(p.spans)
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	p.traceID, p.why, p.bytes = id, why, bytes
 	switch {
 	case len(st.parts) < st.maxParts:
-		st.parts = append(st.parts, l)
+		st.parts = append(st.parts, p)
 	default:
 		if st.parts[st.next] != nil {
 			st.evictLocked(st.next)
 		}
-		st.parts[st.next] = l
+		st.parts[st.next] = p
 	}
 	st.next++
 	if st.next == st.maxParts {
 		st.next = 0
 	}
 	st.live++
-	st.bytes += l.bytes
+	st.bytes += p.bytes
 	st.kept += uint64(n)
-	st.logLocked(l, 0, n)
+	st.logLocked(p, 0, n)
 	for st.bytes > st.maxBytes && st.live > 1 {
 		for st.parts[st.oldest] == nil {
 			st.oldest = (st.oldest + 1) % len(st.parts)
@@ -72,15 +77,14 @@ func (st *store) add(l *localTrace) {
 }
 
 func (st *store) evictLocked(i int) {
-	l := st.parts[i]
+	p := st.parts[i]
 	st.parts[i] = nil
 	st.live--
-	st.bytes -= l.bytes
+	st.bytes -= p.bytes
 	st.evicted++
 	st.oldest = (i + 1) % len(st.parts)
-	l.keptAs++ // for the log: these are other spans from now on
-	l.clear()
-	locals.Put(l)
+	p.keptAs++ // for the log: these are other spans from now on
+	p.release()
 }
 
 // append adds a late span to the newest part of a trace that was kept; it
@@ -89,22 +93,36 @@ func (st *store) append(id TraceID, r spanEnd, x rareEnd) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for i := range st.newestLocked() {
-		l := st.parts[i]
-		if l.traceID != id {
+		p := st.parts[i]
+		if p.traceID != id {
 			continue
 		}
-		if len(l.spans) >= maxPartSpans {
+		if len(p.spans) >= maxPartSpans {
 			return false
 		}
 		n := x.size()
-		l.appendLocked(r, x)
-		l.bytes += n
+		p.append(r, x)
+		p.bytes += n
 		st.bytes += n
 		st.kept++
-		st.logLocked(l, len(l.spans)-1, 1)
+		st.logLocked(p, len(p.spans)-1, 1)
 		return true
 	}
 	return false
+}
+
+// noteFromRing remembers that a trace was taken from the ring, so that
+// tookFromRing tells its late spans to go after it.
+func (st *store) noteFromRing(id TraceID) {
+	st.mu.Lock()
+	st.fromRing[id[15]%64] = id
+	st.mu.Unlock()
+}
+
+func (st *store) tookFromRing(id TraceID) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.fromRing[id[15]%64] == id
 }
 
 // newestLocked iterates over the indexes of the parts, newest first.
@@ -135,8 +153,8 @@ func (st *store) spans(id TraceID) int {
 
 // addition remembers which spans were kept when, for KeptSince.
 type addition struct {
-	l      *localTrace
-	keptAs uint64 // of l, then
+	part   *part
+	keptAs uint64 // of the part, then
 	from   int    // of the part's spans
 	n      int
 	upTo   uint64 // spans kept until then, these included
@@ -145,8 +163,8 @@ type addition struct {
 // maxLog bounds how far KeptSince can look back.
 const maxLog = 4096
 
-func (st *store) logLocked(l *localTrace, from, n int) {
-	a := addition{l, l.keptAs, from, n, st.kept}
+func (st *store) logLocked(p *part, from, n int) {
+	a := addition{p, p.keptAs, from, n, st.kept}
 	if len(st.log) < maxLog {
 		st.log = append(st.log, a)
 		return
@@ -176,9 +194,9 @@ func (w *Watchman) KeptSince(after uint64, limit int) (spans []SpanRecord, next,
 		if len(spans) >= limit {
 			break
 		}
-		if a.l.keptAs == a.keptAs {
+		if a.part.keptAs == a.keptAs {
 			for k := range a.n {
-				spans = append(spans, w.record(a.l, a.from+k))
+				spans = append(spans, w.record(a.part, a.from+k))
 			}
 		}
 		next = a.upTo
@@ -202,16 +220,16 @@ func (w *Watchman) Trace(id TraceID) []SpanRecord {
 	st := &w.store
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	var found []*localTrace
+	var found []*part
 	for i := range st.newestLocked() {
 		if st.parts[i].traceID == id {
 			found = append(found, st.parts[i])
 		}
 	}
 	var list []SpanRecord
-	for _, l := range slices.Backward(found) {
-		for i := range l.spans {
-			list = append(list, w.record(l, i))
+	for _, p := range slices.Backward(found) {
+		for i := range p.spans {
+			list = append(list, w.record(p, i))
 		}
 	}
 	return list
@@ -239,21 +257,21 @@ func (w *Watchman) Traces(limit int) []TraceSummary {
 	var list []TraceSummary
 	known := map[TraceID]int{}
 	for i := range st.newestLocked() {
-		l := st.parts[i]
-		at, ok := known[l.traceID]
+		p := st.parts[i]
+		at, ok := known[p.traceID]
 		if !ok {
 			if len(list) >= limit {
 				continue // older parts of those listed may still come
 			}
 			at = len(list)
-			known[l.traceID] = at
-			list = append(list, TraceSummary{TraceID: l.traceID})
+			known[p.traceID] = at
+			list = append(list, TraceSummary{TraceID: p.traceID})
 		}
-		root, sum := &l.spans[0], &list[at]
-		sum.Name, sum.Start, sum.Duration, sum.Keep = w.handle(root.op).name, w.wall(root.start), time.Duration(max(root.took, 0)), l.why
-		sum.Spans += len(l.spans)
-		for k := range l.rare {
-			if l.rare[k].err != nil {
+		root, sum := &p.spans[0], &list[at]
+		sum.Name, sum.Start, sum.Duration, sum.Keep = w.handle(root.op).name, w.wall(root.start), time.Duration(max(root.took, 0)), p.why
+		sum.Spans += len(p.spans)
+		for k := range p.rare {
+			if p.rare[k].err != nil {
 				sum.Errors++
 			}
 		}

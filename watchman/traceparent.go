@@ -1,7 +1,6 @@
 package watchman
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 )
@@ -21,23 +20,24 @@ func ParseTraceparent(s string) (SpanContext, error) {
 	if len(s) < traceparentLen || s[2] != '-' || s[35] != '-' || s[52] != '-' {
 		return SpanContext{}, badTraceparent(s, "wrong shape")
 	}
-	var version, flags [1]byte
-	if !lowerHex(version[:], s[0:2]) || !lowerHex(sc.TraceID[:], s[3:35]) ||
-		!lowerHex(sc.SpanID[:], s[36:52]) || !lowerHex(flags[:], s[53:55]) {
+	version, bad := lowerHex1(s[0], s[1])
+	flags, bad1 := lowerHex1(s[53], s[54])
+	bad |= bad1 | lowerHex8(sc.TraceID[:8], s[3:19]) | lowerHex8(sc.TraceID[8:], s[19:35]) | lowerHex8(sc.SpanID[:], s[36:52])
+	if bad != 0 {
 		return SpanContext{}, badTraceparent(s, "not lower-case hex")
 	}
 	switch {
-	case version[0] == 0xff:
+	case version == 0xff:
 		return SpanContext{}, badTraceparent(s, "version ff")
-	case version[0] == 0 && len(s) != traceparentLen:
+	case version == 0 && len(s) != traceparentLen:
 		return SpanContext{}, badTraceparent(s, "longer than version 00 allows")
 	case len(s) > traceparentLen && s[traceparentLen] != '-':
 		return SpanContext{}, badTraceparent(s, "no dash after the flags")
 	case !sc.IsValid():
 		return SpanContext{}, badTraceparent(s, "all-zero id")
 	}
-	sc.Flags = Flags(flags[0])
-	if version[0] == 0 {
+	sc.Flags = Flags(flags)
+	if version == 0 {
 		sc.Flags &= FlagSampled | FlagRandom
 	} else {
 		sc.Flags &= FlagSampled // all that a later version promises to mean the same
@@ -51,31 +51,11 @@ func badTraceparent(s, why string) error {
 
 // AppendTraceparent appends sc as a version 00 traceparent: 55 bytes.
 func (sc SpanContext) AppendTraceparent(dst []byte) []byte {
-	dst = append(dst, "00-"...)
-	dst = hex.AppendEncode(dst, sc.TraceID[:])
-	dst = append(dst, '-')
-	dst = hex.AppendEncode(dst, sc.SpanID[:])
-	dst = append(dst, '-')
-	return hex.AppendEncode(dst, []byte{byte(sc.Flags)})
-}
-
-// hexValue is the value of a lower-case hex digit, 0xff for everything else.
-var hexValue = func() (t [256]byte) {
-	for i := range t {
-		t[i] = 0xff
-	}
-	for i, c := range []byte("0123456789abcdef") {
-		t[c] = byte(i)
-	}
-	return t
-}()
-
-func lowerHex(dst []byte, s string) bool {
-	var bad byte
-	for i := range dst {
-		hi, lo := hexValue[s[2*i]], hexValue[s[2*i+1]]
-		bad |= hi | lo
-		dst[i] = hi<<4 | lo&0x0f
-	}
-	return bad < 0x10
+	dst = append(dst, "00-TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTT-SSSSSSSSSSSSSSSS-FF"...)
+	b := dst[len(dst)-traceparentLen:]
+	putHex8(b[3:19], sc.TraceID[:8])
+	putHex8(b[19:35], sc.TraceID[8:])
+	putHex8(b[36:52], sc.SpanID[:])
+	b[53], b[54] = hexDigits[sc.Flags>>4], hexDigits[sc.Flags&15]
+	return dst
 }

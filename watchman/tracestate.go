@@ -17,6 +17,20 @@ const (
 // key the first, which is the newest, stays. It returns "" for a list that is
 // wrong anywhere else. One clean line is returned as it is.
 func joinTracestate(lines []string) string {
+	if len(lines) == 1 && oneStateMember(lines[0]) {
+		return lines[0]
+	}
+	return joinStateMembers(lines)
+}
+
+// oneStateMember reports whether a line is one clean member, as that of a caller
+// that nobody traces otherwise is.
+func oneStateMember(line string) bool {
+	key, value, ok := strings.Cut(line, "=")
+	return ok && validStateKey(key) && validStateValue(value)
+}
+
+func joinStateMembers(lines []string) string {
 	total := 0
 	for _, l := range lines {
 		total += len(l) + 1
@@ -119,14 +133,15 @@ func withCaller(state, service string) string {
 	return b.String()
 }
 
-// callerOf is the service that our member of state names, "" if none does.
-func callerOf(state string) string {
+// callerOf is the service that our member of state names, "" if none does; alone
+// says that there is no other member.
+func callerOf(state string) (caller string, alone bool) {
 	for rest, more := state, state != ""; more; {
 		var m string
 		m, rest, more = strings.Cut(rest, ",")
 		if v, ok := strings.CutPrefix(m, stateKey+"="); ok {
-			return v
+			return v, len(m) == len(state)
 		}
 	}
-	return ""
+	return "", false
 }

@@ -267,3 +267,25 @@ func FuzzBinary(f *testing.F) {
 		}
 	})
 }
+
+// Each place of a traceparent takes each byte that it may and no other.
+func TestTraceparentDigits(t *testing.T) {
+	for at := range len(good) {
+		for c := range 256 {
+			b := []byte(good)
+			b[at] = byte(c)
+			_, err := watchman.ParseTraceparent(string(b))
+			digit := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+			want := digit
+			if good[at] == '-' {
+				want = c == '-'
+			}
+			if at < 2 && digit {
+				want = string(b[:2]) != "ff"
+			}
+			if (err == nil) != want {
+				t.Errorf("byte %#x at %d: %v", c, at, err)
+			}
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,28 +15,30 @@ import (
 // handles, which cost nothing. It owns no goroutine and needs no Close.
 type Watchman struct {
 	service string
-	opt     Options
 	base    time.Time // with its monotonic reading; all clocks are offsets from it
+	ring    *ring     // nil: none
+	bridge  atomic.Pointer[func(s *Span, key any) any]
+
+	seed, traceSeed uint64 // of ids
+
+	callerState string // tracestate of a trace begun here
+	opt         Options
+
+	sampler  sampler
+	store    store
+	errors   errorGroups
+	switches switches
 
 	mu      sync.RWMutex
 	ops     map[opKey]*Operation
 	handles []*Operation // by number
 
-	seed, traceSeed uint64 // of ids
-
-	callerState string // tracestate of a trace begun here
-
-	sampler    sampler
-	store      store
-	ring       *ring // nil: none
-	errors     errorGroups
-	bridge     atomic.Pointer[func(s *Span, key any) any]
-	switches   switches
-	begun      atomic.Uint64
-	dropped    atomic.Uint64
-	inRing     atomic.Int64 // spans in the ring now
+	dropped    atomic.Uint64 // spans that were not even in the ring
 	late       atomic.Uint64
 	overBudget atomic.Uint64
+
+	_     [64]byte // every span writes what follows, and reads what is far above
+	begun atomic.Uint64
 }
 
 type opKey struct {
@@ -61,7 +64,7 @@ func New(service string, opts *Options) (*Watchman, error) {
 	w := &Watchman{service: service, opt: o, base: time.Now(), seed: rand.Uint64(), traceSeed: rand.Uint64(), callerState: withCaller("", service), ops: make(map[opKey]*Operation)}
 	w.store.init(max(o.KeepTraces, 0), o.KeepBytes)
 	if o.KeepTraces > 0 && o.RecentTraces > 0 {
-		w.ring = &ring{slots: make([]atomic.Pointer[localTrace], o.RecentTraces)}
+		w.ring = newRing(o.RecentTraces, runtime.GOMAXPROCS(0))
 	}
 	return w, w.SetSampling(Sampling{Ratio: max(o.Sample, 0), TracesPerMinute: o.TracesPerMinute})
 }
@@ -153,12 +156,15 @@ func (w *Watchman) Stats() Stats {
 	if w == nil {
 		return Stats{}
 	}
-	// A span is counted by begun, then perhaps by inRing, and at the end by
-	// dropped or the store; leaving the ring it is uncounted first. Reading in
-	// the opposite order keeps what is left over from coming out negative.
+	// A span is counted by begun, then perhaps in the ring, and at the end by
+	// dropped or the store. Reading in the opposite order keeps what is left over
+	// from coming out negative.
 	s := w.store.stats()
 	s.Dropped, s.Late, s.OverBudget = w.dropped.Load(), w.late.Load(), w.overBudget.Load()
-	s.Ring = uint64(max(w.inRing.Load(), 0))
+	if w.ring != nil {
+		in, dropped := w.ring.counts()
+		s.Ring, s.Dropped = uint64(in), s.Dropped+dropped
+	}
 	s.Begun = w.begun.Load()
 	s.Live = s.Begun - s.Kept - s.Ring - s.Dropped
 	return s
