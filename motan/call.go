@@ -79,8 +79,18 @@ type outgoingCall struct {
 	deadline time.Time
 	meta     *outgoing // what WithMetadata added
 	reply    *Metadata // what WithReply asks for
-	x        *Exchange // what interceptors see; nil without any
+	x        *Exchange // what interceptors see; nil for a call of the client's own
 }
+
+// exchange is an Exchange with what only this package sees. It is pooled, for
+// interceptors do not keep it, and so that the stack of a goroutine that waits for
+// its answer stays small: the collector looks at all of these stacks.
+type exchange struct {
+	Exchange
+	call outgoingCall
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 func (c *Client) call(ctx context.Context, name string, req, resp any, oneWay bool) (err error) {
 	c.stats.calls.Add(1)
@@ -89,23 +99,22 @@ func (c *Client) call(ctx context.Context, name string, req, resp any, oneWay bo
 		c.stats.errors.Add(1)
 		return err
 	}
-	ctx, span := m.op.Start(ctx)
 	began := now()
-	o := outgoingCall{m: m, span: span, req: req, resp: resp, oneWay: oneWay, began: began, started: began, deadline: began.Add(c.opt.Timeout)}
-	if d, ok := ctx.Deadline(); ok && d.Before(o.deadline) {
-		o.deadline = d
-	}
-	o.meta, _ = ctx.Value(outgoingKey{}).(*outgoing)
+	ctx, span := m.op.StartAt(ctx, began)
+	x := exchanges.Get().(*exchange) // all zero
+	x.Service, x.Method, x.Request, x.Response, x.self = c.service, m.name, req, resp, x
+	o := &x.call
+	o.m, o.span, o.resp, o.oneWay, o.x = m, span, resp, oneWay, &x.Exchange
+	o.began, o.started, o.deadline = began, began, began.Add(c.opt.Timeout)
 	o.reply, _ = ctx.Value(replyKey{}).(*Metadata)
 	if span != nil {
 		o.trace = span.SpanContext()
 		o.phases.init(span, o.trace.Sampled())
 		o.phases.begin("queue")
 	}
-	if c.invoke == nil {
-		err = c.run(ctx, &o)
-	} else {
-		err = c.withInterceptors(ctx, &o)
+	err = c.invoke(ctx, &x.Exchange)
+	if err == nil && resp != nil && x.Response != resp {
+		err = assign(resp, x.Response)
 	}
 	if err != nil {
 		c.stats.errors.Add(1)
@@ -114,35 +123,13 @@ func (c *Client) call(ctx context.Context, name string, req, resp any, oneWay bo
 		o.tell(err)
 		span.End(err)
 	}
-	return err
-}
-
-// exchange is an Exchange with what only this package sees.
-type exchange struct {
-	Exchange
-	call outgoingCall
-}
-
-func (c *Client) withInterceptors(ctx context.Context, o *outgoingCall) error {
-	x := exchanges.Get().(*exchange)
-	x.Exchange = Exchange{Service: c.service, Method: o.m.name, Request: o.req, Response: o.resp, self: x}
-	x.call = *o
-	x.call.x = &x.Exchange
-	err := c.invoke(ctx, &x.Exchange)
-	if err == nil && o.resp != nil && x.Response != o.resp {
-		err = assign(o.resp, x.Response)
-	}
-	o.sent, o.answered = x.call.sent, x.call.answered
 	*x = exchange{}
 	exchanges.Put(x)
 	return err
 }
 
-// exchanges are pooled: interceptors do not keep them.
-var exchanges = sync.Pool{New: func() any { return new(exchange) }}
-
-// intercepted is what the innermost interceptor calls.
-func (c *Client) intercepted(ctx context.Context, x *Exchange) error {
+// run makes the tries of a call. It is what the innermost interceptor calls.
+func (c *Client) run(ctx context.Context, x *Exchange) error {
 	full, ok := x.self.(*exchange)
 	if !ok {
 		return &Error{Code: CodeEncode, Message: "an interceptor passed on an exchange that it had made itself"}
@@ -153,11 +140,6 @@ func (c *Client) intercepted(ctx context.Context, x *Exchange) error {
 		o.deadline = d
 	}
 	o.meta, _ = ctx.Value(outgoingKey{}).(*outgoing)
-	return c.run(ctx, o)
-}
-
-// run makes the tries of a call.
-func (c *Client) run(ctx context.Context, o *outgoingCall) error {
 	if o.meta != nil && o.meta.err != nil {
 		return &Error{Code: CodeEncode, Message: o.meta.err.Error(), cause: o.meta.err}
 	}

@@ -20,7 +20,7 @@ type Client struct {
 	reg     Registry
 	opt     ClientOptions
 	prefix  []byte  // metadata that all calls share
-	invoke  Invoker // the interceptors and what they wrap; nil if there are none
+	invoke  Invoker // the interceptors, and run inside them
 
 	turn    atomic.Uint64
 	picker  atomic.Pointer[picker]
@@ -69,9 +69,7 @@ func NewClient(service string, reg Registry, opts *ClientOptions) (*Client, erro
 	c.prefix = appendMeta(c.prefix, 0, keyAuth, o.Token)
 	c.methods.Store(&map[string]*clientMethod{})
 	c.budget.init(o.RetryBudget)
-	if len(o.Interceptors) > 0 {
-		c.invoke = chain(o.Interceptors, c.intercepted)
-	}
+	c.invoke = chain(o.Interceptors, c.run)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil
 }

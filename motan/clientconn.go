@@ -80,6 +80,7 @@ type place struct {
 func newClientConn(conn net.Conn, limit int, sweep *sweeper) *clientConn {
 	c := &clientConn{conn: conn, limit: limit, sweep: sweep, turn: make(chan struct{}, 1), gone: make(chan struct{})}
 	c.in = frameSource{Conn: conn, shared: true}
+	c.in.direct.init(conn)
 	c.r = bufio.NewReaderSize(&c.in, readBuffer)
 	c.frame.src = &c.in
 	c.out = newWriter(conn, c.fail)

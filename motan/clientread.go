@@ -16,14 +16,6 @@ import (
 // calls come, that goroutine reads too, for the server may leave: two to four
 // milliseconds after the last answer.
 
-// await returns when k is done.
-func (c *clientConn) await(id uint64, k *call) {
-	if !c.taken.Load() && c.lead(id) {
-		c.readFor(k)
-	}
-	<-k.done
-}
-
 // readFor reads until k is done. It waits between frames only, where it can be
 // interrupted: a frame that comes in pieces is the goroutine's.
 func (c *clientConn) readFor(k *call) {
@@ -46,7 +38,9 @@ func (c *clientConn) readFor(k *call) {
 	c.leave()
 }
 
-// lead gives a call the reading, if nobody has it.
+// mayLead gives a call the reading, if nobody has it.
+func (c *clientConn) mayLead(id uint64) bool { return !c.taken.Load() && c.lead(id) }
+
 func (c *clientConn) lead(id uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -163,6 +157,7 @@ func (c *clientConn) readOne() (answered bool, err error) {
 		return false, fmt.Errorf("%w: a request came from the server", errBadMagic)
 	}
 	c.frames.Add(1)
+	c.in.took()
 	if f.heartbeat() {
 		if metaValue(f.meta, keyGoaway) != nil {
 			c.leaving.Store(true)

@@ -3,17 +3,21 @@
 package motan
 
 import (
+	"io"
 	"net"
+	"os"
 	"syscall"
 )
 
-// direct writes to a socket without ever waiting. It is used by one goroutine at
-// a time.
+// direct writes to a socket, or reads from it, without ever waiting. It is used by
+// one goroutine at a time.
 type direct struct {
 	raw   syscall.RawConn // nil if the connection is no plain socket
 	p     []byte
 	n     int
+	err   error
 	write func(fd uintptr) bool
+	read  func(fd uintptr) bool
 }
 
 func (d *direct) init(conn net.Conn) {
@@ -37,6 +41,22 @@ func (d *direct) init(conn net.Conn) {
 			}
 		}
 	}
+	d.read = func(fd uintptr) bool {
+		for {
+			n, err := syscall.Read(int(fd), d.p)
+			switch {
+			case err == syscall.EINTR:
+				continue
+			case err == nil && n > 0:
+				d.n = n
+			case err == nil:
+				d.err = io.EOF
+			case err != syscall.EAGAIN:
+				d.err = os.NewSyscallError("read", err)
+			}
+			return true
+		}
+	}
 }
 
 func (d *direct) possible() bool { return d.raw != nil }
@@ -50,4 +70,15 @@ func (d *direct) attempt(p []byte) int {
 		return 0
 	}
 	return d.n
+}
+
+// look reads what is there, which may be nothing.
+func (d *direct) look(p []byte) (int, error) {
+	d.p, d.n, d.err = p, 0, nil
+	err := d.raw.Read(d.read)
+	d.p = nil
+	if err == nil {
+		err = d.err
+	}
+	return d.n, err
 }

@@ -108,7 +108,7 @@
 //
 // # Reading order
 //
-// The wire: frame.go, metadata.go, errors.go, serializer.go with simple.go and
+// The wire: frame.go, framesource.go, metadata.go, errors.go, serializer.go with simple.go and
 // simplecodec.go, typeplan.go with breeze.go and hessian.go, protobuf.go, grpcpb.go,
 // json.go, msgpack.go. The client: clientoptions.go, client.go, call.go, try.go,
 // backup.go, encode.go, endpoint.go, clientconn.go, clientread.go, combine.go,

@@ -6,10 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"os"
-	"runtime"
-	"time"
 )
 
 // A Motan2 frame is 13 bytes of header, a length and the metadata, a length and
@@ -217,66 +213,4 @@ func appendGoaway(b []byte) []byte {
 	b = appendMeta(b, start, keyGoaway, "1")
 	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
 	return append(b, 0, 0, 0, 0)
-}
-
-// frameTimeout bounds how long a peer may pause inside a frame.
-const frameTimeout = 10 * time.Second
-
-// frameSource is a connection whose reads have a deadline while a frame is
-// under way and, if idle is set, between frames.
-type frameSource struct {
-	net.Conn
-	within bool          // a frame has begun
-	idle   time.Duration // bounds the wait for the next frame; 0: no bound
-	until  time.Time     // the deadline that is set
-	before func()        // if not nil, called before each read
-	shared bool          // others set a deadline that has passed to interrupt a read
-	at     time.Time     // of the last read, unless idle is set
-}
-
-// errInterrupted is returned between frames only.
-var errInterrupted = errors.New("motan: reading was interrupted")
-
-func (s *frameSource) Read(p []byte) (int, error) {
-	for {
-		n, err := s.read(p)
-		if !s.shared || n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || s.within && !now().Before(s.until) {
-			return n, err
-		}
-		s.until = time.Unix(1, 0) // whatever comes, it is to be set
-		if !s.within {
-			return 0, errInterrupted
-		}
-	}
-}
-
-func (s *frameSource) read(p []byte) (int, error) {
-	if s.before != nil {
-		s.before()
-	}
-	// Whoever is about to run may make the peer send something. Then it is there
-	// when we look, more at once, and nobody has to wake us for it.
-	runtime.Gosched()
-	var until time.Time
-	switch {
-	case s.within:
-		until = now().Add(frameTimeout)
-	case s.idle > 0:
-		// Setting a deadline costs as much as a small read: one that was set a
-		// moment ago will do.
-		if until = now().Add(s.idle); until.Sub(s.until) < s.idle/8 && !s.until.After(until) {
-			until = s.until
-		}
-	}
-	if !until.Equal(s.until) {
-		if err := s.Conn.SetReadDeadline(until); err != nil {
-			return 0, err
-		}
-		s.until = until
-	}
-	n, err := s.Conn.Read(p)
-	if s.idle == 0 { // a client's
-		s.at = now()
-	}
-	return n, err
 }

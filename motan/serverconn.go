@@ -39,6 +39,7 @@ func newServerConn(s *Server, conn net.Conn) *serverConn {
 	}
 	c.out = newWriter(conn, func(error) { conn.Close() })
 	c.in = frameSource{Conn: conn, idle: s.opt.IdleTimeout, before: c.out.flush}
+	c.in.direct.init(conn)
 	c.r = bufio.NewReaderSize(&c.in, readBuffer)
 	c.frame.src = &c.in
 	return c
@@ -63,6 +64,7 @@ func (c *serverConn) serve() {
 			c.end()
 			return
 		}
+		c.in.took()
 		if !c.dispatch() {
 			return
 		}

@@ -31,7 +31,10 @@ func (c *Client) try(ctx context.Context, e *endpoint, o *outgoingCall, until ti
 	if err := c.start(ctx, &t, e, o, until); err != nil || o.oneWay {
 		return err
 	}
-	t.conn.await(t.id, t.k)
+	if t.conn.mayLead(t.id) {
+		t.conn.readFor(t.k)
+	}
+	<-t.k.done
 	return c.finish(&t, o)
 }
 
@@ -63,7 +66,7 @@ func (c *Client) tryOther(ctx context.Context, e *endpoint, o *outgoingCall, unt
 // there, and finish or abandon must be called; one-way calls are over.
 func (c *Client) start(ctx context.Context, t *try, e *endpoint, o *outgoingCall, until time.Time) (err error) {
 	began := o.began
-	if began.IsZero() || c.invoke != nil {
+	if began.IsZero() || len(c.opt.Interceptors) > 0 { // those take their time
 		began = now()
 	}
 	o.began = time.Time{}

@@ -108,7 +108,8 @@ func (c *Client) askWeight(ask *clientMethod, e *endpoint) (changed bool) {
 	var t try
 	err := c.start(c.ctx, &t, e, &o, now.Add(min(c.opt.Timeout, c.opt.WeightRefresh)))
 	if err == nil {
-		t.conn.await(t.id, t.k)
+		t.conn.haveRead()
+		<-t.k.done
 		err = c.finish(&t, &o)
 	}
 	if err != nil {
