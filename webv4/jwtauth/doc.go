@@ -15,6 +15,9 @@
 // list) the scopes; Options.Principal does it differently. It must have an
 // expiry. A token of more than 8 KiB is refused unread.
 //
-// A key set is fetched when a token names a key that is not in the last one, at
-// most every Options.Refresh; one that fails to come leaves the old one in force.
+// A key set is fetched when a token names a key that is not in the last one, and
+// when that one is older than Options.MaxAge, but at most every Options.Refresh. One
+// that fails to come leaves the old one in force; a token whose key is not in that
+// is answered 503 (10003) then, for it may be good. When a key has been taken out,
+// or is another one, all remembered tokens are forgotten.
 package jwtauth

@@ -2,6 +2,7 @@ package jwtauth
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -24,18 +25,29 @@ type keySet struct {
 
 	mu      sync.Mutex
 	keys    map[string]any
+	old     time.Time // from then on the set is fetched again, though the key is there
 	next    time.Time // before that, none is fetched
+	err     error     // of the last fetch
 	loading chan struct{}
 }
 
+// noSet says that a key may well be good: the set that would have it did not come.
+type noSet struct{ err error }
+
+func (e *noSet) Error() string { return e.err.Error() }
+func (e *noSet) Unwrap() error { return e.err }
+
 var errNoKey = errors.New("jwtauth: no such key")
 
-// key returns the key of an id, fetching the set if it is not there. Of several
-// callers one fetches and the others wait for it.
-func (s *keySet) key(ctx context.Context, o *Options, id string) (any, error) {
+// key returns the key of an id, fetching the set if it is not there or the set
+// is old. Of several callers one fetches; the others wait for it, or go on with
+// the key as it was. gone is called when a key was taken out of the set.
+func (s *keySet) key(ctx context.Context, o *Options, id string, gone func()) (any, error) {
 	for {
 		s.mu.Lock()
-		if k, ok := s.keys[id]; ok {
+		now := time.Now()
+		k, ok := s.keys[id]
+		if ok && (now.Before(s.old) || s.loading != nil || now.Before(s.next)) {
 			s.mu.Unlock()
 			return k, nil
 		}
@@ -45,12 +57,15 @@ func (s *keySet) key(ctx context.Context, o *Options, id string) (any, error) {
 			case <-wait:
 				continue
 			case <-ctx.Done():
-				return nil, ctx.Err()
+				return nil, &noSet{ctx.Err()}
 			}
 		}
-		now := time.Now()
 		if o.JWKS == "" || now.Before(s.next) {
+			err := s.err
 			s.mu.Unlock()
+			if err != nil {
+				return nil, &noSet{err}
+			}
 			return nil, errNoKey
 		}
 		s.next = now.Add(o.Refresh)
@@ -61,24 +76,39 @@ func (s *keySet) key(ctx context.Context, o *Options, id string) (any, error) {
 		// Others wait for this: one client that goes away must not spoil it.
 		keys, err := fetch(context.WithoutCancel(ctx), o)
 		s.mu.Lock()
-		if err == nil {
-			s.keys = keys
+		lost := false
+		if s.err = err; err == nil {
+			lost = withdrawn(s.keys, keys)
+			s.keys, s.old = keys, now.Add(o.MaxAge)
 			s.fetched.Add(1)
 		} else {
 			s.failed.Add(1)
 		}
 		s.loading = nil
-		k, ok := s.keys[id]
+		k, ok = s.keys[id]
 		s.mu.Unlock()
+		if lost {
+			gone()
+		}
 		close(done)
 		switch {
 		case ok:
 			return k, nil
 		case err != nil:
-			return nil, err
+			return nil, &noSet{err}
 		}
 		return nil, errNoKey
 	}
+}
+
+// withdrawn reports whether a key is no longer there, or is another one.
+func withdrawn(before, after map[string]any) bool {
+	for id, k := range before {
+		if k, ok := k.(interface{ Equal(crypto.PublicKey) bool }); !ok || !k.Equal(after[id]) {
+			return true
+		}
+	}
+	return false
 }
 
 // maxKeySet bounds a key set's bytes.
@@ -108,8 +138,9 @@ func fetch(ctx context.Context, o *Options) (map[string]any, error) {
 }
 
 // ParseKeySet reads the RSA, EC and Ed25519 signature keys of a JWK set, by key
-// id. Keys of other kinds and uses are passed over; one that is malformed is an
-// error.
+// id. Keys of other kinds and uses are passed over, and so are those that are
+// malformed or out of range, as RFC 7517 section 5 has it; if no key is left
+// then, the first of them is the error.
 func ParseKeySet(data []byte) (map[string]any, error) {
 	var set struct {
 		Keys []struct {
@@ -120,6 +151,7 @@ func ParseKeySet(data []byte) (map[string]any, error) {
 		return nil, fmt.Errorf("jwtauth: key set: %w", err)
 	}
 	keys := map[string]any{}
+	var odd error
 	for _, k := range set.Keys {
 		if k.Use != "" && k.Use != "sig" {
 			continue
@@ -134,12 +166,15 @@ func ParseKeySet(data []byte) (map[string]any, error) {
 		case "OKP":
 			key, err = edKey(k.Crv, k.X)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("jwtauth: key %.100q: %w", k.Kid, err)
-		}
-		if key != nil {
+		switch {
+		case err != nil && odd == nil:
+			odd = fmt.Errorf("jwtauth: key %.100q: %w", k.Kid, err)
+		case err == nil && key != nil:
 			keys[k.Kid] = key
 		}
+	}
+	if len(keys) == 0 && odd != nil {
+		return nil, odd
 	}
 	return keys, nil
 }

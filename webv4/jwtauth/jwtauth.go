@@ -31,6 +31,11 @@ type Options struct {
 	// Refresh is the shortest time between two fetches. 0 means 1 minute.
 	Refresh time.Duration
 
+	// MaxAge is how old a key set may become: then it is fetched again though it
+	// has the key, so that a key that was taken out of it is no longer good. 0
+	// means 1 hour.
+	MaxAge time.Duration
+
 	// Algorithms are those that are accepted. nil means EdDSA, ES256, ES384,
 	// ES512, RS256, RS384, RS512, PS256, PS384 and PS512; HS256 and its like must
 	// be named, so that a public key is never taken for a secret.
@@ -76,6 +81,9 @@ func New(opts *Options) (*Auth, error) {
 	if o.Refresh == 0 {
 		o.Refresh = time.Minute
 	}
+	if o.MaxAge == 0 {
+		o.MaxAge = time.Hour
+	}
 	if o.Algorithms == nil {
 		o.Algorithms = []string{"EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 	}
@@ -97,8 +105,8 @@ func New(opts *Options) (*Auth, error) {
 			errs = append(errs, fmt.Errorf("jwtauth: Options.Algorithms: %q is none", alg))
 		}
 	}
-	if o.Refresh < 0 || o.Leeway < 0 || o.CacheFor < 0 {
-		errs = append(errs, errors.New("jwtauth: Options.Refresh, Leeway or CacheFor negative"))
+	if o.Refresh < 0 || o.MaxAge < 0 || o.Leeway < 0 || o.CacheFor < 0 {
+		errs = append(errs, errors.New("jwtauth: Options.Refresh, MaxAge, Leeway or CacheFor negative"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -138,10 +146,13 @@ func (a *Auth) Authenticate(r *http.Request) (webv4.Principal, error) {
 		if k, ok := a.opt.Keys[id]; ok {
 			return k, nil
 		}
-		return a.set.key(r.Context(), &a.opt, id)
+		return a.set.key(r.Context(), &a.opt, id, a.cache.clear)
 	})
 	if err != nil {
 		a.refused.Add(1)
+		if missing := (*noSet)(nil); errors.As(err, &missing) {
+			return webv4.Principal{}, webv4.Wrap(webv4.CodeRemoteService, missing)
+		}
 		if errors.Is(err, jwt.ErrTokenExpired) {
 			return webv4.Principal{}, webv4.ErrTokenExpired
 		}

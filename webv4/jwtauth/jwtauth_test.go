@@ -206,14 +206,65 @@ func TestKeyRotation(t *testing.T) {
 	s.broken.Store(true)
 	s.add(t, "three", jwt.SigningMethodEdDSA)
 	time.Sleep(2 * time.Millisecond)
-	if _, err := ask(a, s.token(t, "three", nil)); err == nil {
-		t.Error("a key from nowhere")
+	var e *webv4.Error
+	if _, err := ask(a, s.token(t, "three", nil)); !errors.As(err, &e) || e.Code != webv4.CodeRemoteService {
+		t.Errorf("a key that nobody could look up: %v", err)
 	}
 	if _, err := ask(a, s.token(t, "one", nil)); err != nil {
 		t.Error(err)
 	}
 	if st := a.Stats(); st.Failed == 0 || st.Fetched != 2 {
 		t.Errorf("stats %+v", st)
+	}
+}
+
+// A key that the issuer has taken out is good no longer than MaxAge, not even for
+// tokens that were verified before.
+func TestKeyWithdrawn(t *testing.T) {
+	s := &issuer{}
+	srv := httptest.NewServer(s)
+	defer srv.Close()
+	s.add(t, "one", jwt.SigningMethodEdDSA)
+	s.add(t, "two", jwt.SigningMethodEdDSA)
+	a := newAuth(t, &jwtauth.Options{JWKS: srv.URL, Refresh: time.Nanosecond, MaxAge: time.Nanosecond})
+	one, again, two := s.token(t, "one", nil), s.token(t, "one", func(c jwt.MapClaims) { c["jti"] = "again" }), s.token(t, "two", nil)
+	if _, err := ask(a, one); err != nil {
+		t.Fatal(err)
+	}
+	s.broken.Store(true)
+	if _, err := ask(a, again); err != nil {
+		t.Errorf("an old set, and none to be had: %v", err)
+	}
+	s.broken.Store(false)
+	s.mu.Lock()
+	s.keys = s.keys[1:]
+	s.mu.Unlock()
+	if _, err := ask(a, two); err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{one, again} {
+		var e *webv4.Error
+		if _, err := ask(a, token); !errors.As(err, &e) || e.Code != webv4.CodeTokenInvalid {
+			t.Errorf("a key that was withdrawn: %v", err)
+		}
+	}
+}
+
+// A key that is of no use does not take the others with it.
+func TestOddKeys(t *testing.T) {
+	good := `{"kty":"OKP","crv":"Ed25519","kid":"good","x":"` + b64(make([]byte, ed25519.PublicKeySize)) + `"}`
+	for _, odd := range []string{
+		`{"kty":"RSA","kid":"odd","n":"AQAB","e":"AQAB"}`,
+		`{"kty":"EC","crv":"P-256","kid":"odd","x":"AA","y":"AA"}`,
+		`{"kty":"OKP","crv":"Ed25519","kid":"odd","x":"!"}`,
+	} {
+		keys, err := jwtauth.ParseKeySet([]byte(`{"keys":[` + odd + `,` + good + `]}`))
+		if err != nil || len(keys) != 1 || keys["good"] == nil {
+			t.Errorf("%s beside a good one: %v, %v", odd, keys, err)
+		}
+		if _, err := jwtauth.ParseKeySet([]byte(`{"keys":[` + odd + `]}`)); err == nil || !strings.Contains(err.Error(), `"odd"`) {
+			t.Errorf("%s alone: %v", odd, err)
+		}
 	}
 }
 
