@@ -4,6 +4,7 @@ package watchman_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ func TestAllocations(t *testing.T) {
 	ctx := context.Background()
 	h := http.Header{"Traceparent": {good}}
 	c, _ := op.Start(ctx)
+	refused := fmt.Errorf("quota: %w", watchman.ErrRejected)
 	for _, tc := range []struct {
 		name string
 		most float64
@@ -34,6 +36,8 @@ func TestAllocations(t *testing.T) {
 			s.SetAttr("c", "3")
 			s.End(nil)
 		}},
+		{"refused span", 1, func() { _, s := op.Start(ctx); s.End(watchman.ErrRejected) }},
+		{"refused span, wrapped", 1, func() { _, s := op.Start(ctx); s.End(refused) }},
 		{"one server and three client spans", 4, func() {
 			c, root := op.Start(ctx)
 			for range 3 {

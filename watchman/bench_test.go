@@ -57,6 +57,7 @@ func BenchmarkTraceSpan(b *testing.B) {
 		{"budget", watchman.Options{Sample: 1, TracesPerMinute: 60}, nil},
 		{"kept", watchman.Options{Sample: 1}, nil},
 		{"failed", watchman.Options{Sample: -1}, errors.New("no")},
+		{"refused", watchman.Options{Sample: -1}, watchman.ErrRejected},
 	} {
 		b.Run(tc.name, func(b *testing.B) {
 			op := newWatchman(b, "s", &tc.opts).Operation(watchman.Server, "op")

@@ -18,7 +18,7 @@ func Go(ctx context.Context, f func(ctx context.Context)) {
 		if s != nil {
 			defer func() {
 				if v := recover(); v != nil {
-					s.op.w.errors.note(s, Recovered(v))
+					s.op.w.errors.note(s, Recovered(v), s.op.w.now())
 					s.Keep(KeepError)
 					panic(v)
 				}

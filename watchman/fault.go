@@ -88,7 +88,7 @@ type ErrorGroup struct {
 	First     time.Time `json:"first"`
 	Last      time.Time `json:"last"`
 	Release   string    `json:"release"`          // Options.Release when it was first seen
-	Text      string    `json:"text"`             // of the newest, at most 1024 bytes
+	Text      string    `json:"text"`             // of the newest, at most 1024 bytes; of refusals, of one in the last millisecond before it
 	Stack     []string  `json:"stack,omitempty"`  // of the newest panic
 	Traces    []TraceID `json:"traces,omitempty"` // of the newest, newest last, each once in a row
 }
@@ -103,29 +103,50 @@ type errorKey struct {
 // maxErrorGroups kinds shares one group an operation.
 type errorGroups struct {
 	mu     sync.Mutex
-	groups map[errorKey]*ErrorGroup
-	frames map[uintptr]string // resolved program counters; a program has only so many
+	groups map[errorKey]*errorGroup
+	chains map[chainKey]string // of the errors that came lately
+	frames map[uintptr]string  // resolved program counters; a program has only so many
 }
 
-// note files an error that ended s. It is called from End and from Go, so the
-// caller's caller is the framework or the user.
-func (g *errorGroups) note(s *Span, err error) {
-	chain, panicked := typeChain(err)
-	var pcs [maxFrames]uintptr
-	n := 0
+type errorGroup struct {
+	ErrorGroup
+	read int64 // when Text was
+}
+
+// refusalsReadEvery is how long the text of a refusal stands for those that
+// follow: under overload there are very many of them, and formatting costs more
+// than refusing.
+const refusalsReadEvery = int64(time.Millisecond)
+
+// note files an error that ended s at a time. It is called from End and from Go, so
+// the caller's caller is the framework or the user.
+func (g *errorGroups) note(s *Span, err error, at int64) {
+	chain, panicked := g.chain(err)
+	var here [12]uintptr
+	pcs, text := here[:0], ""
 	switch {
 	case panicked != nil:
-		pcs, n = panicked.pcs, panicked.n
+		pcs, text = panicked.pcs[:panicked.n], errorText(err)
 	case isRejected(err): // refused by a framework, whose frames say nothing; and refusing has to be cheap
 	default:
-		n = runtime.Callers(3, pcs[:12])
+		pcs, text = here[:runtime.Callers(3, here[:])], errorText(err)
 	}
-	now := s.op.w.wall(s.op.w.now())
-	text := errorText(err)
+	if e := g.count(s, chain, pcs, panicked, text, at); e != nil {
+		text = errorText(err) // user code, without the lock
+		g.mu.Lock()
+		e.Text, e.read = text, at
+		g.mu.Unlock()
+	}
+}
+
+// count counts an error in its group. It returns the group if its text has to be
+// read, which the caller has not done for a refusal.
+func (g *errorGroups) count(s *Span, chain string, pcs []uintptr, panicked *PanicError, text string, at int64) (unread *errorGroup) {
+	now := s.op.w.wall(at)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	frame := ""
-	for _, pc := range pcs[:n] {
+	for _, pc := range pcs {
 		if frame = g.frameLocked(pc); frame != "" {
 			break
 		}
@@ -139,29 +160,35 @@ func (g *errorGroups) note(s *Span, err error) {
 		}
 		if e == nil {
 			if len(g.groups) >= 2*maxErrorGroups {
-				return // even the others have become too many
+				return nil // even the others have become too many
 			}
-			e = &ErrorGroup{Kind: s.op.kind, Operation: s.op.name, Chain: key.chain, Frame: key.frame, First: now, Release: s.op.w.opt.Release}
+			e = &errorGroup{ErrorGroup: ErrorGroup{Kind: s.op.kind, Operation: s.op.name, Chain: key.chain, Frame: key.frame, First: now, Release: s.op.w.opt.Release}}
 			if g.groups == nil {
-				g.groups = map[errorKey]*ErrorGroup{}
+				g.groups = map[errorKey]*errorGroup{}
 			}
 			g.groups[key] = e
 		}
 	}
 	e.Count++
-	e.Last, e.Text = now, text
+	e.Last = now
+	if text != "" {
+		e.Text = text
+	} else if e.Text == "" || at-e.read >= refusalsReadEvery {
+		unread = e
+	}
 	if panicked != nil {
-		e.Panic, e.Stack = true, stackText(pcs[:n])
+		e.Panic, e.Stack = true, stackText(panicked.pcs[:panicked.n])
 	}
 	kept := len(e.Traces)
 	if kept > 0 && e.Traces[kept-1] == s.local.traceID {
-		return // a trace that fails over and over is one example
+		return unread // a trace that fails over and over is one example
 	}
 	if kept == groupTraces {
 		copy(e.Traces, e.Traces[1:])
 		e.Traces = e.Traces[:groupTraces-1]
 	}
 	e.Traces = append(e.Traces, s.local.traceID)
+	return unread
 }
 
 // Errors returns the kinds of errors seen so far, most recently seen first; at
@@ -174,7 +201,7 @@ func (w *Watchman) Errors() []ErrorGroup {
 	g.mu.Lock()
 	list := make([]ErrorGroup, 0, len(g.groups))
 	for _, e := range g.groups {
-		c := *e
+		c := e.ErrorGroup
 		c.Stack, c.Traces = slices.Clone(e.Stack), slices.Clone(e.Traces)
 		list = append(list, c)
 	}
@@ -184,6 +211,63 @@ func (w *Watchman) Errors() []ErrorGroup {
 			cmp.Compare(a.Chain, b.Chain), cmp.Compare(a.Frame, b.Frame))
 	})
 	return list
+}
+
+// chainKey tells errors with different chains apart without making the text.
+type chainKey struct {
+	types [4]reflect.Type
+	text  string // of the plain one at the end
+}
+
+// maxChains bounds how many chains are remembered, and maxChainText a text in them.
+const (
+	maxChains    = 256
+	maxChainText = 120
+)
+
+var plainError = reflect.TypeOf(ErrRejected)
+
+// chainKeyOf returns false for chains that are not worth remembering: long ones,
+// panics, long texts.
+func chainKeyOf(err error) (k chainKey, ok bool) {
+	for i := range k.types {
+		t := reflect.TypeOf(err)
+		k.types[i] = t
+		if t == plainError {
+			k.text = err.Error()
+			return k, len(k.text) <= maxChainText
+		}
+		if _, is := err.(*PanicError); is {
+			return k, false
+		}
+		if err = unwrap(err); err == nil {
+			return k, true
+		}
+	}
+	return k, false
+}
+
+// chain is typeChain for errors of which the same come again and again.
+func (g *errorGroups) chain(err error) (string, *PanicError) {
+	key, ok := chainKeyOf(err)
+	if ok {
+		g.mu.Lock()
+		chain, known := g.chains[key]
+		g.mu.Unlock()
+		if known {
+			return chain, nil
+		}
+	}
+	chain, panicked := typeChain(err)
+	if ok && panicked == nil {
+		g.mu.Lock()
+		if g.chains == nil || len(g.chains) == maxChains {
+			g.chains = make(map[chainKey]string)
+		}
+		g.chains[key] = chain
+		g.mu.Unlock()
+	}
+	return chain, panicked
 }
 
 // typeChain names an error by its types, outermost first, and finds the panic

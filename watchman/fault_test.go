@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/heddle-go/heddle/watchman"
@@ -48,6 +49,32 @@ func TestErrorsAreGrouped(t *testing.T) {
 	if byChain["user # has no key"].Count != 20 || byChain["quota"].Operation != "put" {
 		t.Errorf("groups %+v", byChain)
 	}
+}
+
+// Every refusal counts in its group; its text is read once a millisecond.
+func TestRefusalsAreGrouped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatchman(t, "s", nil)
+		op := w.Operation(watchman.Server, "op")
+		var last watchman.TraceID
+		refuse := func(i int) {
+			_, s := op.Start(t.Context())
+			s.End(fmt.Errorf("more than %d: %w", i, watchman.ErrRejected))
+			last = s.SpanContext().TraceID
+		}
+		for i := range 100 {
+			refuse(i)
+		}
+		g := w.Errors()
+		if len(g) != 1 || g[0].Count != 100 || g[0].Chain != "rejected" || g[0].Text != "more than 0: rejected" || g[0].Traces[4] != last {
+			t.Errorf("%+v", g)
+		}
+		time.Sleep(time.Millisecond)
+		refuse(100)
+		if g := w.Errors(); g[0].Count != 101 || g[0].Text != "more than 100: rejected" || g[0].Traces[4] != last {
+			t.Errorf("a millisecond later: %+v", g)
+		}
+	})
 }
 
 // A trace that fails several times is one example of its errors.

@@ -143,7 +143,7 @@ func (s *Span) End(err error) {
 		s.op.laneEdge(l.more.lane).observe(took, s.op.target.Load(), err)
 	}
 	if err != nil {
-		w.errors.note(s, err)
+		w.errors.note(s, err, s.start+took)
 	}
 }
 
