@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,6 +117,35 @@ func TestHealth(t *testing.T) {
 	a.Drain()
 	do(t, a, "GET /health/ready", "").is(t, 503, `{"ok":false,"checks":{"serving":false,"cache":true,"db":true}}`)
 	do(t, a, "GET /health/live", "").is(t, 200, `{"ok":true,"checks":{}}`)
+}
+
+// A check that takes no notice of its time costs the answer no more than that, and
+// neither do two.
+func TestHealthInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, nil)
+		release := make(chan struct{})
+		var started atomic.Int32
+		stuck := func(context.Context) error { started.Add(1); <-release; return nil }
+		a.Health("/health", map[string]func(context.Context) error{
+			"panics": func(context.Context) error { panic("x") }, "stuck": stuck, "stuck too": stuck,
+		})
+		begun := time.Now()
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				do(t, a, "GET /health/ready", "").is(t, 503, `{"ok":false,"checks":{"serving":true,"panics":false,"stuck":false,"stuck too":false}}`)
+			})
+		}
+		wg.Wait()
+		if d := time.Since(begun); d != 2*time.Second {
+			t.Errorf("answered after %v", d)
+		}
+		if n := started.Load(); n != 2 {
+			t.Errorf("%d runs of two checks", n)
+		}
+		close(release)
+	})
 }
 
 func TestCombinedLog(t *testing.T) {
