@@ -15,8 +15,8 @@ import (
 const shown = 50
 
 var page = template.Must(template.New("page").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Objects</title>
-<style>body{font:16px system-ui;margin:2em auto;max-width:60em}img,video{max-width:20em;max-height:15em;display:block}li{margin:1em 0}</style>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Objects</title>
+<style>:root{color-scheme:light dark}body{font:16px system-ui;margin:2em auto;padding:0 1em;max-width:60em}img,video{max-width:min(20em,100%);max-height:15em;display:block}li{margin:1em 0}</style>
 <h1>Objects</h1><ul>
 {{range .}}<li><b>{{.DisplayName}}</b> <a href="/object/{{.ID}}">{{.ID}}</a> <a href="/object/{{.ID.Short}}">{{.ID.Short}}</a>
 {{if eq .Type "image"}}<a href="/content/{{.ID}}"><img src="/content/{{.ID}}" alt="{{.DisplayName}}"></a>

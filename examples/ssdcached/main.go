@@ -38,10 +38,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	spread()
-	if err := run(ctx, os.Args[1:], os.Stdout, nil); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "ssdcached:", err)
-		}
+	if err := run(ctx, os.Args[1:], os.Stdout, nil); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "ssdcached:", err)
 		os.Exit(1)
 	}
 }
@@ -126,11 +124,23 @@ func run(ctx context.Context, args []string, out io.Writer, ready func(net.Addr)
 // bytesFlag is a number of bytes with an optional unit.
 type bytesFlag int64
 
-func (b *bytesFlag) String() string { return strconv.FormatInt(int64(*b), 10) }
+var byteUnits = [...]string{"KiB", "MiB", "GiB", "TiB"}
+
+// String is the number in the largest unit that leaves nothing over.
+func (b *bytesFlag) String() string {
+	n, unit := int64(*b), ""
+	for _, name := range byteUnits {
+		if n == 0 || n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, name
+	}
+	return strconv.FormatInt(n, 10) + unit
+}
 
 func (b *bytesFlag) Set(s string) error {
 	unit := int64(1)
-	for i, name := range []string{"KiB", "MiB", "GiB", "TiB"} {
+	for i, name := range byteUnits {
 		if rest, ok := strings.CutSuffix(s, name); ok {
 			s, unit = rest, 1<<(10*(i+1))
 		}

@@ -27,9 +27,9 @@ import (
 
 func TestMain(m *testing.M) {
 	if args := os.Getenv("SSDCACHED_TEST_ARGS"); args != "" {
-		err := run(context.Background(), strings.Fields(args), os.Stdout, nil)
-		fmt.Println(err)
-		os.Exit(1)
+		os.Args = append(os.Args[:1], strings.Fields(args)...)
+		main()
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -509,6 +509,25 @@ func TestFlags(t *testing.T) {
 	} {
 		if err := run(t.Context(), args, io.Discard, nil); err == nil {
 			t.Errorf("%q was taken", args)
+		}
+	}
+}
+
+// Asking for help is no failure, and sizes are as they would be given.
+func TestHelp(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), "SSDCACHED_TEST_ARGS=-h")
+	if out, err := cmd.Output(); err != nil || !strings.Contains(string(out), "(default 1GiB)") {
+		t.Errorf("%v: %s", err, out)
+	}
+	for _, s := range []string{"0", "1", "1023", "1KiB", "1536MiB", "2TiB", "5000TiB"} {
+		var b bytesFlag
+		if err := b.Set(s); err != nil || b.String() != s {
+			t.Errorf("%s became %s: %v", s, &b, err)
 		}
 	}
 }
