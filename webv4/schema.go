@@ -290,11 +290,17 @@ func constrain(s *Schema, tag reflect.StructTag, t reflect.Type) {
 			item.Enum = append(item.Enum, literal(v, t))
 		}
 	}
+	value := func(text string) any {
+		if item != s { // a list of one
+			return []any{literal(text, t)}
+		}
+		return literal(text, t)
+	}
 	if d, ok := tag.Lookup("default"); ok {
-		s.Default = literal(d, t)
+		s.Default = value(d)
 	}
 	if e, ok := tag.Lookup("example"); ok {
-		s.Examples = []any{literal(e, t)}
+		s.Examples = []any{value(e)}
 	}
 }
 

@@ -65,8 +65,13 @@ func Document(a *webv4.API, info Info) ([]byte, error) {
 	paths := map[string]map[string]any{}
 	auth := false
 	groups := maps.Clone(info.Tags)
-	for _, d := range descriptions {
-		path := template(d.Path)
+	same := templates{}
+	ids, err := operationIDs(descriptions)
+	if err != nil {
+		return nil, err
+	}
+	for i, d := range descriptions {
+		path := same.settle(&d)
 		if paths[path] == nil {
 			paths[path] = map[string]any{}
 		}
@@ -74,6 +79,7 @@ func Document(a *webv4.API, info Info) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		op["operationId"] = ids[i]
 		paths[path][strings.ToLower(d.Method)] = op
 		auth = auth || d.Auth
 		for _, name := range names(d.Tag.Get("tags")) {
@@ -165,28 +171,12 @@ func names(s string) []string {
 	return strings.Split(s, ",")
 }
 
-// template writes a path's parameters in braces.
-func template(path string) string {
-	parts := strings.Split(path, "/")
-	for i, p := range parts {
-		if p == "" || p[0] != ':' && p[0] != '*' {
-			continue
-		}
-		name, suffix, dotted := strings.Cut(p[1:], ".")
-		parts[i] = "{" + name + "}"
-		if dotted {
-			parts[i] += "." + suffix
-		}
-	}
-	return strings.Join(parts, "/")
-}
-
 func operation(d *webv4.Description, schemes []Scheme) (map[string]any, error) {
 	replies, err := responses(d)
 	if err != nil {
 		return nil, err
 	}
-	op := map[string]any{"responses": replies, "operationId": operationID(d)}
+	op := map[string]any{"responses": replies}
 	if s := d.Tag.Get("summary"); s != "" {
 		op["summary"] = s
 	} else {
@@ -248,11 +238,37 @@ func operation(d *webv4.Description, schemes []Scheme) (map[string]any, error) {
 	return op, nil
 }
 
-// operationID is the interface's tag id, or made of method and path.
-func operationID(d *webv4.Description) string {
-	if id := d.Tag.Get("id"); id != "" {
-		return id
+// operationIDs are the interfaces' tags id, or made of method and path; each
+// stands for one interface.
+func operationIDs(list []webv4.Description) ([]string, error) {
+	ids := make([]string, len(list))
+	owner := map[string]*webv4.Description{}
+	for i := range list {
+		d := &list[i]
+		id := d.Tag.Get("id")
+		if id == "" {
+			continue
+		}
+		if first := owner[id]; first != nil {
+			return nil, fmt.Errorf("openapi: %s %s and %s %s have the same tag id, %q", first.Method, first.Path, d.Method, d.Path, id)
+		}
+		owner[id], ids[i] = d, id
 	}
+	for i := range list {
+		if ids[i] != "" {
+			continue
+		}
+		made := madeID(&list[i])
+		id := made
+		for n := 2; owner[id] != nil; n++ {
+			id = made + "_" + strconv.Itoa(n)
+		}
+		owner[id], ids[i] = &list[i], id
+	}
+	return ids, nil
+}
+
+func madeID(d *webv4.Description) string {
 	return strings.Trim(strings.ToLower(d.Method)+strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
 			return r

@@ -142,6 +142,75 @@ func TestDocument(t *testing.T) {
 	references(t, doc, doc)
 }
 
+// What serves well can still be no OpenAPI: two names for one place, an id that is
+// made twice, a parameter that no field takes, a default of a list.
+func TestAwkwardRoutes(t *testing.T) {
+	a, err := webv4.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type byID struct {
+		_    struct{} `route:"GET /things/:id.json"`
+		ID   int      `path:"id"`
+		Tags []string `query:"tags" default:"a" example:"b"`
+	}
+	type byName struct {
+		_    struct{} `route:"DELETE /things/:name.json"`
+		Name string   `path:"name" doc:"which"`
+	}
+	type slash struct {
+		_ struct{} `route:"GET /a/b"`
+	}
+	type line struct {
+		_ struct{} `route:"GET /a_b"`
+	}
+	type unread struct {
+		_ struct{} `route:"GET /unread/:id/*rest"`
+	}
+	webv4.Handle(a, func(context.Context, *byID) (*userOut, error) { return nil, nil })
+	webv4.Handle(a, func(context.Context, *byName) (*userOut, error) { return nil, nil })
+	webv4.Handle(a, func(context.Context, *slash) (*userOut, error) { return nil, nil })
+	webv4.Handle(a, func(context.Context, *line) (*userOut, error) { return nil, nil })
+	webv4.Handle(a, func(context.Context, *unread) (*userOut, error) { return nil, nil })
+	text, err := openapi.Document(a, openapi.Info{Title: "T", Version: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc any
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(at(doc, "paths").(map[string]any)); n != 4 {
+		t.Errorf("%d paths", n)
+	}
+	for _, want := range []struct {
+		text string
+		keys []string
+	}{
+		{"[map[description:which in:path name:id required:true schema:map[type:string]]]", []string{"paths", "/things/{id}.json", "delete", "parameters"}},
+		{"[map[in:path name:id required:true schema:map[format:int64 type:integer]] map[in:query name:tags schema:map[default:[a] examples:[[b]] items:map[type:string] type:array]]]", []string{"paths", "/things/{id}.json", "get", "parameters"}},
+		{"get_a_b", []string{"paths", "/a/b", "get", "operationId"}},
+		{"get_a_b_2", []string{"paths", "/a_b", "get", "operationId"}},
+		{"[map[in:path name:id required:true schema:map[type:string]] map[in:path name:rest required:true schema:map[type:string]]]", []string{"paths", "/unread/{id}/{rest}", "get", "parameters"}},
+	} {
+		if got := fmt.Sprint(at(doc, want.keys...)); got != want.text {
+			t.Errorf("%s:\ngot  %s\nwant %s", want.keys, got, want.text)
+		}
+	}
+
+	type one struct {
+		_ struct{} `route:"GET /one" id:"same"`
+	}
+	type two struct {
+		_ struct{} `route:"GET /two" id:"same"`
+	}
+	webv4.Handle(a, func(context.Context, *one) (*userOut, error) { return nil, nil })
+	webv4.Handle(a, func(context.Context, *two) (*userOut, error) { return nil, nil })
+	if _, err := openapi.Document(a, openapi.Info{}); err == nil || !strings.Contains(err.Error(), "GET /one and GET /two") {
+		t.Errorf("one id for two: %v", err)
+	}
+}
+
 // references checks that everything that is referred to is there.
 func references(t *testing.T, doc, v any) {
 	switch v := v.(type) {
