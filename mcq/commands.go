@@ -19,12 +19,16 @@ func (c *session) get(cmd *memcached.Command) bool {
 		c.complain(replyError)
 		return true
 	}
-	withID, prefixed := cmd.Is("gets"), cmd.Is("eget")
-	for i, key := range cmd.Args {
-		if memcached.CheckKey(key) != nil || c.key.parse(key) != nil {
+	for _, key := range cmd.Args { // all, before one has given its message away
+		if memcached.CheckKey(key) != nil || c.key.parse(key, optionsOfGet) != nil {
 			c.complain(replyBadFormat)
 			return true
 		}
+	}
+	withID, prefixed := cmd.Is("gets"), cmd.Is("eget")
+	sent := false
+	for i, key := range cmd.Args {
+		c.key.parse(key, optionsOfGet)
 		c.srv.stats.getCmds.Add(1)
 		if c.key.wait > 0 {
 			cmd.Own() // watch reads on
@@ -34,6 +38,12 @@ func (c *session) get(cmd *memcached.Command) bool {
 			c.key.lease = egetLease
 		}
 		msgs, err := c.fetch(&c.key)
+		if err != nil && sent {
+			// Clients throw away what stands in front of an error, and some of it
+			// is nowhere else: it will be said when nothing else is there.
+			c.srv.stats.errors.Add(1)
+			break
+		}
 		if err == errOpen {
 			c.complain("CLIENT_ERROR a message of that queue is open already\r\n")
 			return true
@@ -55,6 +65,7 @@ func (c *session) get(cmd *memcached.Command) bool {
 			c.out.Append(func(b []byte) []byte { return appendValue(b, key, &msgs[i], cas, head) })
 		}
 		if len(msgs) > 0 {
+			sent = true
 			c.srv.stats.getHits.Add(1)
 		}
 		if err != nil {
@@ -152,16 +163,20 @@ func (c *session) delete(cmd *memcached.Command) {
 
 func (c *session) remove(key []byte) string {
 	k := &c.key
-	if len(key) > memcached.MaxLine || k.parse(key) != nil {
+	if len(key) > memcached.MaxLine || k.parse(key, optionsOfDelete) != nil {
 		return replyBadFormat
 	}
-	list, act := k.ack, BackendQueue.Ack
+	var list []byte
+	var act func(BackendQueue, context.Context, ...uint64) error
 	switch {
-	case k.ack != nil:
-	case k.nack != nil:
+	case k.given == optionAck:
+		list, act = k.ack, BackendQueue.Ack
+	case k.given == optionNack:
 		list, act = k.nack, BackendQueue.Nack
-	case k.reject != nil:
+	case k.given == optionReject:
 		list, act = k.reject, reject
+	case k.given != 0: // more than one
+		return replyBadFormat
 	case c.srv.opt.RefuseDrop:
 		return "SERVER_ERROR delete of a queue is not allowed here\r\n"
 	default:
@@ -207,7 +222,7 @@ func reject(q BackendQueue, ctx context.Context, ids ...uint64) error {
 // ack is wqs's acknowledgement: ack key id [noreply].
 func (c *session) ack(cmd *memcached.Command) {
 	noreply := len(cmd.Args) == 3 && string(cmd.Args[2]) == "noreply"
-	if len(cmd.Args) != 2 && !noreply || c.key.parse(cmd.Args[0]) != nil {
+	if len(cmd.Args) != 2 && !noreply || c.key.parse(cmd.Args[0], optionsOfNone) != nil {
 		c.complain(replyBadFormat)
 		return
 	}
@@ -247,8 +262,12 @@ func (c *session) acknowledge(name, id []byte) string {
 
 // purge is kestrel's flush: it empties one queue.
 func (c *session) purge(cmd *memcached.Command) {
-	if len(cmd.Args) != 1 || c.key.parse(cmd.Args[0]) != nil {
+	if len(cmd.Args) != 1 || c.key.parse(cmd.Args[0], optionsOfNone) != nil {
 		c.complain(replyBadFormat)
+		return
+	}
+	if c.srv.opt.RefuseDrop {
+		c.complain("SERVER_ERROR flush of a queue is not allowed here\r\n")
 		return
 	}
 	q, err := c.find(c.key.name, false)
@@ -273,7 +292,7 @@ func (c *session) purge(cmd *memcached.Command) {
 func (c *session) touch(cmd *memcached.Command) {
 	args := cmd.Args
 	noreply := len(args) == 3 && string(args[2]) == "noreply"
-	if len(args) != 2 && !noreply || c.key.parse(args[0]) != nil {
+	if len(args) != 2 && !noreply || c.key.parse(args[0], optionsOfTouch) != nil {
 		c.complain(replyBadFormat)
 		return
 	}

@@ -87,7 +87,7 @@ func FuzzKeyOptions(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, key []byte) {
 		var o keyOptions
-		if o.parse(key) != nil {
+		if o.parse(key, anyOption) != nil {
 			return
 		}
 		if o.n < 0 || o.n > maxBatch || o.wait < 0 || o.wait > maxWait || o.lease < 0 || o.lease > 12*time.Hour || bytes.IndexByte(o.name, '/') >= 0 {

@@ -67,9 +67,11 @@
 // there are eset, eget, ack and eack; of the meta commands mn, ms, mg and md with
 // the flags that a queue has a sense for.
 //
-// Other storage commands have their body swallowed and are refused. A malformed
+// An option that a command has no sense for is refused. Other storage commands, and
+// verbs that look like one, have their body swallowed and are refused. A malformed
 // length closes the connection, because nobody knows where the body ends; so do
-// the binary protocol and a wrong password. Without ServerOptions.Users everybody
+// the binary protocol, HTTP (a page in a browser could have commands in it) and a
+// wrong password. Without ServerOptions.Users everybody
 // who can connect may do everything, and passwords and messages are readable on
 // the way unless the listener is one of crypto/tls.
 //

@@ -9,7 +9,8 @@ import (
 )
 
 // keyOptions is a key of the memcached protocol taken apart: the queue's name
-// and the options behind it, separated by slashes.
+// and the options behind it, separated by slashes. What a command has no sense for
+// is refused, since the wrong option mostly means the wrong command.
 //
 //	lease=SECONDS  hand out, do not remove; the cas value is the message's id
 //	receipt        the cas value is the lease's Message.Receipt; what takes an id takes it
@@ -28,6 +29,7 @@ import (
 //	peek           show the next message and leave it there
 type keyOptions struct {
 	name     []byte
+	given    option // those that are there
 	lease    time.Duration
 	receipt  bool
 	n        int
@@ -45,6 +47,35 @@ type keyOptions struct {
 	peek     bool
 }
 
+// option is a set of options.
+type option uint16
+
+const (
+	optionLease option = 1 << iota
+	optionReceipt
+	optionN
+	optionT
+	optionH
+	optionDelay
+	optionKey
+	optionAck
+	optionNack
+	optionReject
+	optionID
+	optionOpen
+	optionClose
+	optionAbort
+	optionPeek
+
+	optionsOfNone    option = 0
+	optionsOfGet            = optionLease | optionReceipt | optionN | optionT | optionH | optionOpen | optionClose | optionAbort | optionPeek
+	optionsOfMetaGet        = optionLease | optionReceipt | optionOpen | optionClose | optionAbort | optionPeek
+	optionsOfSet            = optionDelay | optionKey | optionH
+	optionsOfDelete         = optionAck | optionNack | optionReject
+	optionsOfTouch          = optionID
+	anyOption               = ^option(0)
+)
+
 var errOption = errors.New("mcq: bad queue option")
 
 const (
@@ -53,8 +84,9 @@ const (
 	maxIDs   = 65536
 )
 
-// parse takes key apart; the slices point into it.
-func (o *keyOptions) parse(key []byte) error {
+// parse takes key apart; the slices point into it. Options that are not allowed
+// are errors.
+func (o *keyOptions) parse(key []byte, allowed option) error {
 	*o = keyOptions{}
 	name, rest, more := bytes.Cut(key, slash)
 	o.name = name
@@ -66,29 +98,38 @@ func (o *keyOptions) parse(key []byte) error {
 		var v uint64
 		switch string(opt) {
 		case "lease":
+			o.given |= optionLease
 			v, err = number(value, 12*3600)
 			o.setLease(v)
 			if v == 0 && err == nil {
 				err = errOption
 			}
 		case "n":
+			o.given |= optionN
 			v, err = number(value, maxBatch)
 			o.n = int(v)
 		case "t":
+			o.given |= optionT
 			v, err = number(value, uint64(maxWait/time.Millisecond))
 			o.wait = time.Duration(v) * time.Millisecond
 		case "h":
+			o.given |= optionH
 			o.envelope = true
 		case "ack":
+			o.given |= optionAck
 			o.ack = value
 		case "nack":
+			o.given |= optionNack
 			o.nack = value
 		case "reject":
+			o.given |= optionReject
 			o.reject = value
 		case "delay":
+			o.given |= optionDelay
 			v, err = number(value, uint64(maxDelay/time.Second))
 			o.delay = time.Duration(v) * time.Second
 		case "key":
+			o.given |= optionKey
 			if o.dedupe = value; len(value) == 0 {
 				err = errOption
 			}
@@ -96,12 +137,20 @@ func (o *keyOptions) parse(key []byte) error {
 			if len(value) > 0 {
 				err = errOption
 			}
-			o.receipt = o.receipt || string(opt) == "receipt"
-			o.open = o.open || string(opt) == "open"
-			o.close = o.close || string(opt) == "close"
-			o.abort = o.abort || string(opt) == "abort"
-			o.peek = o.peek || string(opt) == "peek"
+			switch opt[0] {
+			case 'r':
+				o.receipt, o.given = true, o.given|optionReceipt
+			case 'o':
+				o.open, o.given = true, o.given|optionOpen
+			case 'c':
+				o.close, o.given = true, o.given|optionClose
+			case 'a':
+				o.abort, o.given = true, o.given|optionAbort
+			case 'p':
+				o.peek, o.given = true, o.given|optionPeek
+			}
 		case "id":
+			o.given |= optionID
 			o.id, err = number(value, 1<<63)
 		default:
 			err = errOption
@@ -109,6 +158,9 @@ func (o *keyOptions) parse(key []byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: %.40q", errOption, word)
 		}
+	}
+	if o.given&^allowed != 0 {
+		return fmt.Errorf("%w: %.80q: not one of this command's", errOption, key)
 	}
 	// What kestrel has no sense for, and its options together with ours.
 	leased := o.lease > 0 || o.n > 0

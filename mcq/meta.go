@@ -51,7 +51,7 @@ func appendEchoed(b []byte, m *memcached.Meta) []byte {
 }
 
 // metaKey takes the key of a meta command apart.
-func (c *session) metaKey(m *memcached.Meta) error {
+func (c *session) metaKey(m *memcached.Meta, allowed option) error {
 	key := m.Key
 	if m.Has('b') {
 		plain, err := base64.StdEncoding.AppendDecode(nil, key)
@@ -63,7 +63,7 @@ func (c *session) metaKey(m *memcached.Meta) error {
 		}
 		key = plain
 	}
-	return c.key.parse(key)
+	return c.key.parse(key, allowed)
 }
 
 // metaStored answers ms.
@@ -83,7 +83,7 @@ func (c *session) metaStored(m *memcached.Meta, id uint64, err error) []byte {
 
 func (c *session) metaGet(cmd *memcached.Command) {
 	m := &cmd.Meta
-	if err := m.Parse(cmd.Args); err != nil || c.metaKey(m) != nil {
+	if err := m.Parse(cmd.Args); err != nil || c.metaKey(m, optionsOfMetaGet) != nil {
 		c.complain(replyBadFormat)
 		return
 	}
@@ -100,7 +100,6 @@ func (c *session) metaGet(cmd *memcached.Command) {
 		c.key.setLease(seconds)
 	}
 	c.srv.stats.getCmds.Add(1)
-	c.key.n, c.key.wait = 0, 0
 	msgs, err := c.fetch(&c.key)
 	if err != nil {
 		c.complain(serverError(err))
@@ -142,7 +141,7 @@ func (c *session) metaGet(cmd *memcached.Command) {
 
 func (c *session) metaDelete(cmd *memcached.Command) {
 	m := &cmd.Meta
-	if err := m.Parse(cmd.Args); err != nil || c.metaKey(m) != nil {
+	if err := m.Parse(cmd.Args); err != nil || c.metaKey(m, optionsOfNone) != nil {
 		c.complain(replyBadFormat)
 		return
 	}

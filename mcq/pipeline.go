@@ -47,7 +47,7 @@ func (c *session) pipelined(cmd *memcached.Command, quick func(*session, *memcac
 
 // quickGet carries out a get or gets of one key that need not wait for messages.
 func (c *session) quickGet(cmd *memcached.Command) (*op, verdict) {
-	if c.srv.local == nil || len(cmd.Args) != 1 || memcached.CheckKey(cmd.Args[0]) != nil || c.key.parse(cmd.Args[0]) != nil {
+	if c.srv.local == nil || len(cmd.Args) != 1 || memcached.CheckKey(cmd.Args[0]) != nil || c.key.parse(cmd.Args[0], optionsOfGet) != nil {
 		return nil, slow
 	}
 	k := &c.key
@@ -121,7 +121,7 @@ func (c *session) quickGet(cmd *memcached.Command) (*op, verdict) {
 func (c *session) quickAck(cmd *memcached.Command) (*op, verdict) {
 	args := cmd.Args
 	noreply := len(args) == 2 && string(args[1]) == "noreply"
-	if c.srv.local == nil || len(args) != 1 && !noreply || c.key.parse(args[0]) != nil || c.key.ack == nil {
+	if c.srv.local == nil || len(args) != 1 && !noreply || c.key.parse(args[0], optionAck) != nil || c.key.ack == nil {
 		return nil, slow
 	}
 	ids, err := appendParsedIDs(c.ids[:0], c.key.ack)

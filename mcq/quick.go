@@ -75,7 +75,7 @@ var carriageReturn = []byte{'\r'}
 func (ln *lane) quickSet(cmd *memcached.Command, data []byte) (o *op, rest []byte, v verdict) {
 	c := ln.c
 	n := cmd.Bytes
-	if !cmd.Is("set") || n > quickBody || n > c.srv.local.opt.MaxMessage || c.key.parse(cmd.Key) != nil || c.key.envelope {
+	if !cmd.Is("set") || n > quickBody || n > c.srv.local.opt.MaxMessage || c.key.parse(cmd.Key, optionsOfSet) != nil || c.key.envelope {
 		return nil, nil, slow
 	}
 	q := c.srv.local.lookup(string(c.key.name))

@@ -26,7 +26,7 @@ type ServerOptions struct {
 	// AllowFlushAll lets flush_all drop every queue. The default refuses it.
 	AllowFlushAll bool
 
-	// RefuseDrop refuses to delete a whole queue.
+	// RefuseDrop refuses to delete a whole queue, or to empty it with flush.
 	RefuseDrop bool
 
 	// IgnoreExptime stores messages for ever whatever their exptime, as memcacheq

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -185,7 +186,15 @@ var memcachedTable = []exchange{
 	// What is not the text protocol.
 	{"\x80\x00\x00\x00", closed},
 	{strings.Repeat("x", 9000) + "\r\n", "CLIENT_ERROR line too long\r\n" + closed},
-	{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "CLIENT_ERROR bad command line format\r\nERROR\r\nERROR\r\n"},
+	{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", closed},
+	{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\nset page 0 0 1\r\nx\r\n", closed},
+	{"delete /m HTTP/1.0\r\n\r\ndelete m\r\n", closed},
+	{"get page\r\n", "END\r\n"},
+	// So are those of verbs that nobody knows, if they look like storage commands.
+	{"set m 0 0 1\r\nx\r\nfoo m 0 0 8\r\ndelete m\r\nget m\r\n", "STORED\r\nERROR\r\nVALUE m 0 1\r\nx\r\nEND\r\n"},
+	{"foo m 0 -1 8 noreply\r\ndelete m\r\nfoo m 0 0\r\nfoo m 0 0 x\r\n", "ERROR\r\nERROR\r\n"},
+	{"foo m 0 0 2\r\nxyz\r\n", "ERROR\r\n" + closed},
+	{"foo m 0 0 2097153\r\n", "ERROR\r\n" + closed},
 }
 
 // The options behind a key.
@@ -221,6 +230,46 @@ var optionTable = []exchange{
 	{"delete q/nack=x\r\n", "CLIENT_ERROR bad command line format\r\n"},
 	{"delete nobody/ack=1\r\n", "NOT_FOUND\r\n"},
 	{"set q/h 0 0 1\r\nx\r\n", "CLIENT_ERROR bad envelope\r\n"},
+	// A key that is wrong costs no message of the others.
+	{"set q 0 0 1\r\nv\r\nget q q/foo\r\nget q q/ack=1\r\nget q\r\n",
+		"STORED\r\nCLIENT_ERROR bad command line format\r\nCLIENT_ERROR bad command line format\r\nVALUE q 0 1\r\nv\r\nEND\r\n"},
+}
+
+// An option that a command has no sense for is refused, and nothing happens: it is
+// mostly the wrong command, and a message or a queue would go.
+func TestOptionsOfOthers(t *testing.T) {
+	options := []string{"lease=9", "receipt", "n=1", "t=1", "h", "delay=1", "key=k", "ack=1", "nack=1", "reject=1", "id=1", "open", "close", "abort", "peek"}
+	takes := map[string]string{ // and with a value of its own
+		"get": "lease=9 receipt n=1 t=1 h open close abort peek", "set": "delay=1 key=k h", "delete": "ack=1 nack=1 reject=1", "touch": "id=1",
+		"flush": "", "ack": "", "eack": "", "mg": "lease=9 receipt open close abort peek", "md": "", "ms": "delay=1 key=k h", "monitor": "", "confirm": "",
+	}
+	requests := map[string]string{
+		"get": "get %s\r\n", "set": "set %s 0 0 1\r\nx\r\n", "delete": "delete %s\r\n", "touch": "touch %s 9\r\n", "flush": "flush %s\r\n", "ack": "ack %s 1\r\n",
+		"eack": "eack %s 0 0 1\r\n1\r\n", "mg": "mg %s v\r\n", "md": "md %s\r\n", "ms": "ms %s 1\r\nx\r\n", "monitor": "monitor %s 0 1\r\n", "confirm": "confirm %s 1\r\n",
+	}
+	b := memBroker(t, &mcq.Options{Sync: mcq.Never})
+	q := queue(t, b, "q")
+	put(t, q, "1", "2")
+	lease(t, q, 1, mcq.LeaseOptions{})
+	w := connect(t, serve(t, b))
+	for verb, request := range requests {
+		for _, option := range options {
+			if slices.Contains(strings.Fields(takes[verb]), option) {
+				continue
+			}
+			w.send(fmt.Sprintf(request, "q/"+option))
+			if line := w.line(); line != "CLIENT_ERROR bad command line format\r\n" {
+				t.Errorf("%s q/%s: %q", verb, option, line)
+			}
+		}
+	}
+	for _, both := range []string{"ack=1/nack=1", "reject=1/ack=1"} {
+		w.send("delete q/" + both + "\r\n")
+		w.expect("CLIENT_ERROR bad command line format\r\n")
+	}
+	if s := q.Stats(); s.Put != 2 || s.Done != 0 || s.Leased != 1 {
+		t.Errorf("after all that: %+v", s)
+	}
 }
 
 func whole(s string) []string { return []string{s} }

@@ -251,6 +251,11 @@ func (c *session) command() bool {
 		return false
 	}
 	line = bytes.TrimSuffix(line[:len(line)-1], []byte{'\r'})
+	if bytes.HasSuffix(line, []byte(" HTTP/1.1")) || bytes.HasSuffix(line, []byte(" HTTP/1.0")) {
+		// A page in somebody's browser could have commands in the body.
+		c.srv.opt.Logger.Warn("mcq: connection closed: HTTP is not spoken here", "peer", c.conn.RemoteAddr().String())
+		return false
+	}
 	cmd := &c.cmd
 	if err := cmd.Parse(line); err != nil {
 		// Nobody knows where the body ends, and its bytes must not be taken for
@@ -310,7 +315,31 @@ func (c *session) command() bool {
 	case cmd.Is("incr"), cmd.Is("decr"):
 		c.complain(replyNoQueue)
 	default:
+		if n, ok := cmd.Announced(); ok {
+			return c.swallow(n, cmd.NoReply)
+		}
 		c.complain(replyError)
+	}
+	return true
+}
+
+// swallow reads past the body of a storage command that nobody knows.
+func (c *session) swallow(n int, noreply bool) bool {
+	c.body = true
+	if n > 2*c.srv.b.MaxMessage() {
+		c.complain(replyError)
+		return false
+	}
+	if _, err := c.in.Discard(n); err != nil {
+		return false
+	}
+	if end, err := c.in.ReadSlice('\n'); err != nil || len(end) > 2 || len(end) == 2 && end[0] != '\r' {
+		c.complain(replyError)
+		return false
+	}
+	c.srv.stats.errors.Add(1)
+	if !noreply {
+		c.say(replyError)
 	}
 	return true
 }

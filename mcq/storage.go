@@ -32,11 +32,17 @@ func (c *session) storage(cmd *memcached.Command) bool {
 	}
 	c.counted = false
 	limit := c.srv.b.MaxMessage()
+	allowed := optionsOfSet
+	if set.form == acknowledge {
+		allowed = optionsOfNone
+	}
 	refuse := ""
 	switch {
 	case set.form == unknown:
 		refuse = replyNoQueue
-	case c.key.parse(cmd.Key) != nil || CheckName(string(c.key.name)) != nil:
+	case cmd.BadFlag:
+		refuse = string(replyBadFlag)
+	case c.key.parse(cmd.Key, allowed) != nil || CheckName(string(c.key.name)) != nil:
 		refuse = replyBadFormat
 	default:
 		set.envelope, set.name = c.key.envelope, string(c.key.name)
@@ -121,11 +127,11 @@ const (
 	unknown
 )
 
-// read reads n bytes; it grows with what arrives, so that a length alone
-// allocates little.
+// read reads n bytes; the room doubles with what has arrived, so that a length
+// alone allocates little.
 func (c *session) read(n int) []byte {
-	const step = 1 << 20
-	data := make([]byte, min(n, step))
+	const first = 16 << 10
+	data := make([]byte, min(n, first))
 	for at := 0; ; {
 		if _, err := io.ReadFull(c.in, data[at:]); err != nil {
 			return nil
@@ -133,7 +139,9 @@ func (c *session) read(n int) []byte {
 		if at = len(data); at == n {
 			return data
 		}
-		data = append(data, make([]byte, min(n-at, step))...)
+		more := make([]byte, min(n, 2*at))
+		copy(more, data)
+		data = more
 	}
 }
 

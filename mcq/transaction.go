@@ -150,7 +150,7 @@ func (c *session) confirm(cmd *memcached.Command) {
 
 // plainKey reads a key that must be a queue's name and no more.
 func (c *session) plainKey(key []byte) error {
-	if memcached.CheckKey(key) != nil || c.key.parse(key) != nil || len(c.key.name) != len(key) {
+	if memcached.CheckKey(key) != nil || c.key.parse(key, optionsOfNone) != nil {
 		return errOption
 	}
 	return CheckName(string(key))

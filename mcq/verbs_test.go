@@ -106,7 +106,7 @@ var metaTable = []exchange{
 	{"mg m\r\nmg bQ== b v k\r\nmg m v\r\nmg m v q\r\nmn\r\n", "HD\r\nVA 1 b kbQ==\r\ne\r\nEN\r\nMN\r\n"},
 	{"mg\r\nmg m v v\r\nmg m E0\r\nmg ! b\r\n", strings.Repeat("CLIENT_ERROR bad command line format\r\n", 4)},
 	{"mg m X\r\nmd m X\r\n", "CLIENT_ERROR invalid flag\r\nCLIENT_ERROR invalid flag\r\n"},
-	{"ms m 1 X\r\n", "CLIENT_ERROR bad command line format\r\n" + closed},
+	{"ms m 8 N60\r\ndelete m\r\nmn\r\n", "CLIENT_ERROR invalid flag\r\nMN\r\n"},
 	{"ms m 1 MA\r\n", "CLIENT_ERROR bad command line format\r\n" + closed},
 	{"ms m\r\n", "CLIENT_ERROR bad command line format\r\n" + closed},
 	{"ms m -1\r\n", "CLIENT_ERROR bad command line format\r\n" + closed},
@@ -132,6 +132,7 @@ func TestServerProfiles(t *testing.T) {
 	for _, e := range []exchange{
 		{"set q 0 -1 1\r\nx\r\nget q\r\n", "STORED\r\nVALUE q 0 1\r\nx\r\nEND\r\n"},
 		{"delete q\r\nmd q\r\n", "SERVER_ERROR delete of a queue is not allowed here\r\nSERVER_ERROR delete of a queue is not allowed here\r\n"},
+		{"set q 0 0 1\r\ny\r\nflush q\r\nget q\r\n", "STORED\r\nSERVER_ERROR flush of a queue is not allowed here\r\nVALUE q 0 1\r\ny\r\nEND\r\n"},
 		{"set full 0 0 1\r\nx\r\nset full 0 0 1\r\nx\r\n", "STORED\r\nSERVER_ERROR mcq: queue full: full: limit 1 messages, 0 bytes\r\n"},
 	} {
 		e.run(t, addr, whole)

@@ -31,7 +31,8 @@ type Command struct {
 	NoReply bool
 
 	// Of a meta command:
-	Meta Meta
+	Meta    Meta
+	BadFlag bool // ms has a flag that is not known; its body follows all the same
 }
 
 // Is reports whether the verb is name, which must be in lower case.
@@ -71,6 +72,25 @@ func (c *Command) Parse(line []byte) error {
 		return c.storage(5)
 	}
 	return nil
+}
+
+// Announced is the length of the body that follows a verb that is not known, if it
+// looks like a storage command: key, flags, exptime and length. It sets NoReply.
+func (c *Command) Announced() (n int, ok bool) {
+	if len(c.Args) != 4 && len(c.Args) != 5 || len(c.Args) == 5 && !bytes.Equal(c.Args[4], noreply) {
+		return 0, false
+	}
+	for _, arg := range c.Args[1:3] {
+		if _, err := strconv.ParseInt(string(arg), 10, 64); err != nil {
+			return 0, false
+		}
+	}
+	length, err := strconv.ParseUint(string(c.Args[3]), 10, 31)
+	if err != nil || length >= 1<<31-1 {
+		return 0, false
+	}
+	c.NoReply = len(c.Args) == 5
+	return int(length), true
 }
 
 // Own copies the words out of the line, so that they outlast its buffer.

@@ -71,6 +71,22 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
+func TestAnnounced(t *testing.T) {
+	for line, want := range map[string]int{
+		"foo k 0 0 7": 7, "foo k 1 -1 0": 0, "foo k 0 0 7 noreply": 7,
+		"foo k 0 0": -1, "foo k x 0 7": -1, "foo k 0 x 7": -1, "foo k 0 0 -7": -1, "foo k 0 0 2147483647": -1, "foo k 0 0 7 8": -1, "foo": -1,
+	} {
+		var cmd memcached.Command
+		if err := cmd.Parse([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+		n, ok := cmd.Announced()
+		if ok != (want >= 0) || ok && n != want || cmd.NoReply != (ok && strings.HasSuffix(line, "noreply")) {
+			t.Errorf("%q: %d, %v, noreply %v", line, n, ok, cmd.NoReply)
+		}
+	}
+}
+
 func TestIs(t *testing.T) {
 	cmd := memcached.Command{Verb: []byte("FlUsH_aLl")}
 	if !cmd.Is("flush_all") || cmd.Is("flush-all") || cmd.Is("flush_al") || cmd.Is("") {

@@ -97,7 +97,7 @@ func (c *Command) metaStorage() error {
 			}
 		case 'k', 'O', 'q', 'c', 'I', 'S':
 		default:
-			return fmt.Errorf("%w: flag %.20q", ErrFormat, f)
+			c.BadFlag = true
 		}
 	}
 	return nil

@@ -27,13 +27,24 @@ func TestMetaStorage(t *testing.T) {
 	}
 	for line, part := range map[string]string{
 		"ms": "a key and a length", "ms k": "a key and a length", "ms k x": "length", "ms k 2147483647": "length", "ms k 1 q q": "twice",
-		"ms k 1 F-1": "flags", "ms k 1 Tx": "exptime", "ms k 1 M": "mode", "ms k 1 ME": "mode", "ms k 1 Z": "flag", "ms ! 1 b": "key",
+		"ms k 1 F-1": "flags", "ms k 1 Tx": "exptime", "ms k 1 M": "mode", "ms k 1 ME": "mode", "ms ! 1 b": "key",
 		"ms " + strings.Repeat("k", 251) + " 1": "251 bytes",
 	} {
 		var cmd memcached.Command
 		if err := cmd.Parse([]byte(line)); !errors.Is(err, memcached.ErrFormat) || !strings.Contains(err.Error(), part) || !cmd.Storage {
 			t.Errorf("%.40q: %v, want one about %q", line, err, part)
 		}
+	}
+}
+
+// A flag that is not known leaves the length of the body known.
+func TestBadFlag(t *testing.T) {
+	var cmd memcached.Command
+	if err := cmd.Parse([]byte("ms k 12 N60")); err != nil || !cmd.BadFlag || cmd.Bytes != 12 {
+		t.Errorf("%v, %+v", err, cmd)
+	}
+	if err := cmd.Parse([]byte("ms k 12 F1")); err != nil || cmd.BadFlag {
+		t.Errorf("%v, %+v", err, cmd)
 	}
 }
 
