@@ -300,10 +300,11 @@ func TestLogFails(t *testing.T) {
 				}
 				armed.Store(false) // the disk is well again, but what it had is in doubt
 				_, takeErr := q.Take(t.Context())
+				_, leaseErr := q.Lease(t.Context(), 1, mcq.LeaseOptions{})
 				_, dropErr := b.Drop("q")
 				_, queueErr := b.Queue("new")
 				for what, err := range map[string]error{
-					"put": q.Put(t.Context(), mcq.Message{}), "take": takeErr, "ack": q.Ack(t.Context(), held[0].ID), "drop": dropErr, "queue": queueErr,
+					"put": q.Put(t.Context(), mcq.Message{}), "take": takeErr, "lease": leaseErr, "ack": q.Ack(t.Context(), held[0].ID), "drop": dropErr, "queue": queueErr,
 				} {
 					if err == nil || !errors.Is(err, mcq.ErrFailed) && !errors.Is(err, mcq.ErrDropped) {
 						t.Errorf("%s after the failure: %v", what, err)

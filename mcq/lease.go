@@ -2,6 +2,7 @@ package mcq
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -103,9 +104,9 @@ func (q *Queue) handOut(limit int, hold time.Duration, mayWait, waited bool) (ms
 	}
 	for {
 		q.mu.Lock()
-		if q.closed != nil {
+		if err := cmp.Or(q.closed, q.b.err()); err != nil {
 			defer q.mu.Unlock()
-			return nil, nil, q.closed
+			return nil, nil, err
 		}
 		q.skipAcknowledgedLocked()
 		behind := mayWait && !waited && (len(q.waiters) > 0 || q.turns > 0)

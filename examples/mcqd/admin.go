@@ -40,6 +40,11 @@ func startAdmin(addr string, b *mcq.Broker, s *mcq.Server, failed chan<- error) 
 	return h, nil
 }
 
+// label escapes a label's value as Prometheus reads it, which is not as Go does.
+func label(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(strings.ToValidUTF8(s, "\uFFFD"))
+}
+
 // metrics is the figures in the text format of Prometheus.
 func metrics(b mcq.Stats, s mcq.ServerStats) string {
 	var out strings.Builder
@@ -58,7 +63,7 @@ func metrics(b mcq.Stats, s mcq.ServerStats) string {
 	} {
 		family(m.name, m.kind, m.help)
 		for i := range b.Queues {
-			fmt.Fprintf(&out, "%s{queue=%q} %v\n", m.name, b.Queues[i].Name, m.value(&b.Queues[i]))
+			fmt.Fprintf(&out, "%s{queue=\"%s\"} %v\n", m.name, label(b.Queues[i].Name), m.value(&b.Queues[i]))
 		}
 	}
 	for _, m := range []struct {

@@ -197,3 +197,14 @@ func TestSyncModes(t *testing.T) {
 		}
 	}
 }
+
+// Names of queues are bytes that need not be text; Prometheus must be able to
+// read the page all the same.
+func TestLabels(t *testing.T) {
+	for name, want := range map[string]string{"q": "q", `a\"b`: `a\\\"b`, "p\u200bq": "p\u200bq", "p\xff\xfeq": "p\uFFFDq"} {
+		page := metrics(mcq.Stats{Queues: []mcq.QueueStats{{Name: name}}}, mcq.ServerStats{})
+		if !strings.Contains(page, `mcq_backlog{queue="`+want+`"} 0`) {
+			t.Errorf("%q: %s", name, page)
+		}
+	}
+}
