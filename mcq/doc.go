@@ -122,6 +122,12 @@
 //	take, interval, pipelines of 16      737   1.4 µs  871  1.1 µs
 //	dequeue, interval, pipelines of 16   566   1.7 µs  323  3.1 µs
 //
+// These are from an Intel Xeon, before the loop committed by itself. On two shared
+// cores of an AMD EPYC since then, 50 clients, medians of 3 runs of 30,000
+// operations: enqueue 46,000/s and 17 µs beside Redis's 46,000/s and 14 µs, dequeue
+// 24,000/s and 33 µs beside 24,000/s and 30 µs; before, enqueue took 29 µs and
+// dequeue 36.
+//
 // What can be reached beside Redis depends on the disk. There a group of 6 KiB is
 // written and synced over blocks that are there, as mcq's logs are, in 0.2 ms and
 // 51 µs of CPU, and at the end of a growing file in 0.4 ms and 102 µs (the quieter
