@@ -12,8 +12,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/julienschmidt/httprouter"
-
 	"github.com/heddle-go/heddle/watchman"
 )
 
@@ -77,11 +75,11 @@ type operation struct {
 	trimmed  *model
 	picks    *selections
 	accepts  bool // the Accept header decides the format
-	guarded  bool // has authentication or quotas
+	asks     bool // somebody wants to know who calls
 	lends    bool // others get to see the reply
 	streams  bool // the reply writes itself
 	static   *staticReply
-	bind     func(r *http.Request, params httprouter.Params, maxBody int64) (any, error)
+	bind     func(r *http.Request, path []string, maxBody int64) (any, error)
 	call     handler
 	fallback handler
 }
@@ -116,6 +114,7 @@ func New(opts *Options) (*API, error) {
 		a.log = newAccessLog(o.AccessLog, o.CombinedLog, nil)
 	}
 	a.none = &operation{name: "no interface", style: a.style, codes: a.codes, watch: o.Watchman.Operation(watchman.Server, "no interface")}
+	a.none.asks = a.asks(a.none)
 	return a, nil
 }
 
@@ -138,9 +137,9 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	}
 	op := a.operation(rt)
 	op.plan, op.call, op.auth = p, erased(fn), a.auth
-	op.bind = func(r *http.Request, params httprouter.Params, maxBody int64) (any, error) {
+	op.bind = func(r *http.Request, path []string, maxBody int64) (any, error) {
 		req := new(Req)
-		return req, p.bind(r, params, unsafe.Pointer(req), maxBody)
+		return req, p.bind(r, path, unsafe.Pointer(req), maxBody)
 	}
 	if op.reply, err = modelOf(reflect.TypeFor[Resp]()); err != nil {
 		panic("webv4: Handle: " + rt.path + ": " + err.Error())
@@ -170,7 +169,6 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	}
 	op.limiter = a.limiter(p.cost)
 	op.limit(a)
-	op.guarded = p.auth || len(op.quotas) > 0
 	if err := a.attach(op, p.with); err != nil {
 		panic("webv4: Handle: " + rt.path + ": " + err.Error())
 	}
@@ -191,7 +189,7 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 // operation makes what an interface or a mounted handler has in any case.
 func (a *API) operation(rt *route) *operation {
 	name := rt.method + " " + rt.path
-	return &operation{name: name, site: caller(), style: a.style, codes: a.codes, watch: a.opt.Watchman.Operation(watchman.Server, name)}
+	return &operation{name: name, site: callSite(), style: a.style, codes: a.codes, watch: a.opt.Watchman.Operation(watchman.Server, name)}
 }
 
 // Fallback registers what answers an interface whose degrade tag has the step
@@ -271,13 +269,22 @@ func (a *API) register(rt *route, op *operation) {
 	rt.op = op
 	op.outer = a.wrap(op)
 	op.lends = op.outer != nil || op.mounted != nil
+	op.asks = a.asks(op)
 	if err := a.router.add(rt); err != nil {
 		panic("webv4: " + err.Error())
 	}
 }
 
-// caller is where the application called this package.
-func caller() string {
+// asks reports whether somebody wants to know who makes the calls of op.
+func (a *API) asks(op *operation) bool {
+	if op.plan != nil && op.plan.auth || len(op.quotas) > 0 || op.outer != nil {
+		return true
+	}
+	return a.log != nil || a.deny != nil || a.opt.RequestIDs || len(a.opt.TrustedProxies) > 0
+}
+
+// callSite is where the application called this package.
+func callSite() string {
 	if _, file, line, ok := runtime.Caller(3); ok {
 		return fmt.Sprintf("%s:%d", file, line)
 	}

@@ -8,13 +8,11 @@ import (
 	"net/url"
 	"strings"
 	"unsafe"
-
-	"github.com/julienschmidt/httprouter"
 )
 
 // bind fills the request struct at base from r. Only the plan's sources are
 // looked at, each once.
-func (p *plan) bind(r *http.Request, params httprouter.Params, base unsafe.Pointer, maxBody int64) error {
+func (p *plan) bind(r *http.Request, path []string, base unsafe.Pointer, maxBody int64) error {
 	var seen uint64
 	if len(p.query) > 0 && r.URL.RawQuery != "" {
 		if err := p.pairs(r.URL.RawQuery, p.query, base, &seen); err != nil {
@@ -26,7 +24,7 @@ func (p *plan) bind(r *http.Request, params httprouter.Params, base unsafe.Point
 		value, ok := "", false
 		switch f.source {
 		case fromPath:
-			value, ok = params[f.place].Value, true
+			value, ok = path[f.place], true
 		case fromHeader:
 			if v := r.Header[f.name]; len(v) > 0 {
 				value, ok = v[0], true
@@ -51,8 +49,10 @@ func (p *plan) bind(r *http.Request, params httprouter.Params, base unsafe.Point
 		f := &p.fields[i]
 		switch {
 		case seen&f.bit != 0:
-			if err := f.checkList(base); err != nil {
-				return err
+			if len(f.rules.list) > 0 {
+				if err := f.checkList(base); err != nil {
+					return err
+				}
 			}
 		case f.required:
 			return Errorf(CodeMissing, "(%s)", f.label())
@@ -89,12 +89,11 @@ func (f *field) checkList(base unsafe.Pointer) error {
 // where somebody wants to know.
 func (p *plan) pairs(raw string, fields []int, base unsafe.Pointer, seen *uint64) error {
 	for raw != "" {
-		var pair string
-		pair, raw, _ = strings.Cut(raw, "&")
+		pair, rest, equal, plain := cutPair(raw)
+		raw = rest
 		if pair == "" {
 			continue
 		}
-		equal, plain := look(pair)
 		name, value := pair, ""
 		if equal >= 0 {
 			name, value = pair[:equal], pair[equal+1:]
@@ -128,24 +127,30 @@ func (p *plan) pairs(raw string, fields []int, base unsafe.Pointer, seen *uint64
 	return nil
 }
 
-// look finds the = of a pair, -1 if there is none, and whether nothing in it is
-// escaped or has to be.
-func look(s string) (equal int, plain bool) {
-	if len(s) > 32 {
-		return strings.IndexByte(s, '='), strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 && strings.IndexByte(s, ';') < 0
-	}
+// cutPair cuts the first pair off and finds its =, -1 if there is none, and
+// whether nothing in it is escaped or has to be.
+func cutPair(raw string) (pair, rest string, equal int, plain bool) {
 	equal, plain = -1, true
-	for i := range len(s) { // sooner done than four calls
-		switch s[i] {
-		case '=':
+	for i := range min(len(raw), 64) { // sooner done than five calls
+		c := raw[i]
+		switch {
+		case c > '=': // letters
+		case c == '&':
+			return raw[:i], raw[i+1:], equal, plain
+		case c == '=':
 			if equal < 0 {
 				equal = i
 			}
-		case '%', '+', ';':
+		case c == '%' || c == '+' || c == ';':
 			plain = false
 		}
 	}
-	return equal, plain
+	if len(raw) <= 64 {
+		return raw, "", equal, plain
+	}
+	pair, rest, _ = strings.Cut(raw, "&")
+	plain = strings.IndexByte(pair, '%') < 0 && strings.IndexByte(pair, '+') < 0 && strings.IndexByte(pair, ';') < 0
+	return pair, rest, strings.IndexByte(pair, '='), plain
 }
 
 // bindBody reads the body as the form or the value that the plan wants.

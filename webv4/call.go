@@ -18,14 +18,11 @@ import (
 type call struct {
 	context.Context // what the request came with, and the span
 
-	op        *operation
-	r         *http.Request
-	w         http.ResponseWriter
-	out       *reply // for this package's own use, until the call has ended
-	principal *Principal
-	rateLimit *[1]string // the header; nil without quotas
-	ip        string
-	id        string // "" without Options.RequestIDs
+	op     *operation
+	r      *http.Request
+	w      http.ResponseWriter
+	out    *reply  // for this package's own use, until the call has ended
+	caller *caller // one of its own if operation.asks
 
 	began   moment
 	timeout time.Duration // 0: the request's own deadline
@@ -33,30 +30,45 @@ type call struct {
 
 	status   int16 // that the handler set, 0 for none
 	level    int8
-	authed   bool
 	rejected bool // the handler was not asked, because of load, a quota or a degradation
 	ended    atomic.Bool
 }
 
-// guarded is a call of an interface with authentication or quotas.
-type guarded struct {
-	call
+// caller is what is known of who makes a call.
+type caller struct {
 	principal Principal
-	rateLimit [1]string
+	authed    bool
+	ip        string
+	rateLimit [1]string // the header
+	id        string    // of the request; "" without Options.RequestIDs
 }
 
-// nobody is the principal of calls for which nobody was asked; it stays empty.
-var nobody Principal
+// nobody is the caller of calls of which nobody asks who makes them; it stays empty.
+var nobody caller
 
 // newCall makes the call of an operation. Each field is set here: to what is new
 // that costs no write barrier.
-func (op *operation) newCall(began moment, ip string, w http.ResponseWriter, r *http.Request, out *reply) *call {
-	if !op.guarded {
-		return &call{Context: r.Context(), op: op, began: began, ip: ip, w: w, r: r, out: out, principal: &nobody}
+func (a *API) newCall(op *operation, began moment, w http.ResponseWriter, r *http.Request, out *reply) *call {
+	if !op.asks {
+		return &call{Context: r.Context(), op: op, began: began, w: w, r: r, out: out, caller: &nobody}
 	}
-	g := &guarded{call: call{Context: r.Context(), op: op, began: began, ip: ip, w: w, r: r, out: out}}
-	g.call.principal, g.call.rateLimit = &g.principal, &g.rateLimit
-	return &g.call
+	both := &struct {
+		call
+		caller
+	}{
+		call{Context: r.Context(), op: op, began: began, w: w, r: r, out: out},
+		caller{ip: a.clientIP(r)},
+	}
+	both.call.caller = &both.caller
+	return &both.call
+}
+
+// ip is the address of the client, "" if it is not known.
+func (c *call) ip() string {
+	if c.caller == &nobody { // there are neither proxies nor middleware to change it
+		return hostOf(c.r.RemoteAddr)
+	}
+	return c.caller.ip
 }
 
 // timer is the deadline when somebody waits for it.
@@ -151,17 +163,17 @@ func callFrom(ctx context.Context) *call {
 // was asked to say.
 func PrincipalFrom(ctx context.Context) (Principal, bool) {
 	c := callFrom(ctx)
-	if c == nil || !c.authed {
+	if c == nil || !c.caller.authed {
 		return Principal{}, false
 	}
-	return *c.principal, true
+	return c.caller.principal, true
 }
 
 // ClientIP returns the address of the client of the call that ctx belongs to,
 // "" outside a call.
 func ClientIP(ctx context.Context) string {
 	if c := callFrom(ctx); c != nil {
-		return c.ip
+		return c.ip()
 	}
 	return ""
 }
@@ -170,7 +182,7 @@ func ClientIP(ctx context.Context) string {
 // call or without Options.RequestIDs.
 func RequestID(ctx context.Context) string {
 	if c := callFrom(ctx); c != nil {
-		return c.id
+		return c.caller.id
 	}
 	return ""
 }

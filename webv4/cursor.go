@@ -84,7 +84,7 @@ func (c *Cursors) mac(ctx context.Context, data []byte) ([]byte, error) {
 		return nil, errors.New("webv4: cursor: the context belongs to no call")
 	}
 	m := hmac.New(sha256.New, c.key[:])
-	fmt.Fprintf(m, "%q %q %q ", call.op.name, call.principal.App, call.principal.ID)
+	fmt.Fprintf(m, "%q %q %q ", call.op.name, call.caller.principal.App, call.caller.principal.ID)
 	m.Write(data)
 	return m.Sum(nil)[:cursorMAC], nil
 }

@@ -109,7 +109,7 @@ func (p *point) level(a *API, c *call) Level {
 	switch {
 	case s == nil || !s.until.IsZero() && !time.Now().Before(s.until):
 		return level
-	case s.Percent > 0 && s.Percent < 100 && int(maphash.String(a.cells.seed, c.ip)%100) >= s.Percent:
+	case s.Percent > 0 && s.Percent < 100 && int(maphash.String(a.cells.seed, c.ip())%100) >= s.Percent:
 		return level
 	case s.DryRun:
 		p.dry.Add(1)

@@ -66,7 +66,7 @@ func (a *API) once(ctx context.Context, c *call, op *operation, r *http.Request)
 		return false, nil
 	case len(sent) > 1 || !validKey(sent[0]):
 		return false, Errorf(CodeInvalid, "(%s) expect (1 to %d visible ASCII characters)", idempotencyHeader, maxIdempotencyKey)
-	case c.principal.App == "" && c.principal.ID == "":
+	case c.caller.principal.App == "" && c.caller.principal.ID == "":
 		// An address is shared by many: one could get another's reply.
 		return false, Errorf(CodeInvalid, "(%s) only of callers that are known", idempotencyHeader)
 	}
@@ -77,7 +77,7 @@ func (a *API) once(ctx context.Context, c *call, op *operation, r *http.Request)
 	}
 	r.Body = newFormBody(body)
 	cl := &claim{store: a.opt.IdempotencyStore, ttl: op.plan.once}
-	cl.key = keyOf(op.name, c.principal.App, c.principal.ID, sent[0])
+	cl.key = keyOf(op.name, c.caller.principal.App, c.caller.principal.ID, sent[0])
 	h := sha256.New()
 	for _, part := range [...]string{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Get("Content-Type"), body} {
 		h.Write([]byte(part))

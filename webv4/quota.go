@@ -292,15 +292,17 @@ func (a *API) exhausted(c *call, op *operation, s *standing) error {
 
 // quotaKey is whom a quota counts for in this call; false if it cannot tell.
 func (c *call) quotaKey(q *quota) (string, bool) {
+	who := c.caller
 	switch q.by {
 	case byUser:
-		return c.principal.ID, c.authed
+		return who.principal.ID, who.authed
 	case byApp:
-		return c.principal.App, c.authed && c.principal.App != ""
+		return who.principal.App, who.authed && who.principal.App != ""
 	case byAppUser:
-		return c.principal.App + "\x00" + c.principal.ID, c.authed && c.principal.App != ""
+		return who.principal.App + "\x00" + who.principal.ID, who.authed && who.principal.App != ""
 	case byIP:
-		return network(c.ip), c.ip != ""
+		ip := c.ip()
+		return network(ip), ip != ""
 	}
 	return "", true
 }
@@ -328,9 +330,9 @@ func (c *call) standing(op *operation, s *standing) {
 	b = strconv.AppendInt(b, int64(s.remaining), 10)
 	b = append(b, `;t=`...)
 	b = strconv.AppendInt(b, int64((s.reset+time.Second-1)/time.Second), 10)
-	c.rateLimit[0] = string(b)
+	c.caller.rateLimit[0] = string(b)
 	h := c.w.Header()
-	h["Ratelimit"] = c.rateLimit[:]
+	h["Ratelimit"] = c.caller.rateLimit[:]
 	h["Ratelimit-Policy"] = op.policy
 	if !s.ok {
 		h["Retry-After"] = numberHeader(int((s.retry + time.Second - 1) / time.Second))

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"sync"
 	"unsafe"
-
-	"github.com/julienschmidt/httprouter"
 )
 
 // buffers are byte slices for building and reading bodies.
@@ -26,12 +24,12 @@ var (
 // reply writes one answer and remembers what it was. It is used again unless it
 // was lent to others.
 type reply struct {
-	w      http.ResponseWriter
-	buf    []byte            // for the body; nil if lent
-	params httprouter.Params // what the router found, as leaf
-	leaf   *leaf
-	own    *codecs // of the interface; nil for none
-	codes  ErrorCodes
+	w     http.ResponseWriter
+	buf   []byte   // for the body; nil if lent
+	path  []string // the values of the path's parameters, by place
+	leaf  *leaf    // what httprouter found
+	own   *codecs  // of the interface; nil for none
+	codes ErrorCodes
 	replyState
 
 	// Few replies have these.
@@ -74,6 +72,7 @@ func (o *reply) lent() *reply {
 	}
 	own := *o
 	own.pooled, own.buf = false, nil
+	o.path = nil
 	o.free()
 	return &own
 }
@@ -89,7 +88,8 @@ func (o *reply) free() {
 	if o.tagged != nil || o.claim != nil || o.unkept != nil || o.keep != nil || o.err != nil {
 		*o = reply{buf: o.buf}
 	} else { // the rest is the API's, and set anew
-		o.w, o.params = nil, nil
+		clear(o.path)
+		o.w, o.path = nil, o.path[:0]
 		o.replyState = replyState{}
 	}
 	freeReplies.Put(o)
@@ -206,7 +206,9 @@ func (o *reply) send(status int, contentType []string, body []byte) {
 	h := o.w.Header()
 	h["Content-Type"] = contentType
 	h["X-Content-Type-Options"] = nosniff
-	h["Content-Length"] = numberHeader(len(body))
+	if len(body) >= countsItself || o.head {
+		h["Content-Length"] = numberHeader(len(body))
+	}
 	o.WriteHeader(status)
 	if !o.head {
 		// What goes wrong now has no one to be told: the client is gone.
@@ -214,21 +216,12 @@ func (o *reply) send(status int, contentType []string, body []byte) {
 	}
 }
 
-// numbers are the small ones, as text.
-var numbers = func() (t [4 << 10]string) {
-	for i := range t {
-		t[i] = strconv.Itoa(i)
-	}
-	return t
-}()
+// countsItself is how long a body is at least of which net/http does not find the
+// length by itself: it does when all of it is in its buffer at the end.
+const countsItself = 2 << 10
 
-// numberHeader is a header of a number from 0 on; nobody changes it.
-func numberHeader(n int) []string {
-	if n < len(numbers) {
-		return numbers[n : n+1 : n+1]
-	}
-	return []string{strconv.Itoa(n)}
-}
+// numberHeader is a header of a number.
+func numberHeader(n int) []string { return []string{strconv.Itoa(n)} }
 
 // staticReply is a reply made beforehand.
 type staticReply struct {

@@ -12,22 +12,28 @@ import (
 	"github.com/julienschmidt/httprouter"
 )
 
-// router finds the interface for a request. Paths without parameters are in a
-// map. The others are in httprouters, in layers, so that its conflicts are
-// nobody's concern: parameters are named by their place in the path, so names
-// never clash; routes that one tree cannot hold beside each other go to
-// different layers, of two that fit the same path the more specific to an
-// earlier one.
+// router finds the interface for a request. Paths without parameters, and those
+// whose last segment alone is one, are in maps. The others are in httprouters, in
+// layers, so that its conflicts are nobody's concern: parameters are named by
+// their place in the path, so names never clash; routes that one tree cannot hold
+// beside each other go to different layers, of two that fit the same path the more
+// specific to an earlier one.
 type router struct {
-	static map[string]map[string]*operation // method → path
-	routes map[string]*route                // by route.key
-	list   []*route                         // in the order of registration
+	routes map[string]*route // by route.key
+	list   []*route          // in the order of registration
 
-	once   sync.Once
-	built  bool
-	layers []*httprouter.Router
+	once    sync.Once
+	built   bool
+	methods []methodRoutes
+	layers  []*httprouter.Router
+}
 
-	methods []string // that routes have
+// methodRoutes are the routes of a method that maps hold. What they find is more
+// specific than what layers would.
+type methodRoutes struct {
+	method string
+	static map[string]*operation // by path
+	ends   map[string]*leaf      // of one parameter, at the end, by what stands before it
 }
 
 // route is a registered path, taken apart.
@@ -170,16 +176,9 @@ func (t *router) add(rt *route) error {
 	}
 	if t.routes == nil {
 		t.routes = map[string]*route{}
-		t.static = map[string]map[string]*operation{}
 	}
 	t.routes[key] = rt
 	t.list = append(t.list, rt)
-	if len(rt.names) == 0 {
-		if t.static[rt.method] == nil {
-			t.static[rt.method] = map[string]*operation{}
-		}
-		t.static[rt.method][rt.path] = rt.op
-	}
 	return nil
 }
 
@@ -187,22 +186,32 @@ func (t *router) add(rt *route) error {
 // those with a suffix first.
 type leaf struct{ routes []*route }
 
-// build makes the layers, before the first request is routed.
-func (t *router) build() {
-	t.built = true
-	var list []*route
-	for _, rt := range t.list {
-		if !slices.Contains(t.methods, rt.method) {
-			t.methods = append(t.methods, rt.method)
+// fit is the route for what stands in the last parameter's place, nil if there is
+// none, and that parameter's value.
+func (l *leaf) fit(last string) (*route, string) {
+	for _, rt := range l.routes {
+		s := rt.segments[len(rt.segments)-1]
+		if s.kind != isSuffixed {
+			return rt, last
 		}
-		if len(rt.names) > 0 {
-			list = append(list, rt)
+		if value, ok := strings.CutSuffix(last, s.text); ok && value != "" {
+			return rt, value
 		}
 	}
+	return nil, ""
+}
+
+// build makes the maps and the layers, before the first request is routed.
+func (t *router) build() {
+	t.built = true
+	list := slices.Clone(t.list)
 	slices.SortStableFunc(list, compareRoutes)
 	leaves := map[string]*leaf{}
 	placed := map[*route]int{}
 	for _, rt := range list {
+		if t.of(rt.method).hold(rt) {
+			continue
+		}
 		name := rt.method + " " + rt.pattern()
 		if l := leaves[name]; l != nil {
 			l.routes = append(l.routes, rt)
@@ -229,6 +238,35 @@ func (t *router) build() {
 	}
 }
 
+// of returns the maps of a method, making them the first time.
+func (t *router) of(method string) *methodRoutes {
+	for i := range t.methods {
+		if t.methods[i].method == method {
+			return &t.methods[i]
+		}
+	}
+	t.methods = append(t.methods, methodRoutes{method, map[string]*operation{}, map[string]*leaf{}})
+	return &t.methods[len(t.methods)-1]
+}
+
+// hold takes a route if it is one for the maps.
+func (m *methodRoutes) hold(rt *route) bool {
+	last := rt.segments[len(rt.segments)-1].kind
+	switch {
+	case len(rt.names) == 0:
+		m.static[rt.path] = rt.op
+		return true
+	case len(rt.names) > 1 || last != isSuffixed && last != isParam:
+		return false
+	}
+	before := rt.path[:strings.LastIndexByte(rt.path, '/')+1]
+	if m.ends[before] == nil {
+		m.ends[before] = &leaf{}
+	}
+	m.ends[before].routes = append(m.ends[before].routes, rt)
+	return true
+}
+
 // tryHandle turns httprouter's panic about a route that it cannot hold into an
 // error. A route whose insertion fails has changed nothing that lookups see.
 func tryHandle(r *httprouter.Router, rt *route, l *leaf) (err error) {
@@ -247,8 +285,25 @@ func tryHandle(r *httprouter.Router, rt *route, l *leaf) (err error) {
 // values of its path's parameters in out, by place.
 func (t *router) find(out *reply, method, path string) *operation {
 	t.once.Do(t.build)
-	if op := t.static[method][path]; op != nil {
-		return op
+	for i := range t.methods {
+		m := &t.methods[i]
+		if m.method != method {
+			continue
+		}
+		if op := m.static[path]; op != nil {
+			return op
+		}
+		slash := strings.LastIndexByte(path, '/') + 1
+		if slash == len(path) {
+			break // no parameter is empty
+		}
+		if l := m.ends[path[:slash]]; l != nil {
+			if rt, value := l.fit(path[slash:]); rt != nil {
+				out.path = append(out.path[:0], value)
+				return rt.op
+			}
+		}
+		break
 	}
 	for _, layer := range t.layers {
 		h, params, _ := layer.Lookup(method, path)
@@ -256,22 +311,20 @@ func (t *router) find(out *reply, method, path string) *operation {
 			continue
 		}
 		h(out, nil, nil)
-		last := &params[len(params)-1].Value
-		for _, rt := range out.leaf.routes {
-			s := rt.segments[len(rt.segments)-1]
-			switch s.kind {
-			case isSuffixed:
-				value, ok := strings.CutSuffix(*last, s.text)
-				if !ok || value == "" {
-					continue
-				}
-				*last = value
-			case isCatchAll:
-				*last = strings.TrimPrefix(*last, "/")
-			}
-			out.params = params
-			return rt.op
+		last := len(params) - 1
+		rt, value := out.leaf.fit(params[last].Value)
+		if rt == nil {
+			continue
 		}
+		out.path = out.path[:0]
+		for _, p := range params[:last] {
+			out.path = append(out.path, p.Value)
+		}
+		if rt.segments[len(rt.segments)-1].kind == isCatchAll {
+			value = strings.TrimPrefix(value, "/")
+		}
+		out.path = append(out.path, value)
+		return rt.op
 	}
 	if method == http.MethodHead {
 		return t.find(out, http.MethodGet, path)
@@ -286,8 +339,8 @@ var methods = [...]string{http.MethodDelete, http.MethodGet, http.MethodHead, ht
 func (t *router) allowed(out *reply, path string) string {
 	t.once.Do(t.build)
 	var list []string
-	for _, m := range t.methods {
-		if t.find(out, m, path) != nil {
+	for i := range t.methods {
+		if m := t.methods[i].method; t.find(out, m, path) != nil {
 			list = append(list, m)
 		}
 	}

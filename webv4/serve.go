@@ -37,7 +37,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if out.format = op.format; op.accepts {
 		out.format = negotiate(r.Header["Accept"], op.own)
 	}
-	c := op.newCall(began, a.clientIP(r), w, r, out)
+	c := a.newCall(op, began, w, r, out)
 	var span *watchman.Span
 	if op.watch != nil {
 		c.Context, span = op.watch.StartRemote(c.Context, watchman.FromHeader(r.Header))
@@ -46,8 +46,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if a.opt.RequestIDs {
-		c.id = a.requestID(r)
-		w.Header()["X-Request-Id"] = []string{c.id}
+		c.caller.id = a.requestID(r)
+		w.Header()["X-Request-Id"] = []string{c.caller.id}
 	}
 	var err error
 	var abort bool
@@ -99,7 +99,7 @@ func (a *API) answer(ctx context.Context, c *call, op *operation, r *http.Reques
 // enter decides by what is known without asking anybody: the address, the path,
 // the degrade points and the load.
 func (a *API) enter(ctx context.Context, c *call, op *operation, r *http.Request) error {
-	if a.deny != nil && a.deny.denies(c.ip) {
+	if a.deny != nil && a.deny.denies(c.caller.ip) {
 		a.stats.denied.Add(1)
 		return refusal(CodeIPDenied)
 	}
@@ -110,8 +110,8 @@ func (a *API) enter(ctx context.Context, c *call, op *operation, r *http.Request
 	case op == a.none:
 		return a.notFound(c.out, r)
 	case op.mounted != nil:
-		for i, p := range c.out.params {
-			r.SetPathValue(op.names[i], p.Value)
+		for i, value := range c.out.path {
+			r.SetPathValue(op.names[i], value)
 		}
 		op.mounted.ServeHTTP(c.out, r.WithContext(ctx))
 		return nil
@@ -232,7 +232,7 @@ func (a *API) handle(ctx context.Context, c *call, op *operation, r *http.Reques
 			c.w.Header()["Accept-Encoding"] = acceptCodings
 		}
 	}
-	req, err := op.bind(r, c.out.params, a.opt.MaxBody)
+	req, err := op.bind(r, c.out.path, a.opt.MaxBody)
 	if err != nil {
 		return err
 	}
@@ -391,7 +391,7 @@ func (a *API) recovered(op *operation, p any) error {
 // requestID is the one that a trusted proxy sent, or a new one.
 func (a *API) requestID(r *http.Request) string {
 	if sent := r.Header["X-Request-Id"]; len(sent) == 1 && len(a.opt.TrustedProxies) > 0 && validID(sent[0]) {
-		if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil && a.trusted(host) {
+		if a.trusted(hostOf(r.RemoteAddr)) {
 			return sent[0]
 		}
 	}
@@ -447,9 +447,9 @@ func (a *API) authenticate(c *call, op *operation, r *http.Request) error {
 		}
 		return Wrap(CodeTokenInvalid, err)
 	}
-	*c.principal, c.authed = principal, true
+	c.caller.principal, c.caller.authed = principal, true
 	if a.deny != nil {
-		if code := a.deny.deniesPrincipal(c.principal); code != 0 {
+		if code := a.deny.deniesPrincipal(&c.caller.principal); code != 0 {
 			a.stats.denied.Add(1)
 			return refusal(code)
 		}
@@ -465,10 +465,7 @@ func (a *API) authenticate(c *call, op *operation, r *http.Request) error {
 
 // clientIP is who is at the other end, behind the proxies that are trusted.
 func (a *API) clientIP(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return ""
-	}
+	host := hostOf(r.RemoteAddr)
 	if len(a.opt.TrustedProxies) == 0 || !a.trusted(host) {
 		return host
 	}
@@ -490,6 +487,15 @@ func (a *API) clientIP(r *http.Request) string {
 		} else {
 			lines = append(lines[:len(lines)-1:len(lines)-1], line[:comma])
 		}
+	}
+	return host
+}
+
+// hostOf is the host of an address with a port, "" if it is none.
+func hostOf(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return ""
 	}
 	return host
 }
@@ -546,8 +552,8 @@ func (a *API) finish(r *http.Request, c *call, span *watchman.Span, err error) {
 		end := time.Now()
 		took := end.Sub(c.began.mono())
 		e := entry{
-			at: end.Add(-took), took: took, method: r.Method, path: r.URL.Path, ip: c.ip, user: c.principal.ID,
-			status: out.status, bytes: out.bytes, code: out.code, degraded: out.degraded, id: c.id, err: err,
+			at: end.Add(-took), took: took, method: r.Method, path: r.URL.Path, ip: c.caller.ip, user: c.caller.principal.ID,
+			status: out.status, bytes: out.bytes, code: out.code, degraded: out.degraded, id: c.caller.id, err: err,
 			proto: r.Proto, referer: r.Referer(), agent: r.UserAgent(),
 		}
 		if own := asError(err); own != nil {

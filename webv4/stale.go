@@ -75,7 +75,7 @@ func (k *replies) removeLocked(e *list.Element) {
 
 // replyKey tells replies apart: by all of the URL and by who asks.
 func replyKey(c *call, r *http.Request) string {
-	return string('0'+rune(c.out.format)) + r.Method + " " + r.URL.Path + "?" + r.URL.RawQuery + "\x00" + c.principal.ID + "\x00" + c.principal.App
+	return string('0'+rune(c.out.format)) + r.Method + " " + r.URL.Path + "?" + r.URL.RawQuery + "\x00" + c.caller.principal.ID + "\x00" + c.caller.principal.App
 }
 
 // send writes a kept reply.
