@@ -52,7 +52,7 @@ func TestAllocations(t *testing.T) {
 		{"typed GET", plain, newRequest("GET", "/users/7.json?count=5&page=2", ""), 200, 3},
 		{"validated POST", plain, newRequest("POST", "/users.json", userJSON, "Content-Type", "application/json"), 200, 5},
 		{"all of governance", a, newRequest("GET", "/governed.json?n=1", "", "Authorization", "Bearer token"), 200, 4},
-		{"not authorized", a, newRequest("GET", "/governed.json?n=1", "", "Authorization", "Bearer x"), 401, 2},
+		{"not authorized", a, newRequest("GET", "/governed.json?n=1", "", "Authorization", "Bearer x"), 401, 3},
 		{"no such path", a, newRequest("GET", "/nothing", ""), 404, 1},
 	} {
 		tc.r.send(tc.api, w)

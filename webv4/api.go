@@ -59,7 +59,7 @@ type operation struct {
 	own      *codecs
 	style    ErrorStyle
 	codes    ErrorCodes // of the version
-	auth     Authenticator
+	auth     *scheme
 	quotas   []*quota
 	policy   []string // the RateLimit-Policy header
 	degraded *degradedBy
@@ -100,7 +100,10 @@ func New(opts *Options) (*API, error) {
 	if o.IdempotencyStore == nil {
 		a.opt.IdempotencyStore = newOnceStore(o.KeepIdempotent, func() { a.stats.onceDropped.Add(1) })
 	}
-	a.style, a.codes, a.auth, a.middleware = WeiboErrors, o.ErrorCodes, o.Authenticator, o.Middleware
+	a.style, a.codes, a.middleware = WeiboErrors, o.ErrorCodes, o.Middleware
+	if o.Authenticator != nil {
+		a.auth = &scheme{o.Authenticator}
+	}
 	if o.Errors != 0 {
 		a.style = o.Errors
 	}

@@ -29,6 +29,19 @@ type Authenticator interface {
 	Authenticate(r *http.Request) (Principal, error)
 }
 
+// scheme is the Authenticator of an API or a group, by which it is known that
+// another interface has the same.
+type scheme struct{ Authenticator }
+
+// of tells who makes a call. A call of a batch has the batch's caller if both have
+// the same scheme: its own request has no signature, nor all that a scheme looks at.
+func (s *scheme) of(r *http.Request) (Principal, error) {
+	if b, ok := r.Context().Value(batchKey{}).(*call); ok && b.caller.authed && b.op.auth == s {
+		return b.caller.principal, nil
+	}
+	return s.Authenticate(r)
+}
+
 // AccessToken returns the token of a request: from an Authorization header of
 // the scheme Bearer or OAuth2, or else from the query parameter access_token,
 // or else from a form field of that name. Only an Authenticator given to an API

@@ -54,8 +54,8 @@ const maxBatchReply = 8 << 20
 
 // Batch makes the calls of a batch, one after the other, each through the whole
 // chain: with its own authentication, quotas, limits, access log line and span. A
-// call has the batch's caller, Authorization and Cookie headers, client and
-// deadline; the batch's place under Options.Overload is its place too if they
+// call has the batch's caller if its interface has the same Authenticator, and the
+// batch's Authorization and Cookie headers, client and deadline; the batch's place under Options.Overload is its place too if they
 // have the same cost class. Calls of mounted handlers, replies that write
 // themselves and batches within batches are refused in their results, with
 // 10008, and so is what comes when the replies have more than 8 MiB together. It
@@ -74,8 +74,12 @@ func (a *API) Batch(ctx context.Context, in *BatchRequest) (*BatchReply, error) 
 		res, err := a.batched(ctx, c, &in.Calls[i], room)
 		if err != nil {
 			e := c.op.codes.seen(a.errorFor(c, err))
+			path := in.Calls[i].Path
+			if u, err := url.ParseRequestURI(path); err == nil {
+				path = u.Path
+			}
 			var body reply
-			res = BatchResult{Status: e.status(), Body: body.appendError(nil, WeiboErrors, in.Calls[i].Path, e)}
+			res = BatchResult{Status: e.status(), Body: body.appendError(nil, c.op.style, path, e)}
 		}
 		room -= len(res.Body)
 		out.Replies = append(out.Replies, res)

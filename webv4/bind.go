@@ -189,6 +189,9 @@ func (p *plan) bindBody(r *http.Request, base unsafe.Pointer, maxBody int64, see
 
 // bindValue reads a body that is one value.
 func (p *plan) bindValue(r *http.Request, kind string, base unsafe.Pointer, maxBody int64, seen *uint64) error {
+	if strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json") { // RFC 6839
+		kind = "application/json"
+	}
 	asked, known := p.own.format(kind)
 	if !known || kind == "*/*" || kind == "application/*" || p.own != nil && p.own.json != nil && (asked == asXML || asked == asMsgpack) {
 		return Errorf(CodeMediaType, "%.60s", kind)
@@ -227,6 +230,13 @@ func (p *plan) bindValue(r *http.Request, kind string, base unsafe.Pointer, maxB
 }
 
 const formType = "application/x-www-form-urlencoded"
+
+// isForm reports whether a Content-Type is that of a form, with parameters or
+// without.
+func isForm(header string) bool {
+	n := len(formType)
+	return len(header) >= n && strings.EqualFold(header[:n], formType) && (len(header) == n || strings.IndexByte("; \t", header[n]) >= 0)
+}
 
 // readBody reads the whole body, at most limit bytes. A string, because form
 // values are cut out of it.

@@ -38,6 +38,7 @@ type call struct {
 type caller struct {
 	principal Principal
 	authed    bool
+	unknown   bool // the credentials were refused
 	ip        string
 	rateLimit [1]string // the header
 	id        string    // of the request; "" without Options.RequestIDs

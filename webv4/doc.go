@@ -46,7 +46,8 @@
 //	level     the level that the principal's application must have at least
 //	quota     WHO=N/UNIT, several separated by commas. WHO is user, app, app+user, ip (an IPv6
 //	          /64 network counts as one) or total; UNIT is s, m, h or d. none: not even the
-//	          API's own quotas count.
+//	          API's own quotas count. Calls whose credentials are refused use up that of
+//	          their ip, so that guessing has an end.
 //	degrade   POINT=STEP,…: what the interface does when its point is degraded: trim, stale:AGE,
 //	          static or fallback, shed, off; see Degradation
 //	breaker   PERCENT%/WINDOW, min=CALLS, rest=DURATION, probes=CALLS: keeps calls away from a

@@ -2,6 +2,7 @@ package webv4
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 )
 
@@ -101,7 +102,7 @@ func appendProblem(b []byte, path string, e *Error) []byte {
 		b = appendJSONString(b, detail)
 	}
 	b = append(b, `,"instance":`...)
-	b = appendJSONString(b, path)
+	b = appendJSONString(b, (&url.URL{Path: path}).EscapedPath())
 	b = append(b, `,"error_code":`...)
 	b = strconv.AppendInt(b, int64(e.Code), 10)
 	return append(b, "}\n"...)
@@ -117,7 +118,7 @@ func appendProblemXML(b []byte, path string, e *Error) []byte {
 	if detail != "" {
 		b = appendLeaf(b, "detail", detail)
 	}
-	b = appendLeaf(b, "instance", path)
+	b = appendLeaf(b, "instance", (&url.URL{Path: path}).EscapedPath())
 	b = appendLeaf(b, "error_code", strconv.Itoa(e.Code))
 	return append(b, "</problem>\n"...)
 }

@@ -13,7 +13,7 @@ type scope struct {
 	prefix     string
 	style      ErrorStyle
 	codes      ErrorCodes
-	auth       Authenticator
+	auth       *scheme
 	quotas     []*quota
 	with       []string // names of interceptors and filters
 	middleware []func(http.Handler) http.Handler
@@ -72,7 +72,7 @@ func (a *API) Group(path string, opts *GroupOptions) *API {
 		errs = append(errs, fmt.Errorf("GroupOptions.%w", err))
 	}
 	if o.Authenticator != nil {
-		g.auth = o.Authenticator
+		g.auth = &scheme{o.Authenticator}
 	}
 	if o.Degrade == Everything {
 		errs = append(errs, errors.New("GroupOptions.Degrade: the name * is taken"))

@@ -304,7 +304,7 @@ func (c *call) quotaKey(q *quota) (string, bool) {
 		ip := c.ip()
 		return network(ip), ip != ""
 	}
-	return "", true
+	return "", !who.unknown // strangers must not use up what is there for all
 }
 
 // network is the address itself, or for IPv6 the /64 network: one customer has

@@ -132,6 +132,14 @@ func NewHMAC(skew time.Duration, secret func(key string) ([]byte, Principal, boo
 
 const hmacScheme = "HMAC-SHA256 "
 
+// cutScheme cuts the name of a scheme off, in which case does not count.
+func cutScheme(header, scheme string) (string, bool) {
+	if len(header) < len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
+		return "", false
+	}
+	return header[len(scheme):], true
+}
+
 // SignHMAC signs a request for an HMAC authenticator. body is what the request's
 // body will be.
 func SignHMAC(r *http.Request, key string, secret, body []byte) {
@@ -186,7 +194,7 @@ func (s *signature) mac(r *http.Request, secret []byte) []byte {
 
 // Authenticate implements Authenticator.
 func (h *HMAC) Authenticate(r *http.Request) (Principal, error) {
-	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), hmacScheme)
+	text, ok := cutScheme(r.Header.Get("Authorization"), hmacScheme)
 	if !ok {
 		return Principal{}, ErrTokenMissing
 	}

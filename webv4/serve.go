@@ -163,6 +163,14 @@ func (a *API) admit(ctx context.Context, c *call, op *operation, r *http.Request
 	p := op.plan
 	if p.auth {
 		if err := a.authenticate(c, op, r); err != nil {
+			if e := asError(err); c.caller.authed || e != nil && e.Code == CodeTokenMissing {
+				return err
+			}
+			// Those who guess use up their address's quotas.
+			c.caller.unknown = true
+			if full := a.count(ctx, c, op, c.began); full != nil {
+				return full
+			}
 			return err
 		}
 	}
@@ -430,7 +438,7 @@ func (a *API) notFound(out *reply, r *http.Request) error {
 
 func (a *API) authenticate(c *call, op *operation, r *http.Request) error {
 	p := op.plan
-	if len(p.form) > 0 && r.Header.Get("Authorization") == "" && r.Header.Get("Content-Type") == formType && r.Body != nil {
+	if r.Body != nil && r.Header.Get("Authorization") == "" && isForm(r.Header.Get("Content-Type")) {
 		if _, inQuery := pairValue(r.URL.RawQuery, "access_token"); !inQuery {
 			text, err := readBody(r, a.opt.MaxBody)
 			if err != nil {
@@ -439,7 +447,7 @@ func (a *API) authenticate(c *call, op *operation, r *http.Request) error {
 			r.Body = newFormBody(text)
 		}
 	}
-	principal, err := op.auth.Authenticate(r)
+	principal, err := op.auth.of(r)
 	if err != nil {
 		a.stats.unauthorized.Add(1)
 		if e := asError(err); e != nil {

@@ -2,6 +2,7 @@ package webv4
 
 import (
 	"container/list"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -73,9 +74,22 @@ func (k *replies) removeLocked(e *list.Element) {
 	k.bytes -= len(r.key) + len(r.body) + keptOverhead
 }
 
-// replyKey tells replies apart: by all of the URL and by who asks.
+// replyKey tells replies apart: by all of the URL, by who asks, and by the headers
+// and cookies that are parameters.
 func replyKey(c *call, r *http.Request) string {
-	return string('0'+rune(c.out.format)) + r.Method + " " + r.URL.Path + "?" + r.URL.RawQuery + "\x00" + c.caller.principal.ID + "\x00" + c.caller.principal.App
+	key := string('0'+rune(c.out.format)) + r.Method + " " + r.URL.Path + "?" + r.URL.RawQuery + "\x00" + c.caller.principal.ID + "\x00" + c.caller.principal.App
+	for i := range c.op.plan.fields {
+		switch f := &c.op.plan.fields[i]; f.source {
+		case fromHeader:
+			key += fmt.Sprintf(" %q", r.Header[f.name])
+		case fromCookie:
+			for _, cookie := range r.CookiesNamed(f.name) {
+				key += fmt.Sprintf(" %q", cookie.Value)
+			}
+			key += ";"
+		}
+	}
+	return key
 }
 
 // send writes a kept reply.
