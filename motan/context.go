@@ -64,12 +64,13 @@ func checkPair(key, value string) error {
 type replyKey struct{}
 
 // WithReply stores the metadata that comes with the answers of calls under ctx in
-// *to, replacing what is there; each call does. It includes the protocol's own.
+// *to, replacing what is there; each call that is answered does. Over the wire it
+// includes the protocol's own.
 func WithReply(ctx context.Context, to *Metadata) context.Context {
 	return context.WithValue(ctx, replyKey{}, to)
 }
 
-// Call is what a handler can learn about the call that it answers.
+// Incoming is what a handler can learn about the call that it answers.
 type Incoming struct {
 	Service     string
 	Method      string
@@ -79,7 +80,7 @@ type Incoming struct {
 	Version     string
 	RequestID   uint64
 	Received    time.Time
-	Metadata    Metadata // what the caller added
+	Metadata    Metadata // what the caller added; over HTTP sorted by key
 }
 
 // IncomingCall returns what is known about the call that ctx belongs to; ok is
@@ -202,6 +203,13 @@ func (c *callContext) appendReply(b []byte) []byte {
 		return b
 	}
 	return append(append(b, '\n'), c.reply...)
+}
+
+// replied returns what Reply added.
+func (c *callContext) replied() Metadata {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return decodeMeta(c.reply)
 }
 
 // cut ends the context while the handler runs: the server closes.

@@ -117,5 +117,5 @@
 // dispatch.go, pace.go, context.go. Between them: interceptor.go, accesslog.go,
 // faults.go, trace.go, clock.go, weights.go, admin.go. Where services are: registry.go,
 // file.go, announce.go, commands.go, commandpattern.go. Other ways: local.go, http.go,
-// mc.go.
+// httpmeta.go, mc.go.
 package motan

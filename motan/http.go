@@ -24,10 +24,6 @@ const (
 
 	// headerTimeout is the time left for the call, in milliseconds.
 	headerTimeout = "Motan-Timeout"
-	// headerMeta begins the names of headers that are metadata.
-	headerMeta = "Motan-Meta-"
-	// httpMeta bounds how many of them a handler gets to see.
-	httpMeta = 64
 )
 
 // HTTPHandler answers POST /{service}/{method} with what the server offers, beside
@@ -35,10 +31,17 @@ const (
 // or a protobuf message if Content-Type is application/x-protobuf; the answer is
 // of the same kind. An error is answered as {"errcode":…,"errmsg":…,"errtype":…},
 // with status 400 for business errors, 401, 404, 503 for rejected calls, 504, or
-// 500. The header Motan-Timeout is the caller's time in milliseconds, Motan-Meta-*
-// are metadata, Authorization: Bearer is the token, and traceparent continues a
-// trace. The limits of ServerOptions hold. Handlers that run when the server is
-// shut down are waited for.
+// 500. The header Motan-Timeout is the caller's time in milliseconds, Motan-Group,
+// Motan-Version and Motan-Application say what a caller of this package would,
+// Authorization: Bearer is the token, and traceparent continues a trace.
+//
+// Motan-Meta-KEY is metadata, in both directions. A key is in lower case; other
+// characters than letters, digits, '-', '_' and '.' are written as %XX, and so is
+// upper case. Values that are not printable ASCII are percent-encoded, under the name
+// Motan-Meta-KEY*. http.Server.MaxHeaderBytes bounds them all.
+//
+// The limits of ServerOptions hold. Handlers that run when the server is shut down
+// are waited for.
 func (s *Server) HTTPHandler() http.Handler { return http.HandlerFunc(s.serveHTTP) }
 
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
@@ -66,7 +69,8 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	parent := watchman.FromHeader(r.Header)
 	l := &localCall{
 		meta: callMeta{service: []byte(service), method: []byte(method)}, parent: &parent, bytes: len(body),
-		from: caller{peer: r.RemoteAddr}, added: fromHeader(r.Header),
+		from:  caller{r.RemoteAddr, headerText(r.Header, headerApplication), headerText(r.Header, headerGroup), headerText(r.Header, headerVersion)},
+		added: metaFromHeader(r.Header),
 		argument: func(want any) (any, error) {
 			if raw, ok := want.(*Raw); ok {
 				*raw = Raw{ser.ID(), body}
@@ -104,18 +108,12 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		writeHTTPError(w, httpStatus(err), err)
 		return
 	}
+	for _, p := range l.reply {
+		setHeader(w.Header(), headerMeta+escapeKey(p.Key), p.Value)
+	}
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(out)))
 	w.Write(out) // if it fails, nobody waits
-}
-
-func fromHeader(h http.Header) (m Metadata) {
-	for name, values := range h {
-		if key, ok := strings.CutPrefix(name, headerMeta); ok && len(m) < httpMeta && len(values) > 0 {
-			m = append(m, struct{ Key, Value string }{strings.ToLower(key), values[0]})
-		}
-	}
-	return m
 }
 
 func httpStatus(err error) int {
@@ -178,12 +176,18 @@ func (c *Client) tryHTTP(ctx context.Context, e *endpoint, o *outgoingCall, unti
 	}
 	req.Header.Set("Content-Type", kind)
 	req.Header.Set(headerTimeout, strconv.FormatInt(max(time.Until(until).Milliseconds(), 1), 10))
+	setHeader(req.Header, headerGroup, c.opt.Group)
+	setHeader(req.Header, headerVersion, c.opt.Version)
+	setHeader(req.Header, headerApplication, c.opt.Application)
+	if !fitsHeader(c.opt.Token) {
+		return &Error{Code: CodeEncode, Message: "ClientOptions.Token: not printable, cannot be sent over HTTP"}
+	}
 	if c.opt.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.opt.Token)
 	}
 	if o.meta != nil {
-		for _, p := range decodeMeta(o.meta.pairs) {
-			req.Header.Set(headerMeta+p.Key, p.Value)
+		if err := metaToHeader(req.Header, o.meta.pairs); err != nil {
+			return &Error{Code: CodeEncode, Message: err.Error(), cause: err}
 		}
 	}
 	o.trace.ToHeader(req.Header)
@@ -208,6 +212,9 @@ func (c *Client) tryHTTP(ctx context.Context, e *endpoint, o *outgoingCall, unti
 	o.phases.begin("decode")
 	if resp.Header.Get(watchman.HeaderKeep) != "" {
 		o.span.Keep(watchman.KeepRemote)
+	}
+	if o.reply != nil {
+		*o.reply = metaFromHeader(resp.Header)
 	}
 	if o.x != nil {
 		o.x.RequestBytes, o.x.ResponseBytes = len(body), len(b)

@@ -22,6 +22,7 @@ type localCall struct {
 	parent   *watchman.SpanContext // nil: the span in the context is the parent
 	bytes    int                   // length of the body, 0 if there is none
 	keep     bool                  // set by answer: the caller should keep its part of the trace
+	reply    Metadata              // set by answer: what the handler added with Reply
 
 	// argument turns what came into what the method wants, of which it gets an
 	// empty one.
@@ -84,6 +85,7 @@ func (s *Server) answer(ctx context.Context, l *localCall) (resp any, err error)
 	if err != nil {
 		return nil, serverError(ctx, err)
 	}
+	l.reply = cc.replied()
 	return resp, nil
 }
 
@@ -138,6 +140,9 @@ func (c *Client) tryLocal(ctx context.Context, e *endpoint, o *outgoingCall, unt
 		return nil
 	}
 	resp, err := e.server.answer(ctx, l)
+	if o.reply != nil {
+		*o.reply = l.reply
+	}
 	if err != nil {
 		return localError(err)
 	}
