@@ -144,7 +144,8 @@ func (a *Admin) commands() []CommandState {
 	for _, c := range a.Clients {
 		if orders, ok := c.orders(); ok {
 			st := CommandState{Service: c.service, Group: c.opt.Group, Commands: orders.List}
-			st.Traffic, st.Degraded = orders.of(c.service)
+			traffic, degrade := orders.of(c.service)
+			st.Traffic, st.Degraded = traffic, degrade != nil
 			list = append(list, st)
 		}
 	}

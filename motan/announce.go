@@ -27,9 +27,11 @@ type Announcer interface {
 
 // Announce makes all services of the server known under an address, until
 // Shutdown: call it when the server serves. It returns an error, and nothing stays
-// announced, if one of them cannot be.
+// announced, if one of them cannot be, or if the address is none that clients on
+// other machines can call: one without a host or with an unspecified one, as
+// listeners for all addresses have, or port 0.
 func (s *Server) Announce(ctx context.Context, a Announcer, group, version string, at Endpoint) error {
-	if err := checkAddr(at.Addr); err != nil {
+	if err := checkCallable(at.Addr); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -251,7 +251,7 @@ func (c *Client) choose(ctx context.Context, p *picker, tried []*endpoint, deadl
 			ended = ctx.Err()
 		}
 	}
-	err := p.none(c.service)
+	err := c.none(p)
 	if err.cause == nil {
 		err.cause = ended
 	}
@@ -259,9 +259,9 @@ func (c *Client) choose(ctx context.Context, p *picker, tried []*endpoint, deadl
 }
 
 // none is the error for no endpoint, with the reason of each.
-func (p *picker) none(service string) *Error {
+func (c *Client) none(p *picker) *Error {
 	if len(p.endpoints) == 0 {
-		return &Error{Code: CodeNoEndpoint, Message: "no endpoint of " + service + ": none is registered"}
+		return &Error{Code: CodeNoEndpoint, Message: "no endpoint of " + c.service + ": " + c.whyEmpty()}
 	}
 	const most = 16 // that are told one by one
 	var why strings.Builder
@@ -284,9 +284,23 @@ func (p *picker) none(service string) *Error {
 	if n := len(p.endpoints) - most; n > 0 {
 		fmt.Fprintf(&why, "; and %d more", n)
 	}
-	err := &Error{Code: CodeNoEndpoint, Message: "no endpoint of " + service + ": " + why.String()}
+	err := &Error{Code: CodeNoEndpoint, Message: "no endpoint of " + c.service + ": " + why.String()}
 	if resting {
 		err.cause = errResting
 	}
 	return err
+}
+
+// whyEmpty says why no endpoint is listed.
+func (c *Client) whyEmpty() string {
+	orders, _ := c.orders()
+	_, degrade := orders.of(c.service)
+	if degrade == nil {
+		return "none is registered"
+	}
+	why := "degraded by a command of group " + c.opt.Group
+	if degrade.Remark != "" {
+		why += ": " + degrade.Remark
+	}
+	return why
 }

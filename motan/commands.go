@@ -151,9 +151,9 @@ func hostMatches(pattern, host string) bool {
 	return pattern == host
 }
 
-// of returns what is ordered for a service: the command for its traffic, nil if
-// there is none, and whether it is degraded.
-func (c *Commands) of(service string) (traffic *Command, degraded bool) {
+// of returns what is ordered for a service: the command for its traffic and the one
+// that degrades it, nil where there is none.
+func (c *Commands) of(service string) (traffic, degrade *Command) {
 	for i := range c.List {
 		cmd := &c.List[i]
 		if cmd.Type == CommandSwitch {
@@ -163,13 +163,13 @@ func (c *Commands) of(service string) (traffic *Command, degraded bool) {
 			continue
 		}
 		switch {
-		case cmd.Type == CommandDegrade:
-			degraded = true
+		case cmd.Type == CommandDegrade && degrade == nil:
+			degrade = cmd
 		case cmd.Type == CommandTraffic && traffic == nil:
 			traffic = cmd
 		}
 	}
-	return traffic, degraded
+	return traffic, degrade
 }
 
 // CommandedOptions configures Commanded. The zero value is ready to use.
@@ -455,8 +455,8 @@ func (w *commandedWatch) emit(always bool) {
 
 // merge makes one list of those of the groups. w.mu is held.
 func (w *commandedWatch) merge(names []string, weights map[string]int) []Endpoint {
-	traffic, degraded := w.commands.of(w.service)
-	if degraded {
+	traffic, degrade := w.commands.of(w.service)
+	if degrade != nil {
 		return nil
 	}
 	var list []Endpoint

@@ -3,6 +3,7 @@ package motan_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"path/filepath"
@@ -248,4 +249,24 @@ func FuzzCommands(f *testing.F) {
 		r := motan.Commanded(reg, &o, &motan.CommandedOptions{LocalHost: "10.1.0.9", Logger: quiet()})
 		r.Watch(t.Context(), "com.example.S", "own", "1.0", func([]motan.Endpoint) {})
 	})
+}
+
+func TestDegradedSaysSo(t *testing.T) {
+	for _, tc := range []struct{ remark, want string }{
+		{"new year", "no endpoint of s: degraded by a command of group default_rpc: new year"},
+		{"", "no endpoint of s: degraded by a command of group default_rpc"},
+	} {
+		o := orders{command: fmt.Sprintf(`{"clientCommandList":[{"commandType":1,"pattern":"*","remark":%q}]}`, tc.remark)}
+		c := newClient(t, "s", motan.Commanded(motan.Static("127.0.0.1:1"), &o, nil), nil)
+		_, err := motan.Call[string](t.Context(), c, "m", "x")
+		var e *motan.Error
+		if !errors.As(err, &e) || e.Code != motan.CodeNoEndpoint || e.Message != tc.want {
+			t.Errorf("%v, want %s", err, tc.want)
+		}
+	}
+	var o orders
+	c := newClient(t, "s", motan.Commanded(groups{"default_rpc": nil}, &o, nil), nil)
+	if _, err := motan.Call[string](t.Context(), c, "m", "x"); err == nil || !strings.Contains(err.Error(), "none is registered") {
+		t.Error(err)
+	}
 }

@@ -49,6 +49,34 @@ func checkAddr(addr string) error {
 	return nil
 }
 
+// checkCallable is checkAddr for addresses that others are to call.
+func checkCallable(addr string) error {
+	if err := checkAddr(addr); err != nil || strings.HasPrefix(addr, "unix:") {
+		return err
+	}
+	at := addr
+	if isURL(addr) {
+		u, err := url.Parse(addr)
+		if err != nil {
+			return err // cannot be: checkAddr has read it
+		}
+		if at = u.Host; u.Port() == "" {
+			at = net.JoinHostPort(u.Hostname(), "80")
+		}
+	}
+	host, port, err := net.SplitHostPort(at)
+	if err != nil {
+		return fmt.Errorf("motan: announce %q: %w", addr, err)
+	}
+	if n, err := net.LookupPort("tcp", port); err != nil || n == 0 {
+		return fmt.Errorf("motan: announce %q: no port that can be called; give the one that the listener has got", addr)
+	}
+	if ip := net.ParseIP(strings.Split(host, "%")[0]); host == "" || ip != nil && ip.IsUnspecified() {
+		return fmt.Errorf("motan: announce %q: no host that others can call; give this machine's name or address", addr)
+	}
+	return nil
+}
+
 // Registry tells a client where a service is. The rules:
 //
 //  1. Watch calls update with the whole current list before it returns nil,
