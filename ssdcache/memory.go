@@ -1,6 +1,7 @@
 package ssdcache
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -47,7 +48,7 @@ func newMemory[V any](limit int64) (*memory[V], error) {
 }
 
 func weight[V any](key string, e *entry[V]) uint32 {
-	return uint32(min(len(key)+e.size+entryOverhead, 1<<31))
+	return uint32(min(len(key)+e.size+entryOverhead, math.MaxInt32))
 }
 
 // get returns key's entry if it has not expired, and whether only its pin had it.
