@@ -23,6 +23,7 @@ type call struct {
 	w      http.ResponseWriter
 	out    *reply  // for this package's own use, until the call has ended
 	caller *caller // one of its own if operation.asks
+	place  *place  // nil for most
 
 	began   moment
 	timeout time.Duration // 0: the request's own deadline

@@ -156,7 +156,9 @@
 //	by overload  Overload.Degrade: level by level while calls of a cost class are refused
 //
 // [Overload] refuses calls when there are more than the process can serve. Its
-// limit follows throughput and base latency; TestOverloadGoodput simulates it.
+// limit follows throughput and base latency; TestOverloadGoodput simulates it. A call
+// counts while it is worked on: not while its body is awaited, nor once it has become
+// a stream or a download.
 // Watchman's dial webv4.limit, or webv4.limit.COST, lowers it. While calls are
 // refused, replies say in X-Admission which class still gets in: normal, critical
 // or none, so that callers can hold back the rest. Callers say in X-Deadline-Ms how
@@ -235,5 +237,5 @@
 // api.go and group.go, plan.go and field.go (what tags say), serve.go (the
 // chain) with call.go and reply.go, route.go, bind.go, model.go with jsonread.go, jsoncontainer.go,
 // jsonwrite.go and jsonstring.go, quota.go, degrade.go with switches.go
-// and breaker.go, overload.go with strain.go; the rest stands alone.
+// and breaker.go, overload.go with place.go and strain.go; the rest stands alone.
 package webv4

@@ -268,6 +268,24 @@ func (l *limiter) leave(began, now int64) {
 	l.dispatchLocked(now)
 }
 
+// pause gives a place back for a while, as its call waits for its client.
+func (l *limiter) pause(now int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inflight--
+	l.crowd()
+	l.dispatchLocked(now)
+}
+
+// resume takes the place back, over the limit if need be: the call was let in.
+func (l *limiter) resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inflight++
+	l.crowd()
+	l.peak = max(l.peak, l.inflight)
+}
+
 // rollLocked ends the window if it is time, and sets the limit.
 func (l *limiter) rollLocked(now int64) {
 	l.strain.roll(now, l.opt.Degrade)

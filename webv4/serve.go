@@ -141,13 +141,21 @@ func (a *API) enter(ctx context.Context, c *call, op *operation, r *http.Request
 	if left := l.strain.refuse.Load(); left != 0 {
 		c.w.Header()["X-Admission"] = admissions[left]
 	}
-	if !ok {
-		a.stats.shed.Add(1)
-		c.rejected = true
-		c.w.Header()["Retry-After"] = retryNow
-		return refusal(CodeBusy)
+	switch {
+	case !ok:
+		return a.busy(c)
+	case op.waits(r):
+		return a.placed(ctx, c, op, r, step, began)
 	}
 	return a.limited(ctx, c, op, r, step, began)
+}
+
+// busy refuses what there is no place for.
+func (a *API) busy(c *call) error {
+	a.stats.shed.Add(1)
+	c.rejected = true
+	c.w.Header()["Retry-After"] = retryNow
+	return refusal(CodeBusy)
 }
 
 // limited is admit for a call that has a place in the limiter.
@@ -272,6 +280,7 @@ func (a *API) handle(ctx context.Context, c *call, op *operation, r *http.Reques
 	if op.streams || reflect.TypeOf(result) != op.promised { // an interceptor's may be of any type
 		if w, ok := result.(replier); ok {
 			c.out = c.out.lent()
+			c.place.leave()
 			return w.reply(ctx, c, r)
 		}
 	}
