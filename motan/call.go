@@ -215,7 +215,7 @@ func (c *Client) tryUntil(o *outgoingCall, tries int) time.Time {
 // retry reports whether a call that failed with err may go to another endpoint.
 func retry(err error, idempotent bool) bool {
 	var e *Error
-	if !errors.As(err, &e) || e.Type == Business || e.Code == CodeEncode {
+	if !errors.As(err, &e) || e.Type == Business || e.Code == CodeEncode || e.Code == CodeDecode {
 		return false
 	}
 	if e.Type == Service {

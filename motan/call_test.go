@@ -438,7 +438,7 @@ func TestGzip(t *testing.T) {
 		return srv
 	}())), &motan.ClientOptions{MaxFrame: 100 << 10, Timeout: patience})
 	_, err := motan.Call[string](t.Context(), tight, "bomb", "")
-	if e := wantCode(t, err, motan.CodeInternal); !strings.Contains(e.Message, "inflates beyond") {
+	if e := wantCode(t, err, motan.CodeDecode); !strings.Contains(e.Message, "inflates beyond") {
 		t.Errorf("a bomb: %v", err)
 	}
 }

@@ -24,6 +24,9 @@ type Raw struct {
 
 // encode appends the whole request with id 0.
 func (c *Client) encode(b []byte, o *outgoingCall, left time.Duration) ([]byte, error) {
+	if err := answerable(c.opt.Serializer, o.resp); err != nil {
+		return b, err
+	}
 	h := header{serialization: c.opt.Serializer.ID()}
 	if o.oneWay {
 		h.kind = bitOneWay
@@ -105,10 +108,7 @@ func (c *Client) decode(f *frame, o *outgoingCall) error {
 	if err == nil && len(body) > 0 {
 		err = s.Decode(body, o.resp)
 	}
-	if err != nil {
-		return &Error{Code: CodeInternal, Type: Service, Message: "answer: " + err.Error(), sent: true, cause: err}
-	}
-	return nil
+	return answerError(err)
 }
 
 var deflaters = sync.Pool{New: func() any {

@@ -32,6 +32,7 @@ const (
 	CodeTimeout      = 10003 // no answer in time
 	CodeCancelled    = 10004 // the caller gave up
 	CodeEncode       = 20002 // the request cannot be sent as it is
+	CodeDecode       = 20003 // the answer came, but not as something that the caller's type can hold
 	CodeBusiness     = 30001 // a handler's plain error
 )
 

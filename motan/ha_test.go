@@ -57,7 +57,7 @@ func TestFailoverOnlyWhereSafe(t *testing.T) {
 		{"an answer of another type", func(conn net.Conn, f wireFrame) bool {
 			conn.Write(wireFrame{kind: wireResponse, serialization: wireSimple, id: f.id, body: []byte{5, 1}}.bytes())
 			return true
-		}, once, motan.Failover, motan.CodeInternal},
+		}, once, motan.Failover, motan.CodeDecode},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var asked atomic.Int64 // calls of the method that the first endpoint got

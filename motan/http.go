@@ -152,6 +152,9 @@ func (c *Client) tryHTTP(ctx context.Context, e *endpoint, o *outgoingCall, unti
 		ser, kind = GRPCPb{}, typeProtobuf
 	}
 	o.phases.begin("encode")
+	if err := answerable(ser, o.resp); err != nil {
+		return &Error{Code: CodeEncode, Message: err.Error(), cause: err}
+	}
 	var body []byte
 	raw, isRaw := o.req.(*Raw)
 	switch {

@@ -186,11 +186,12 @@ func localError(err error) error {
 	return &Error{Code: CodeBusiness, Type: Business, Message: err.Error(), sent: true, cause: err}
 }
 
+// answerError is for an answer that the caller cannot have.
 func answerError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Code: CodeInternal, Type: Service, Message: "answer: " + err.Error(), sent: true, cause: err}
+	return &Error{Code: CodeDecode, Message: "answer: " + err.Error(), sent: true, cause: err}
 }
 
 // pass gives an argument to a method of this process that wants another of the

@@ -127,6 +127,42 @@ func serializerFor(id byte) (Serializer, error) {
 	return nil, fmt.Errorf("%w: number %d is not supported", ErrSerialization, id)
 }
 
+// answerable returns an error if no answer in a serialization fits into what resp
+// points to, so that the call need not be made. Serializers of others have no say.
+func answerable(s Serializer, resp any) error {
+	switch resp.(type) {
+	case nil, *Raw:
+		return nil
+	}
+	var err error
+	switch s.(type) {
+	case Simple:
+		switch resp.(type) {
+		case *string, *[]byte, *int64, *map[string]string, *any, *Args:
+			return nil // without a look at the table
+		}
+		_, err = codecOf(reflect.TypeOf(resp).Elem())
+	case Breeze, Hessian2:
+		if _, several := arguments(resp); !several {
+			_, err = planOf(reflect.TypeOf(resp).Elem())
+		}
+	case Protobuf:
+		switch resp.(type) {
+		case *bool, *byte, *int16, *int32, *int64, *int, *float32, *float64, *string:
+		default:
+			if _, several := arguments(resp); !several && message(resp) == nil {
+				err = fmt.Errorf("%w: protobuf: %T is no message and no plain value", ErrSerialization, resp)
+			}
+		}
+	case GRPCPb:
+		_, err = soleMessage(resp)
+	}
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	return nil
+}
+
 // argument is what a serializer is to be given for a request's v. Only JSON tells
 // a request's single argument from an answer: it stands in an array.
 func argument(s Serializer, v any) any {

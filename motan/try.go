@@ -209,7 +209,7 @@ func (e *endpoint) done(probe bool, err error) {
 	var w *Error
 	if errors.As(err, &w) {
 		switch {
-		case w.missed || w.Code == CodeCancelled || w.Code == CodeEncode || !w.sent && w.Code == CodeTimeout:
+		case w.missed || w.Code == CodeCancelled || w.Code == CodeEncode || w.Code == CodeDecode || !w.sent && w.Code == CodeTimeout:
 			o = ignored
 		case w.Type != Framework && !w.notOffered():
 			o = succeeded
