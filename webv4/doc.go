@@ -202,7 +202,8 @@
 //	log           one line of JSON a request whatever the client sends, or a record of slog; what
 //	              the writer is too slow for is dropped and counted
 //	once          of requests with one Idempotency-Key at most one is under way at any time, and
-//	              after one that succeeded none is done again, as long as the store remembers it
+//	              after one that succeeded none is done again, as long as the store remembers it;
+//	              in a store that processes share, if handlers end within 30 s of their deadline
 //
 // # Caveats
 //

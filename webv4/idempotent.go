@@ -14,8 +14,9 @@ import (
 // IdempotencyStore remembers the replies to requests that carry an
 // Idempotency-Key, so that a request that is sent again is not done again. The rules:
 //
-//  1. Begin claims a key: if nobody has it, it remembers the fingerprint for hold
-//     and returns nil. Else it returns what it remembers. Of several calls at once
+//  1. Begin claims a key: if nobody has it, it remembers the fingerprint for hold,
+//     or until Finish if claims cannot outlive the process that has them, and
+//     returns nil. Else it returns what it remembers. Of several calls at once
 //     one claims the key.
 //  2. Finish replaces a claim by the reply, to be remembered for ttl, or frees the
 //     key if r is nil.

@@ -217,3 +217,28 @@ func TestIdempotentTags(t *testing.T) {
 		}
 	}
 }
+
+// A handler that does not end in its time still has its key to itself.
+func TestOnceOutlivesTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, &webv4.Options{Authenticator: users{}})
+		type pay struct {
+			_ struct{} `route:"POST /pay" auth:"user" idempotent:"1h" timeout:"1s"`
+		}
+		calls := 0
+		webv4.Handle(a, func(context.Context, *pay) (*empty, error) {
+			calls++
+			time.Sleep(10 * time.Minute)
+			return nil, nil
+		})
+		send := func() answer { return do(t, a, "POST /pay", "", "Authorization: Bearer 7", "Idempotency-Key: k") }
+		var first sync.WaitGroup
+		first.Go(func() { send() })
+		time.Sleep(9 * time.Minute)
+		send().fails(t, 409, webv4.CodeBusy, "under way")
+		first.Wait()
+		if calls != 1 {
+			t.Errorf("done %d times", calls)
+		}
+	})
+}

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// onceStore is the IdempotencyStore of one process. It is bounded: beyond its
-// bytes the oldest replies go before their time, which is counted.
+// onceStore is the IdempotencyStore of one process, with which claims end as well:
+// so they hold until they are finished. It is bounded: beyond its bytes the oldest
+// replies go before their time, which is counted.
 type onceStore struct {
 	limit   int
 	dropped func()
@@ -22,7 +23,7 @@ type onceStore struct {
 type onceEntry struct {
 	key   string
 	reply IdempotentReply
-	until time.Time
+	until time.Time // of a reply
 	size  int
 }
 
@@ -33,18 +34,18 @@ func newOnceStore(limit int, dropped func()) *onceStore {
 	return &onceStore{limit: limit, dropped: dropped, m: map[string]*list.Element{}}
 }
 
-func (s *onceStore) Begin(_ context.Context, key string, fingerprint [32]byte, hold time.Duration) (*IdempotentReply, error) {
+func (s *onceStore) Begin(_ context.Context, key string, fingerprint [32]byte, _ time.Duration) (*IdempotentReply, error) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.m[key]; e != nil {
 		entry := e.Value.(*onceEntry)
-		if now.Before(entry.until) {
+		if !entry.reply.Done || now.Before(entry.until) {
 			return &entry.reply, nil
 		}
 		s.removeLocked(e)
 	}
-	s.addLocked(&onceEntry{key: key, reply: IdempotentReply{Fingerprint: fingerprint}, until: now.Add(hold), size: onceOverhead}, now)
+	s.addLocked(&onceEntry{key: key, reply: IdempotentReply{Fingerprint: fingerprint}, size: onceOverhead}, now)
 	return nil, nil
 }
 
@@ -73,7 +74,7 @@ func (s *onceStore) addLocked(entry *onceEntry, now time.Time) {
 	// calls at once is bounded elsewhere.
 	for e := s.order.Back(); e != nil; {
 		old, prev := e.Value.(*onceEntry), e.Prev()
-		expired := !now.Before(old.until)
+		expired := old.reply.Done && !now.Before(old.until)
 		if s.bytes <= s.limit && !expired || old == entry {
 			return
 		}
