@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -43,6 +44,11 @@ type caller struct {
 	ip        string
 	rateLimit [1]string // the header
 	id        string    // of the request; "" without Options.RequestIDs
+
+	// inside is held while what the middleware wraps has the call; some middleware,
+	// http.TimeoutHandler for one, returns before that does.
+	inside sync.Mutex
+	closed bool // the middleware has returned
 }
 
 // nobody is the caller of calls of which nobody asks who makes them; it stays empty.

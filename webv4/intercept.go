@@ -111,6 +111,11 @@ func (a *API) wrap(op *operation) http.Handler {
 		if c == nil {
 			panic("webv4: middleware lost the request's context")
 		}
+		c.caller.inside.Lock()
+		defer c.caller.inside.Unlock()
+		if c.caller.closed {
+			return // nobody waits for it any more
+		}
 		c.w, c.r, c.out.w = w, r, w
 		err, abort := a.respond(r.Context(), c, op, r)
 		c.out.err, c.out.abort = err, abort
@@ -121,16 +126,27 @@ func (a *API) wrap(op *operation) http.Handler {
 	return h
 }
 
-// through serves a call by way of its middleware.
+// through serves a call by way of its middleware, and ends when all that this set
+// going has ended: a handler has its call to itself.
 func (a *API) through(c *call, op *operation, r *http.Request) (err error, abort bool) {
 	front := &reply{w: c.out.w, replyState: replyState{format: c.out.format, head: c.out.head, style: c.out.style}}
 	defer func() {
-		if p := recover(); p != nil {
+		p := recover()
+		if !c.caller.inside.TryLock() {
+			// The client need not wait as well.
+			_ = http.NewResponseController(front.w).Flush()
+			c.caller.inside.Lock()
+		}
+		defer c.caller.inside.Unlock()
+		c.caller.closed = true
+		if p != nil {
 			err = a.recovered(op, p)
 			abort = front.begun || err == http.ErrAbortHandler
 			if !abort {
-				front.error(r.URL.Path, a.errorFor(c, err))
+				front.error(r.URL.Path, op.codes.seen(a.errorFor(c, err)))
 			}
+		} else {
+			err, abort = c.out.err, c.out.abort
 		}
 		c.out.status, c.out.bytes = front.status, front.bytes
 		if !front.begun && !abort {
@@ -138,5 +154,5 @@ func (a *API) through(c *call, op *operation, r *http.Request) (err error, abort
 		}
 	}()
 	op.outer.ServeHTTP(front, r.WithContext(c))
-	return c.out.err, c.out.abort
+	return nil, false // as the inner one ended
 }
