@@ -134,9 +134,10 @@ func (w *breezeWriter) value(n *plan, p unsafe.Pointer, typed bool, depth int) e
 			w.b = append(w.b, breezeNull)
 			return nil
 		}
-		return w.value(n.elem, to, typed, depth+1)
+		return w.value(n.elem, to, typed, depth+pointerStep(n.elem.kind))
 	case reflect.Interface:
-		return w.any(*(*any)(p), depth+1)
+		v := *(*any)(p)
+		return w.any(v, depth+anyStep(v))
 	case reflect.Struct:
 		return w.message(n, p, typed, depth)
 	default:

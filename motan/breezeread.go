@@ -173,7 +173,7 @@ func (r *breezeReader) value(n *plan, p unsafe.Pointer, t breezeType, depth int)
 			return err
 		}
 		v := reflect.New(n.elem.typ)
-		if err := r.value(n.elem, v.UnsafePointer(), t, depth+1); err != nil {
+		if err := r.value(n.elem, v.UnsafePointer(), t, depth+pointerStep(n.elem.kind)); err != nil {
 			return err
 		}
 		reflect.NewAt(n.typ, p).Elem().Set(v)

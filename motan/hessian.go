@@ -134,9 +134,10 @@ func (w *hessianWriter) value(n *plan, p unsafe.Pointer, depth int) error {
 		if n.elem.kind == reflect.Struct {
 			return w.shared(n.elem, to, depth)
 		}
-		return w.value(n.elem, to, depth+1)
+		return w.value(n.elem, to, depth+pointerStep(n.elem.kind))
 	case reflect.Interface:
-		return w.any(*(*any)(p), depth+1)
+		v := *(*any)(p)
+		return w.any(v, depth+anyStep(v))
 	case reflect.Struct:
 		switch {
 		case n.time:
@@ -174,7 +175,7 @@ func (w *hessianWriter) shared(n *plan, p unsafe.Pointer, depth int) error {
 		w.seen = map[unsafe.Pointer]hessianSeen{}
 	}
 	w.seen[p] = hessianSeen{n, w.values}
-	return w.value(n, p, depth+1)
+	return w.value(n, p, depth)
 }
 
 func (w *hessianWriter) list(n *plan, p unsafe.Pointer, depth int) error {

@@ -111,7 +111,7 @@ func (r *hessianReader) pointer(n *plan, p unsafe.Pointer, c byte, depth int) er
 		return r.bad("too many values")
 	}
 	v := reflect.New(n.elem.typ)
-	if err := r.valueOf(n.elem, v.UnsafePointer(), c, depth+1); err != nil {
+	if err := r.valueOf(n.elem, v.UnsafePointer(), c, depth+pointerStep(n.elem.kind)); err != nil {
 		return err
 	}
 	reflect.NewAt(n.typ, p).Elem().Set(v)

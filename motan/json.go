@@ -22,15 +22,20 @@ func (JSON) Append(dst []byte, v any) ([]byte, error) {
 	if args, ok := v.(*Args); ok && args != nil {
 		v = *args
 	}
+	limit := maxDepth
 	if args, ok := arguments(v); ok {
 		if args == nil {
 			args = Args{}
 		}
 		v = []any(args)
+		limit++ // the list of them
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
 		return dst, fmt.Errorf("%w: json: %T: %w", ErrSerialization, v, err)
+	}
+	if _, err := checkJSON(b, limit); err != nil {
+		return dst, err
 	}
 	return append(dst, b...), nil
 }
@@ -38,7 +43,12 @@ func (JSON) Append(dst []byte, v any) ([]byte, error) {
 // Decode reads b into what v points to, or an array into several arguments. An
 // empty body leaves v as it is, and is no arguments.
 func (JSON) Decode(b []byte, v any) error {
-	java, err := checkJSON(b)
+	limit := maxDepth
+	args, several := arguments(v)
+	if _, into := v.(*Args); into || several {
+		limit++ // the list of arguments
+	}
+	java, err := checkJSON(b, limit)
 	if err != nil {
 		return err
 	}
@@ -52,7 +62,6 @@ func (JSON) Decode(b []byte, v any) error {
 		}
 		return decodeJSON(b, (*[]any)(args))
 	}
-	args, several := arguments(v)
 	if !several {
 		if len(b) == 0 {
 			return nil
@@ -83,9 +92,9 @@ func decodeJSON(b []byte, v any) error {
 	return nil
 }
 
-// checkJSON refuses a text nested deeper than maxDepth. java reports that the
+// checkJSON refuses a text nested deeper than limit. java reports that the
 // text may hold what only Java writes.
-func checkJSON(b []byte) (java bool, err error) {
+func checkJSON(b []byte, limit int) (java bool, err error) {
 	depth, inString := 0, false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
@@ -96,7 +105,7 @@ func checkJSON(b []byte) (java bool, err error) {
 			java = java || inString && i+1 < len(b) && b[i+1] == '@'
 		case inString:
 		case c == '[' || c == '{':
-			if depth++; depth > maxDepth {
+			if depth++; depth > limit {
 				return false, fmt.Errorf("%w: json: nested deeper than %d at byte %d", ErrSerialization, maxDepth, i)
 			}
 		case c == ']' || c == '}':

@@ -41,7 +41,12 @@ func (Msgpack) Append(dst []byte, v any) ([]byte, error) {
 		args = Args{v}
 	}
 	for _, a := range args {
-		if err := e.enc.Encode(a); err != nil {
+		from := e.buf.Len()
+		err := e.enc.Encode(a)
+		if err == nil {
+			err = unpack.Check(e.buf.Bytes()[from:], maxDepth)
+		}
+		if err != nil {
 			return dst, fmt.Errorf("%w: msgpack: %T: %w", ErrSerialization, a, err)
 		}
 	}

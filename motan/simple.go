@@ -28,8 +28,26 @@ const (
 )
 
 // maxDepth bounds how deep values may nest, so that a body cannot exhaust the
-// stack.
+// stack. Lists, maps and structs count, on the way out as on the way in; the
+// pointers and interfaces between them do not, for they leave nothing on the wire.
 const maxDepth = 64
+
+// pointerStep is what a pointer to a type counts. Pointers to pointers and to
+// interfaces do: through them a value may contain itself without a struct.
+func pointerStep(elem reflect.Kind) int {
+	if elem == reflect.Pointer || elem == reflect.Interface {
+		return 1
+	}
+	return 0
+}
+
+// anyStep is what an interface that holds v counts: what v does if it is a pointer.
+func anyStep(v any) int {
+	if t := reflect.TypeOf(v); t != nil && t.Kind() == reflect.Pointer {
+		return pointerStep(t.Elem().Kind())
+	}
+	return 0
+}
 
 // Simple is serialization 6, the default: a tag byte and a payload for each
 // value. A struct travels as a map from field names (the motan tag, or the name

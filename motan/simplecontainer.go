@@ -189,15 +189,16 @@ func compilePointer(c *codec, t reflect.Type, busy map[reflect.Type]*codec) erro
 	if err != nil {
 		return err
 	}
+	step := pointerStep(t.Elem().Kind())
 	c.enc = func(b []byte, p unsafe.Pointer, depth int) ([]byte, error) {
+		if err := tooDeep(depth); err != nil {
+			return b, err
+		}
 		to := *(*unsafe.Pointer)(p)
 		if to == nil {
 			return append(b, tagNull), nil
 		}
-		if err := tooDeep(depth); err != nil {
-			return b, err
-		}
-		return e.enc(b, to, depth+1)
+		return e.enc(b, to, depth+step)
 	}
 	c.dec = func(r *reader, p unsafe.Pointer, depth int) error {
 		if err := tooDeep(depth); err != nil {
@@ -212,7 +213,7 @@ func compilePointer(c *codec, t reflect.Type, busy map[reflect.Type]*codec) erro
 			return err
 		}
 		v := reflect.New(t.Elem())
-		if err := e.dec(r, v.UnsafePointer(), depth+1); err != nil {
+		if err := e.dec(r, v.UnsafePointer(), depth+step); err != nil {
 			return err
 		}
 		reflect.NewAt(t, p).Elem().Set(v)
@@ -392,7 +393,7 @@ func encAny(b []byte, p unsafe.Pointer, depth int) ([]byte, error) {
 	}
 	at := reflect.New(rv.Type())
 	at.Elem().Set(rv)
-	return c.enc(b, at.UnsafePointer(), depth+1)
+	return c.enc(b, at.UnsafePointer(), depth)
 }
 
 func decAny(r *reader, p unsafe.Pointer, depth int) error {
