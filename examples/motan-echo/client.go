@@ -20,16 +20,13 @@ import (
 
 var serializers = map[string]motan.Serializer{
 	"simple": motan.Simple{}, "msgpack": motan.Msgpack{}, "protobuf": motan.Protobuf{}, "breeze": motan.Breeze{}, "json": motan.JSON{}, "hessian2": motan.Hessian2{},
+	"grpc-pb": motan.GRPCPb{},
 }
 
 func serializations() []string { return slices.Sorted(maps.Keys(serializers)) }
 
 // call makes one call, or many with -load.
 func call(ctx context.Context, c *config, stdout io.Writer) error {
-	s := serializers[c.serialization]
-	if s == nil {
-		return fmt.Errorf("serialization %q: want one of %s", c.serialization, strings.Join(serializations(), ", "))
-	}
 	var reg motan.Registry
 	where := c.call
 	switch {
@@ -51,7 +48,7 @@ func call(ctx context.Context, c *config, stdout io.Writer) error {
 		reg, where = motan.Static(addr), "a server in this process"
 	}
 	client, err := motan.NewClient(service, reg, &motan.ClientOptions{
-		Group: group, Version: version, Application: "motan-echo", Serializer: s, Timeout: c.timeout,
+		Group: group, Version: version, Application: "motan-echo", Serializer: serializers[c.serialization], Timeout: c.timeout,
 	})
 	if err != nil {
 		return err
@@ -62,14 +59,53 @@ func call(ctx context.Context, c *config, stdout io.Writer) error {
 	}
 	arg, err := argument(c.method, c.arg)
 	if err != nil {
-		return err
+		return fmt.Errorf("-arg %q: %s takes no such argument: %w", c.arg, c.method, err)
 	}
-	v, err := motan.Call[any](ctx, client, c.method, arg)
+	v, err := answer(ctx, client, c.method, arg)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%v\n", *v)
+	fmt.Fprintf(stdout, "%v\n", v)
 	return nil
+}
+
+// answer calls a method for an answer of its own type, for not every serialization
+// says what comes.
+func answer(ctx context.Context, client *motan.Client, method string, arg any) (any, error) {
+	switch method {
+	case "hello", "join":
+		return value[string](ctx, client, method, arg)
+	case "helloMap":
+		return value[map[string]string](ctx, client, method, arg)
+	case "echoList":
+		return value[[]any](ctx, client, method, arg)
+	case "bytes":
+		return value[[]byte](ctx, client, method, arg)
+	case "int64":
+		return value[int64](ctx, client, method, arg)
+	case "int32":
+		return value[int32](ctx, client, method, arg)
+	case "int16":
+		return value[int16](ctx, client, method, arg)
+	case "byte":
+		return value[byte](ctx, client, method, arg)
+	case "f32":
+		return value[float32](ctx, client, method, arg)
+	case "f64":
+		return value[float64](ctx, client, method, arg)
+	case "nothing", "fail", "panic":
+		_, err := motan.Call[motan.Raw](ctx, client, method, arg) // there is nothing to decode
+		return nil, err
+	}
+	return value[any](ctx, client, method, arg)
+}
+
+func value[T any](ctx context.Context, client *motan.Client, method string, arg any) (any, error) {
+	v, err := motan.Call[T](ctx, client, method, arg)
+	if err != nil {
+		return nil, err
+	}
+	return *v, nil
 }
 
 func own() (*motan.Server, string, error) {
@@ -131,7 +167,7 @@ func argument(method, text string) (any, error) {
 
 func unmarshal(text string, v any) error {
 	if err := json.Unmarshal([]byte(text), v); err != nil {
-		return fmt.Errorf("-arg: want JSON: %w", err)
+		return fmt.Errorf("want JSON: %w", err)
 	}
 	return nil
 }
@@ -140,7 +176,7 @@ func unmarshal(text string, v any) error {
 func joinArguments(text string) (any, error) {
 	f := strings.Split(text, "|")
 	if len(f) != 6 {
-		return nil, fmt.Errorf("-arg: join takes 6 fields with | between them, got %d", len(f))
+		return nil, fmt.Errorf("want 6 fields with | between them, got %d", len(f))
 	}
 	n, err1 := strconv.ParseInt(f[1], 10, 64)
 	b, err2 := strconv.ParseBool(f[3])
@@ -155,14 +191,19 @@ func load(ctx context.Context, c *config, client *motan.Client, where string, st
 		return err
 	}
 	took := make([][]time.Duration, c.callers)
-	errs := make([]error, c.callers)
 	var wg sync.WaitGroup
+	var mu sync.Mutex
+	failed := make(map[string]int) // callers, by the error that ended them
 	cpu, began := cputime.Process(), time.Now()
 	for i := range c.callers {
 		wg.Go(func() {
-			for t := time.Now(); t.Sub(began) < c.duration; t = time.Now() {
+			for t := time.Now(); t.Sub(began) < c.duration && ctx.Err() == nil; t = time.Now() {
 				if _, err := motan.Call[string](ctx, client, "hello", &arg); err != nil {
-					errs[i] = err
+					if ctx.Err() == nil { // not interrupted
+						mu.Lock()
+						failed[err.Error()]++
+						mu.Unlock()
+					}
 					return
 				}
 				took[i] = append(took[i], time.Since(t))
@@ -171,12 +212,13 @@ func load(ctx context.Context, c *config, client *motan.Client, where string, st
 	}
 	wg.Wait()
 	cpu, elapsed := cputime.Process()-cpu, time.Since(began)
-	if err := errors.Join(errs...); err != nil {
-		return err
+	var err error
+	for text, n := range failed {
+		err = errors.Join(err, fmt.Errorf("%d of %d callers: %s", n, c.callers, text))
 	}
 	all := slices.Concat(took...)
 	if len(all) == 0 {
-		return errors.New("no call was answered")
+		return errors.Join(err, errors.New("no call was answered"))
 	}
 	slices.Sort(all)
 	whose := "this process, the client"
@@ -186,5 +228,5 @@ func load(ctx context.Context, c *config, client *motan.Client, where string, st
 	fmt.Fprintf(stdout, "hello of %d bytes at %s, %d callers: %.0f QPS, p50 %v, p99 %v, %.2f µs of CPU a call (%s)\n",
 		c.size, where, c.callers, float64(len(all))/elapsed.Seconds(), all[len(all)/2].Round(time.Microsecond),
 		all[len(all)*99/100].Round(time.Microsecond), float64(cpu.Nanoseconds())/1000/float64(len(all)), whose)
-	return nil
+	return err
 }

@@ -18,6 +18,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -74,6 +75,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	case c.serve != "" && (c.call != "" || c.load):
 		return errors.New("-serve goes with neither -call nor -load")
+	case c.call != "" && c.zk != "":
+		return errors.New("-call and -zk both say where the server is: want one of them")
+	case serializers[c.serialization] == nil:
+		return fmt.Errorf("-serialization %q: want one of %s", c.serialization, strings.Join(serializations(), ", "))
 	case c.callers < 1 || c.size < 0 || c.duration <= 0 || c.timeout <= 0:
 		return errors.New("-callers, -for and -timeout must be positive and -size must not be negative")
 	case c.serve != "":
@@ -103,7 +108,7 @@ func serve(ctx context.Context, c *config, stdout io.Writer) error {
 			return errors.Join(err, srv.Close())
 		}
 		defer reg.Close()
-		if err := srv.Announce(ctx, reg, group, version, motan.Endpoint{Addr: ln.Addr().String()}); err != nil {
+		if err := srv.Announce(ctx, reg, group, version, motan.Endpoint{Addr: reachable(ln.Addr())}); err != nil {
 			return errors.Join(err, srv.Close())
 		}
 	}
@@ -117,6 +122,25 @@ func serve(ctx context.Context, c *config, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return srv.Shutdown(ctx)
+}
+
+// reachable is where others find a listener: one for all addresses at the first of
+// this machine that is no loopback.
+func reachable(at net.Addr) string {
+	tcp, ok := at.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return at.String()
+	}
+	host := "127.0.0.1"
+	if addrs, err := net.InterfaceAddrs(); err == nil {
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
+				host = n.IP.String()
+				break
+			}
+		}
+	}
+	return net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }
 
 func openZooKeeper(ctx context.Context, addr string) (*zkregistry.Registry, error) {

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Each method through each serialization that carries its types, as the command
@@ -33,7 +36,10 @@ func TestCalls(t *testing.T) {
 		{"f64", "-0.25", "-0.25"},
 		{"nothing", "", "<nil>"},
 	} {
-		for _, s := range []string{"simple", "breeze", "hessian2"} {
+		for _, s := range []string{"simple", "breeze", "hessian2", "json", "msgpack", "protobuf"} {
+			if s == "protobuf" && slices.Contains([]string{"join", "helloMap", "echoAny", "echoList", "bytes"}, tc.method) {
+				continue // it has no lists, maps, bytes and any
+			}
 			var out bytes.Buffer
 			if err := run(t.Context(), []string{"-call", addr, "-serialization", s, "-timeout", "20s", "-method", tc.method, "-arg", tc.arg}, &out, io.Discard); err != nil {
 				t.Errorf("%s %s: %v", s, tc.method, err)
@@ -44,7 +50,14 @@ func TestCalls(t *testing.T) {
 			}
 		}
 	}
+	// grpc-pb takes messages only, and says so.
+	if err := run(t.Context(), []string{"-call", addr, "-serialization", "grpc-pb", "-arg", "Ray"}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "is no message") {
+		t.Errorf("grpc-pb: %v", err)
+	}
 	for _, s := range serializations() {
+		if s == "grpc-pb" {
+			continue
+		}
 		args := []string{"-call", addr, "-serialization", s, "-timeout", "20s"}
 		for method, want := range map[string]string{"fail": "business error 30001: asked to fail", "panic": "service error 500: provider call panic"} {
 			if err := run(t.Context(), append(args, "-method", method), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
@@ -113,11 +126,52 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// What was measured is printed when the user has enough of it, or the server goes.
+func TestLoadEndsEarly(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	var out bytes.Buffer
+	if err := run(ctx, []string{"-load", "-for", "1m", "-callers", "20", "-timeout", "20s"}, &out, io.Discard); err != nil || !strings.Contains(out.String(), "QPS") {
+		t.Errorf("interrupted: %q, %v", out.String(), err)
+	}
+	srv, addr, err := own()
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(300*time.Millisecond, func() { srv.Close() })
+	out.Reset()
+	err = run(t.Context(), []string{"-call", addr, "-load", "-for", "1m", "-callers", "20", "-timeout", "2s"}, &out, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), " of 20 callers: ") || strings.Count(err.Error(), "\n") > 5 || !strings.Contains(out.String(), "QPS") {
+		t.Errorf("the server went: %q, %v", out.String(), err)
+	}
+}
+
+func TestReachable(t *testing.T) {
+	if got := reachable(&net.TCPAddr{IP: net.IPv4(10, 1, 0, 1), Port: 81}); got != "10.1.0.1:81" {
+		t.Error(got)
+	}
+	for _, ip := range []net.IP{net.IPv4zero, net.IPv6unspecified} {
+		host, port, err := net.SplitHostPort(reachable(&net.TCPAddr{IP: ip, Port: 81}))
+		if got := net.ParseIP(host); err != nil || port != "81" || got == nil || got.IsUnspecified() {
+			t.Errorf("%v: %s, %s, %v", ip, host, port, err)
+		}
+	}
+}
+
+func TestBadArgumentsAreNamed(t *testing.T) {
+	for _, method := range []string{"int64", "int32", "int16", "byte", "f32", "f64", "join", "helloMap", "echoList", "echoAny"} {
+		err := run(t.Context(), []string{"-call", "x:1", "-method", method, "-arg", "{"}, io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), `-arg "{": `+method) {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"extra"}, {"-serve", ":0", "-call", "x:1"}, {"-load", "-callers", "0"}, {"-call", "x:1", "-serialization", "morse"},
 		{"-call", "x:1", "-method", "int64", "-arg", "x"}, {"-call", "x:1", "-method", "join", "-arg", "x"}, {"-call", "x:1", "-method", "echoAny", "-arg", "{"},
-		{"-unknown"},
+		{"-unknown"}, {"-call", "x:1", "-zk", "y:1"}, {"-serve", "127.0.0.1:0", "-serialization", "morse"},
 	} {
 		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
 			t.Errorf("%q: no error", args)
