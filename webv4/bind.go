@@ -21,23 +21,21 @@ func (p *plan) bind(r *http.Request, path []string, base unsafe.Pointer, maxBody
 	}
 	for _, i := range p.others {
 		f := &p.fields[i]
-		value, ok := "", false
+		var err error
 		switch f.source {
 		case fromPath:
-			value, ok = path[f.place], true
+			err = f.take(base, path[f.place], &seen)
 		case fromHeader:
-			if v := r.Header[f.name]; len(v) > 0 {
-				value, ok = v[0], true
-			}
+			err = f.takeHeader(base, r, &seen)
 		case fromCookie:
-			if c, err := r.Cookie(f.name); err == nil {
-				value, ok = c.Value, true
+			for _, c := range r.CookiesNamed(f.name) {
+				if err = f.take(base, c.Value, &seen); err != nil {
+					break
+				}
 			}
 		}
-		if ok {
-			if err := f.take(base, value, &seen); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 	}
 	if p.hasBody() {
@@ -60,6 +58,19 @@ func (p *plan) bind(r *http.Request, path []string, base unsafe.Pointer, maxBody
 			if err := f.take(base, f.def, &seen); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// takeHeader takes the lines of a header; net/http keeps Host elsewhere.
+func (f *field) takeHeader(base unsafe.Pointer, r *http.Request, seen *uint64) error {
+	if f.name == "Host" && r.Host != "" {
+		return f.take(base, r.Host, seen)
+	}
+	for _, line := range r.Header[f.name] {
+		if err := f.take(base, line, seen); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package webv4_test
 import (
 	"context"
 	"fmt"
+	"net/http/httptest"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -399,4 +400,33 @@ func ExampleOpt() {
 	// Output:
 	// true 0 false
 	// false 20 true
+}
+
+// A list takes every line of a header and every cookie of its name; Host, which
+// net/http keeps apart, is a header as any other.
+func TestListsFromHeadersAndCookies(t *testing.T) {
+	type in struct {
+		_    struct{} `route:"GET /lists.json"`
+		IDs  []int    `header:"X-Ids" max:"9"`
+		One  int      `header:"X-One"`
+		Tags []string `cookie:"tag"`
+		Host string   `header:"Host" required:"true"`
+	}
+	a := newAPI(t, nil)
+	webv4.Handle(a, func(_ context.Context, got *in) (*in, error) { return got, nil })
+	ask := func(ids ...string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("GET", "http://shop.example/lists.json", nil)
+		r.Header["X-Ids"], r.Header["X-One"] = ids, []string{"1", "2"}
+		r.Header["Cookie"] = []string{"tag=a; other=x; tag=b"}
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, r)
+		return w
+	}
+	want := `{"IDs":[3,4],"One":1,"Tags":["a","b"],"Host":"shop.example"}`
+	if w := ask("3", "4"); strings.TrimSpace(w.Body.String()) != want {
+		t.Errorf("got %s, want %s", w.Body, want)
+	}
+	if w := ask("3", "10"); w.Code != 400 || !strings.Contains(w.Body.String(), "X-Ids") {
+		t.Errorf("a second line that is wrong: %d %s", w.Code, w.Body)
+	}
 }
