@@ -276,3 +276,27 @@ func TestFieldSelection(t *testing.T) {
 		do(t, a, fmt.Sprintf("GET /sel.json?fields=id%s", strings.Repeat(",id", i%90)), "")
 	}
 }
+
+// What clients select is trimmed too, so that degrading makes no reply larger.
+func TestTrimKeepsToTheSelection(t *testing.T) {
+	type in struct {
+		_ struct{} `route:"GET /some.json" select:"fields" degrade:"some=trim"`
+	}
+	type out struct {
+		A int `json:"a"`
+		B int `json:"b" trim:"true"`
+		C int `json:"c"`
+	}
+	a := newAPI(t, nil)
+	webv4.Handle(a, func(context.Context, *in) (*out, error) { return &out{1, 2, 3}, nil })
+	do(t, a, "GET /some.json?fields=a,b", "").is(t, 200, `{"a":1,"b":2}`)
+	if err := a.Degrade("some", webv4.Degradation{Level: webv4.Trim, By: "t", Why: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	do(t, a, "GET /some.json", "").is(t, 200, `{"a":1,"c":3}`)
+	do(t, a, "GET /some.json?fields=a,b", "").is(t, 200, `{"a":1}`)
+	do(t, a, "GET /some.json?fields=b", "").is(t, 200, `{}`)
+	if r := do(t, a, "GET /some.json?fields=d", ""); r.status != 400 {
+		t.Errorf("a name that is none: %+v", r)
+	}
+}

@@ -100,30 +100,35 @@ func (m *model) selected(want selection) (*model, error) {
 // or so of one interface.
 type selections struct {
 	mu sync.Mutex
-	m  map[string]*model
+	m  map[string]*picked
 }
+
+// picked is what a selection leaves of a reply, and of a trimmed one.
+type picked struct{ all, trimmed *model }
 
 const maxSelections = 128
 
-func (s *selections) model(base *model, text string) (*model, error) {
+func (s *selections) model(base *model, text string) (*picked, error) {
 	s.mu.Lock()
-	m := s.m[text]
+	p := s.m[text]
 	s.mu.Unlock()
-	if m != nil {
-		return m, nil
+	if p != nil {
+		return p, nil
 	}
 	want, err := parseSelection(text)
 	if err != nil {
 		return nil, err
 	}
-	if m, err = base.selected(want); err != nil {
+	all, err := base.selected(want)
+	if err != nil {
 		return nil, err
 	}
+	p = &picked{all, all.trimmed(map[*model]*model{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.m == nil || len(s.m) >= maxSelections {
-		s.m = map[string]*model{}
+		s.m = map[string]*picked{}
 	}
-	s.m[strings.Clone(text)] = m
-	return m, nil
+	s.m[strings.Clone(text)] = p
+	return p, nil
 }

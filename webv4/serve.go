@@ -371,22 +371,22 @@ func vary(format, encoding bool) []string {
 }
 
 // view is the model to write the reply by: all of it, what is left of it when
-// trimmed, or what the client selects.
+// trimmed, of either what the client selects.
 func (op *operation) view(step Level, r *http.Request) (*model, error) {
-	m := op.reply
-	if step == Trim {
-		return op.trimmed, nil
-	}
+	views := picked{op.reply, op.trimmed}
 	if name := op.plan.selects; name != "" {
 		if text, ok := pairValue(r.URL.RawQuery, name); ok {
-			picked, err := op.picks.model(m, text)
+			chosen, err := op.picks.model(op.reply, text)
 			if err != nil {
 				return nil, Errorf(CodeInvalid, "(%s) %v, but get (%s)", name, err, shorten(text))
 			}
-			return picked, nil
+			views = *chosen
 		}
 	}
-	return m, nil
+	if step == Trim {
+		return views.trimmed, nil
+	}
+	return views.all, nil
 }
 
 // The Retry-After of what is switched off, and of what is too much now.
