@@ -10,7 +10,10 @@ import (
 	"sync"
 )
 
-// Serializer turns values into bodies and back. The rules:
+// Serializer turns values into bodies and back. A client takes any; a server answers
+// in those of this package and in no others, since the number in a request's header
+// must mean the same everywhere. One of a user's own is thus for other servers, such as
+// those that have hprose, number 4. The rules:
 //
 //  1. Append appends v's form to dst and returns the result. It keeps neither.
 //  2. Decode stores what b holds in the value that v points to. It keeps no
