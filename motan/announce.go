@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Offer is a service at an address, as a server announces it.
@@ -65,14 +66,35 @@ func (s *Server) Announce(ctx context.Context, a Announcer, group, version strin
 	return nil
 }
 
+// leaveMost bounds how long leaving takes.
+const leaveMost = 5 * time.Second
+
+// leaveRegistries makes the server unknown. It takes at most a fifth of the time
+// that ctx has: when the registry is gone, the calls in flight are to be answered
+// all the same. It does not wait longer for one that does not heed its context.
 func (s *Server) leaveRegistries(ctx context.Context) error {
 	s.mu.Lock()
 	leave := s.leave
 	s.leave = nil
 	s.mu.Unlock()
-	var errs []error
+	most := leaveMost
+	if end, ok := ctx.Deadline(); ok {
+		most = min(most, time.Until(end)/5)
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	results := make(chan error, len(leave))
 	for _, l := range leave {
-		errs = append(errs, l(ctx))
+		go func() { results <- l(ctx) }()
+	}
+	var errs []error
+	for range leave {
+		select {
+		case err := <-results:
+			errs = append(errs, err)
+		case <-ctx.Done():
+			return errors.Join(append(errs, fmt.Errorf("motan: leaving the registry: %w", ctx.Err()))...)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -17,7 +17,8 @@ import (
 type Balance int
 
 const (
-	RoundRobin         Balance = iota // one after the other
+	_                  Balance = iota // the default
+	RoundRobin                        // one after the other
 	LeastRecentlyUsed                 // the one whose last call is the longest ago
 	ConsistentHash                    // by WithHashKey, with bounded load; round robin for calls without a key
 	Random                            // any

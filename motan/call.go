@@ -219,9 +219,9 @@ func retry(err error, idempotent bool) bool {
 		return false
 	}
 	if e.Type == Service {
-		// The server has decided: only what it refused to begin goes elsewhere, and
-		// what it had no time for.
-		return e.Code == CodeReject || e.Code == CodeNotFound || idempotent && e.Code == CodeTimeout
+		// What it refused to begin goes elsewhere, and what it failed at if that may
+		// be done twice.
+		return e.Code == CodeReject || e.Code == CodeNotFound || idempotent && !e.ofTheCall()
 	}
 	return idempotent || !e.sent
 }

@@ -35,7 +35,7 @@ type ClientOptions struct {
 
 	Serializer Serializer // nil means Simple{}
 	HA         HA         // default Failover
-	Balance    Balance    // default RoundRobin
+	Balance    Balance    // default RoundRobin, of an MC ConsistentHash
 
 	// Retries is how many more tries Failover and Backup make. 0 means 1;
 	// negative none.
@@ -131,6 +131,9 @@ func (o *ClientOptions) filled() (ClientOptions, error) {
 	}
 	if out.Heartbeat == 0 {
 		out.Heartbeat = time.Second
+	}
+	if out.Balance == 0 {
+		out.Balance = RoundRobin
 	}
 	if out.MaxFrame == 0 {
 		out.MaxFrame = 10 << 20

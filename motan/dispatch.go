@@ -323,7 +323,7 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 // argument decodes the body.
 func (j *job) argument() (any, error) {
 	bad := func(err error) error {
-		return &Error{Code: CodeInternal, Type: Service, Message: "argument: " + err.Error()}
+		return &Error{Code: CodeInternal, Type: Service, Message: badArgument + err.Error()}
 	}
 	body := j.body
 	if j.kind&bitGzip != 0 {
@@ -361,14 +361,14 @@ func (j *job) answer(resp any, span *watchman.Span) error {
 	b = append(b, keyProcessTime+"\n"...)
 	b = strconv.AppendInt(b, j.ended.Sub(j.ctx.received).Milliseconds(), 10)
 	b = j.ctx.appendReply(b)
-	if j.keep = span.Keeping(nil); j.keep {
+	if j.keep = span.KeepingAt(j.ended, nil); j.keep {
 		b = appendMeta(b, start, keyKeep, "1")
 	}
 	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
 	b = append(b, 0, 0, 0, 0)
 	body := len(b)
 	bad := func(err error) error {
-		return &Error{Code: CodeInternal, Type: Service, Message: "answer: " + err.Error(), cause: err}
+		return &Error{Code: CodeInternal, Type: Service, Message: badAnswer + err.Error(), cause: err}
 	}
 	switch {
 	case isRaw:

@@ -87,6 +87,38 @@ func (e *Error) notOffered() bool {
 
 const notOffered = "provider not exist serviceKey="
 
+// The messages of errors with CodeInternal by which callers tell whose fault it is;
+// the first is part of the protocol.
+const (
+	unknownMethod = " is not found in provider."
+	badArgument   = "argument: "
+	badAnswer     = "answer: "
+)
+
+// ofTheCall reports that an error of a server is about the call and not about the
+// server: another one would say the same.
+func (e *Error) ofTheCall() bool {
+	switch e.Code {
+	case CodeUnauthorized, CodeUnsupported:
+		return true
+	case CodeInternal:
+		return strings.HasSuffix(e.Message, unknownMethod) || strings.HasPrefix(e.Message, badArgument) || strings.HasPrefix(e.Message, badAnswer)
+	}
+	return false
+}
+
+// ofTheServer reports that a service error says that the server fails: it is not
+// merely busy, late, or right.
+func (e *Error) ofTheServer() bool {
+	switch e.Code {
+	case CodeReject, CodeTimeout:
+		return false
+	case CodeNotFound:
+		return e.notOffered()
+	}
+	return !e.ofTheCall()
+}
+
 // wireError is the JSON form of an Error, the value of M_e.
 type wireError struct {
 	Code    int       `json:"errcode"`

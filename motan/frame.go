@@ -161,12 +161,15 @@ func (f *frame) moveTo(t *frame) {
 	t.meta, t.body = t.buf[:n:n], t.buf[n:]
 }
 
+// fillFirst is how much of a frame is given room before any of it has come: enough
+// for 64 KiB and what is around them.
+const fillFirst = 72 << 10
+
 // fill reads bytes from and up to to of f.buf. It grows the buffer with what
-// arrives, so that a length alone does not make it allocate.
+// arrives, so that a length alone does not make it allocate more than fillFirst.
 func (f *frame) fill(r *bufio.Reader, from, to int) error {
-	const step = 1 << 20
 	for from < to {
-		next := min(to, from+step)
+		next := min(to, from+max(from, fillFirst))
 		if cap(f.buf) < next {
 			grown := make([]byte, next, max(next, min(2*cap(f.buf), to), 512))
 			copy(grown, f.buf[:from])

@@ -38,8 +38,10 @@ func TestFailoverOnlyWhereSafe(t *testing.T) {
 		{"does not have it", answerException(`{"errcode":404,"errmsg":"provider not exist serviceKey=s","errtype":1}`), once, motan.Failover, 0},
 		{"business error", answerException(`{"errcode":30001,"errmsg":"no","errtype":2}`), twice, motan.Failover, motan.CodeBusiness},
 		{"business error with the code of another", answerException(`{"errcode":10002,"errmsg":"no","errtype":2}`), twice, motan.Failover, motan.CodeReject},
-		{"service error", answerException(`{"errcode":500,"errmsg":"panic","errtype":1}`), twice, motan.Failover, motan.CodeInternal},
-		{"no exception that can be read", answerException(`{`), twice, motan.Failover, motan.CodeInternal},
+		{"service error", answerException(`{"errcode":500,"errmsg":"panic","errtype":1}`), twice, motan.Failover, 0},
+		{"service error, must not be done twice", answerException(`{"errcode":500,"errmsg":"panic","errtype":1}`), once, motan.Failover, motan.CodeInternal},
+		{"service error that any server would give", answerException(`{"errcode":500,"errmsg":"argument: no number","errtype":1}`), twice, motan.Failover, motan.CodeInternal},
+		{"no exception that can be read", answerException(`{`), twice, motan.Failover, 0},
 		{"garbage", func(conn net.Conn, _ wireFrame) bool {
 			conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 			return false
@@ -93,6 +95,32 @@ func TestFailoverOnlyWhereSafe(t *testing.T) {
 				t.Errorf("%d retries", n)
 			}
 		})
+	}
+}
+
+// A server that fails every call is left alone, as one that cannot be reached is.
+func TestServerThatFailsIsLeftAlone(t *testing.T) {
+	var asked atomic.Int64
+	sick := startWireServer(t, func(conn net.Conn, f wireFrame) bool {
+		asked.Add(1)
+		return answerException(`{"errcode":500,"errmsg":"panic","errtype":1}`)(conn, f)
+	})
+	well := startWireServer(t, func(conn net.Conn, f wireFrame) bool {
+		answerString(conn, f, "well")
+		return true
+	})
+	c := newClient(t, "s", motan.Static(sick.addr, well.addr), &motan.ClientOptions{
+		Idempotent: []string{"read", "warm-up"}, Timeout: patience, Connections: 1,
+	})
+	eventuallyUp(t, c, 2)
+	const calls = 1000
+	for range calls {
+		if _, err := motan.Call[string](t.Context(), c, "read", "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := asked.Load(); n > calls/4 {
+		t.Errorf("the sick one was asked %d times of %d", n, calls)
 	}
 }
 

@@ -262,5 +262,5 @@ func (s *Server) find(m *callMeta) (*serverMethod, error) {
 			return method, nil
 		}
 	}
-	return nil, &Error{Code: CodeInternal, Type: Service, Message: "method " + string(m.method) + " is not found in provider."}
+	return nil, &Error{Code: CodeInternal, Type: Service, Message: "method " + string(m.method) + unknownMethod}
 }

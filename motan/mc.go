@@ -23,13 +23,17 @@ var ErrNotStored = errors.New("motan: memcached has no such key")
 // NewMC returns a client of the memcached servers that reg lists, each by its
 // host:port, under the given service name, which is also what traces and
 // interceptors see; the methods are get, set and delete. Of opts, what is about
-// frames and serialization has no effect; nil means that keys are spread by
-// ConsistentHash. All three methods may be executed twice, so Failover tries
-// another server for each of them: a cache may be asked elsewhere. It does no I/O.
+// frames and serialization has no effect; the default Balance is ConsistentHash,
+// which alone finds a key again where it was put. All three methods may be executed
+// twice, so Failover tries another server for each of them: a cache may be asked
+// elsewhere. It does no I/O.
 func NewMC(service string, reg Registry, opts *ClientOptions) (*MC, error) {
-	o := ClientOptions{Balance: ConsistentHash}
+	var o ClientOptions
 	if opts != nil {
 		o = *opts
+	}
+	if o.Balance == 0 {
+		o.Balance = ConsistentHash
 	}
 	o.Idempotent = []string{"get", "set", "delete"}
 	if reg != nil {

@@ -211,3 +211,32 @@ func TestMemcachedBackup(t *testing.T) {
 		t.Errorf("%d backups, though every other call goes to the deaf one first", n)
 	}
 }
+
+// Whatever the options say of other things, a key is found where it was put.
+func TestMemcachedKeysStay(t *testing.T) {
+	one, two := os.Getenv("HEDDLE_TEST_MEMCACHED"), os.Getenv("HEDDLE_TEST_MEMCACHED_MCQ")
+	if one == "" || two == "" {
+		t.Skip("HEDDLE_TEST_MEMCACHED or HEDDLE_TEST_MEMCACHED_MCQ is not set: start two memcacheds and give their host:port")
+	}
+	mc, err := motan.NewMC("cache", motan.Static(one, two), &motan.ClientOptions{Timeout: patience, HA: motan.Failfast})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mc.Close()
+	// Until both are connected, keys of one are put to the other.
+	eventually(t, "every key is found where it was put", func() bool {
+		for i := range 200 {
+			key := fmt.Sprintf("%s-%d", t.Name(), i)
+			if err := mc.Set(t.Context(), key, []byte("x"), time.Minute); err != nil {
+				return false
+			}
+			if _, err := mc.Get(t.Context(), key); err != nil {
+				return false
+			}
+			if err := mc.Delete(t.Context(), key); err != nil {
+				return false
+			}
+		}
+		return true
+	})
+}

@@ -136,9 +136,9 @@ func (s *Server) accept(conn net.Conn) {
 	s.stats.conns.Add(1)
 }
 
-// Shutdown leaves the registries, stops accepting, tells the clients that it
-// leaves, answers what is in flight, and closes. Clients of this package then send
-// their calls elsewhere at once; calls that others keep sending are answered for
+// Shutdown leaves the registries, for which it takes at most 5 s and a fifth of the
+// time that ctx has, stops accepting, tells the clients that it leaves, answers what
+// is in flight, and closes. Clients of this package then send their calls elsewhere at once; calls that others keep sending are answered for
 // DrainGrace more and then refused with CodeReject. When ctx ends first, the calls
 // in flight are cut off and ctx's error is returned.
 func (s *Server) Shutdown(ctx context.Context) error {

@@ -163,3 +163,53 @@ func TestCloseCancelsHandlers(t *testing.T) {
 		t.Error("the call in flight succeeded")
 	}
 }
+
+// deaf announces, and cannot leave again: its registry is gone.
+type deaf struct{ release chan struct{} }
+
+func (d deaf) Announce(context.Context, motan.Offer) (func(context.Context) error, error) {
+	return func(context.Context) error { <-d.release; return nil }, nil
+}
+
+// What is in flight is answered though the registry is gone.
+func TestShutdownWithoutRegistry(t *testing.T) {
+	srv := newServer(t, nil)
+	running, end := make(chan struct{}), make(chan struct{})
+	motan.Handle(srv, "s", "slow", func(context.Context, *string) (*string, error) {
+		close(running)
+		<-end
+		answer := "done"
+		return &answer, nil
+	})
+	addr := startServer(t, srv)
+	gone := deaf{make(chan struct{})}
+	defer close(gone.release)
+	if err := srv.Announce(t.Context(), gone, "g", "1.0", motan.Endpoint{Addr: addr}); err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, "s", motan.Static(addr), &motan.ClientOptions{Timeout: patience})
+	answered := make(chan error, 1)
+	go func() {
+		_, err := motan.Call[string](context.Background(), c, "slow", "x")
+		answered <- err
+	}()
+	<-running
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	shut := make(chan error, 1)
+	go func() { shut <- srv.Shutdown(ctx) }()
+	eventually(t, "the server no longer listens", func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+	close(end)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	if err := <-shut; !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		t.Errorf("%v, and the time: %v", err, ctx.Err())
+	}
+}

@@ -198,8 +198,8 @@ func timeoutError(addr string, after time.Duration, cause error, sent bool) erro
 }
 
 // done tells the breaker how a try went. What the application or a busy server
-// answers does not count against the endpoint; that it does not have the service
-// does.
+// answers does not count against the endpoint, nor do mistakes of the caller; that it
+// fails, or does not have the service, does.
 func (e *endpoint) done(probe bool, err error) {
 	if err == nil {
 		e.breaker.done(probe, succeeded)
@@ -211,7 +211,7 @@ func (e *endpoint) done(probe bool, err error) {
 		switch {
 		case w.missed || w.Code == CodeCancelled || w.Code == CodeEncode || w.Code == CodeDecode || !w.sent && w.Code == CodeTimeout:
 			o = ignored
-		case w.Type != Framework && !w.notOffered():
+		case w.Type == Business, w.Type == Service && !w.ofTheServer():
 			o = succeeded
 		}
 	}
