@@ -33,7 +33,8 @@ type Admin struct {
 //	POST /faults                             sets the faults: a JSON list of Fault
 //
 // Mount it with http.StripPrefix, and only where operators can reach it: it has no
-// authentication of its own.
+// authentication of its own. Requests that a browser sends for another site's page
+// are refused.
 func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /services", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, a.services()) })
@@ -43,7 +44,7 @@ func (a *Admin) Handler() http.Handler {
 	mux.HandleFunc("POST /switches", a.turnSwitch)
 	mux.HandleFunc("POST /endpoints", a.setWeight)
 	mux.HandleFunc("POST /faults", a.setFaults)
-	return mux
+	return crossOrigin.Handler(mux)
 }
 
 // ServerState is a server as Admin shows it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -238,18 +239,9 @@ func (c *Client) choose(ctx context.Context, p *picker, tried []*endpoint, deadl
 	}
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
-	var ended error
-	for i := 0; i < len(p.endpoints) && ended == nil; i++ {
-		select {
-		case <-p.endpoints[i].tried:
-			if e = p.pick(ctx, tried); e != nil {
-				return e, nil
-			}
-		case <-timer.C:
-			ended = context.DeadlineExceeded
-		case <-ctx.Done():
-			ended = ctx.Err()
-		}
+	e, ended := c.first(ctx, p, tried, timer.C)
+	if e != nil {
+		return e, nil
 	}
 	err := c.none(p)
 	if err.cause == nil {
@@ -257,6 +249,36 @@ func (c *Client) choose(ctx context.Context, p *picker, tried []*endpoint, deadl
 	}
 	return nil, err
 }
+
+// first waits for the first dials, which are under way when a client is new, until
+// one has made an endpoint usable: a node that swallows what is sent to it must not
+// keep the call from the next. It fails when all dials have ended or the time has.
+func (c *Client) first(ctx context.Context, p *picker, tried []*endpoint, timeout <-chan time.Time) (*endpoint, error) {
+	cases := []reflect.SelectCase{
+		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(timeout)},
+		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())},
+	}
+	for _, e := range p.endpoints[:min(len(p.endpoints), firstMost)] {
+		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(e.tried)})
+	}
+	for left := len(cases) - 2; left > 0; left-- {
+		i, _, _ := reflect.Select(cases)
+		switch i {
+		case 0:
+			return nil, context.DeadlineExceeded
+		case 1:
+			return nil, ctx.Err()
+		}
+		if e := p.pick(ctx, tried); e != nil {
+			return e, nil
+		}
+		cases[i].Chan = reflect.Value{} // has ended
+	}
+	return nil, nil
+}
+
+// firstMost bounds the dials that a call waits for at once.
+const firstMost = 1000
 
 // none is the error for no endpoint, with the reason of each.
 func (c *Client) none(p *picker) *Error {

@@ -365,11 +365,14 @@ func (j *job) answer(resp any, span *watchman.Span) error {
 		b = appendMeta(b, start, keyKeep, "1")
 	}
 	binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
-	b = append(b, 0, 0, 0, 0)
-	body := len(b)
 	bad := func(err error) error {
 		return &Error{Code: CodeInternal, Type: Service, Message: badAnswer + err.Error(), cause: err}
 	}
+	if n := len(b) - start; n > s.opt.MaxFrame {
+		return bad(fmt.Errorf("%w: %d bytes of metadata, limit %d", errTooLarge, n, s.opt.MaxFrame))
+	}
+	b = append(b, 0, 0, 0, 0)
+	body := len(b)
 	switch {
 	case isRaw:
 		b = append(b, raw.Body...)

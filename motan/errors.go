@@ -126,6 +126,11 @@ type wireError struct {
 	Type    ErrorType `json:"errtype"`
 }
 
+// errorTextMost bounds the bytes of an error's message on the wire: it stands in the
+// metadata, and must not make a frame that takes the connection down.
+const errorTextMost = 128 << 10
+
+// encodeError returns the value of M_e. A message that is too long is cut.
 func encodeError(err error) string {
 	w := wireError{Code: CodeBusiness, Message: err.Error(), Type: Business}
 	var e *Error
@@ -134,6 +139,9 @@ func encodeError(err error) string {
 		w = wireError{e.Code, e.Message, e.Type}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		w.Code, w.Type = CodeTimeout, Service
+	}
+	if len(w.Message) > errorTextMost {
+		w.Message = strings.ToValidUTF8(w.Message[:errorTextMost], "") + "…"
 	}
 	b, err := json.Marshal(w)
 	if err != nil { // a string, two numbers: cannot happen

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -28,8 +29,9 @@ const (
 
 // HTTPHandler answers POST /{service}/{method} with what the server offers, beside
 // or without Serve. The body is the argument in JSON, a list if there are several,
-// or a protobuf message if Content-Type is application/x-protobuf; the answer is
-// of the same kind. An error is answered as {"errcode":…,"errmsg":…,"errtype":…},
+// or a protobuf message if Content-Type is application/x-protobuf; other types are
+// refused, and so is what a browser sends for another site's page. The answer is of
+// the same kind. An error is answered as {"errcode":…,"errmsg":…,"errtype":…},
 // with status 400 for business errors, 401, 404, 503 for rejected calls, 504, or
 // 500. The header Motan-Timeout is the caller's time in milliseconds, Motan-Group,
 // Motan-Version and Motan-Application say what a caller of this package would,
@@ -44,6 +46,10 @@ const (
 // are waited for.
 func (s *Server) HTTPHandler() http.Handler { return http.HandlerFunc(s.serveHTTP) }
 
+// crossOrigin keeps pages of other sites, which a browser lets send requests to
+// loopback as well, from calling anything.
+var crossOrigin = http.NewCrossOriginProtection()
+
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	service, method, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if r.Method != http.MethodPost || !ok {
@@ -51,10 +57,20 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		writeHTTPError(w, http.StatusMethodNotAllowed, &Error{Code: CodeInternal, Type: Service, Message: "want POST /service/method"})
 		return
 	}
+	if err := crossOrigin.Check(r); err != nil {
+		writeHTTPError(w, http.StatusForbidden, &Error{Code: CodeInternal, Type: Service, Message: err.Error()})
+		return
+	}
 	var ser Serializer = JSON{}
 	kind := typeJSON
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && (t == typeProtobuf || t == "application/protobuf") {
-		ser, kind = GRPCPb{}, typeProtobuf
+	if sent := r.Header.Get("Content-Type"); sent != "" {
+		switch t, _, err := mime.ParseMediaType(sent); {
+		case err == nil && (t == typeProtobuf || t == "application/protobuf"):
+			ser, kind = GRPCPb{}, typeProtobuf
+		case err != nil || t != "application/json" && !strings.HasSuffix(t, "+json"):
+			writeHTTPError(w, http.StatusUnsupportedMediaType, &Error{Code: CodeInternal, Type: Service, Message: fmt.Sprintf("Content-Type %.100q: want application/json or %s", sent, typeProtobuf)})
+			return
+		}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.opt.MaxFrame)))
 	if err != nil {
@@ -173,7 +189,7 @@ func (c *Client) tryHTTP(ctx context.Context, e *endpoint, o *outgoingCall, unti
 		err := fmt.Errorf("%w: %d bytes of body, limit %d", errTooLarge, len(body), c.opt.MaxFrame)
 		return &Error{Code: CodeEncode, Message: err.Error(), cause: err}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(e.addr, "/")+"/"+c.service+"/"+o.m.name, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(e.addr, "/")+"/"+url.PathEscape(c.service)+"/"+url.PathEscape(o.m.name), bytes.NewReader(body))
 	if err != nil {
 		return &Error{Code: CodeEncode, Message: err.Error(), cause: err}
 	}
