@@ -104,18 +104,26 @@ func (c *clientConn) failure() error {
 	return c.err
 }
 
-// fail ends the connection: everybody who waits gets the error at once.
+// fail ends the connection. The reader, whose exchange nobody else may touch, then
+// comes to its end and tells everybody who waits.
 func (c *clientConn) fail(err error) {
 	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
-		return
+	failed := c.err != nil
+	if !failed {
+		c.err = err
 	}
-	c.err = err
-	waiting := c.waiting[c.first:]
+	c.mu.Unlock()
+	if !failed {
+		c.conn.Close()
+	}
+}
+
+// giveUp tells everybody who waits why the connection has ended.
+func (c *clientConn) giveUp() {
+	c.mu.Lock()
+	err, waiting := c.err, c.waiting[c.first:]
 	c.waiting, c.first = nil, 0
 	c.mu.Unlock()
-	c.conn.Close()
 	for _, x := range waiting {
 		x.err = lost(err)
 		x.done <- struct{}{}
@@ -138,23 +146,19 @@ func (c *clientConn) next() *exchange {
 	return c.waiting[c.first]
 }
 
-// finish takes the first exchange off the list and tells its owner.
+// finish takes the first exchange, which is x, off the list and tells its owner.
 func (c *clientConn) finish(x *exchange) {
 	c.mu.Lock()
-	if c.first < len(c.waiting) && c.waiting[c.first] == x {
-		c.waiting[c.first] = nil
-		c.first++
-		if c.first == len(c.waiting) {
-			c.waiting, c.first = c.waiting[:0], 0
-		} else if c.first > 1024 {
-			c.waiting = append(c.waiting[:0], c.waiting[c.first:]...)
-			c.first = 0
-		}
-		c.mu.Unlock()
-		x.done <- struct{}{}
-		return
+	c.waiting[c.first] = nil
+	c.first++
+	if c.first == len(c.waiting) {
+		c.waiting, c.first = c.waiting[:0], 0
+	} else if c.first > 1024 {
+		c.waiting = append(c.waiting[:0], c.waiting[c.first:]...)
+		c.first = 0
 	}
-	c.mu.Unlock() // fail was faster and has told the owner
+	c.mu.Unlock()
+	x.done <- struct{}{}
 }
 
 func (c *clientConn) read() {
@@ -167,6 +171,7 @@ func (c *clientConn) read() {
 				err = errors.New("closed by the server")
 			}
 			c.fail(err)
+			c.giveUp()
 			return
 		}
 	}
