@@ -257,7 +257,7 @@ func (b *Broker) writeOp(batch *pebble.Batch, o *op, ms int64) error {
 			o.err = fmt.Errorf("%w: put to %s", ErrNoSpace, q.name)
 			return nil
 		}
-		if o.err = q.log.makeRoom(o.msgs); o.err != nil {
+		if o.err = q.log.makeRoom(o.msgs, ms); o.err != nil {
 			return nil
 		}
 		if err := q.log.write(b, batch, o.msgs, ms); err != nil {

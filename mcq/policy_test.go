@@ -583,3 +583,54 @@ func TestQueueOptionsAreCheckedTogether(t *testing.T) {
 		}
 	}
 }
+
+// A message that is there already needs no room: putting it again drops nothing, and
+// is not refused.
+func TestDuplicatesNeedNoRoom(t *testing.T) {
+	b := memBroker(t, &mcq.Options{Sync: mcq.Never, Queues: map[string]mcq.QueueOptions{
+		"full": {MaxLength: 1}, "drop": {MaxLength: 2, DropOldest: true}, "bytes": {MaxBytes: 5}, "twice": {MaxLength: 1},
+	}})
+	ctx := t.Context()
+	queue := func(name string) *mcq.Queue {
+		q, err := b.Queue(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
+	put := func(q *mcq.Queue, msgs ...mcq.Message) {
+		t.Helper()
+		if err := q.Put(ctx, msgs...); err != nil {
+			t.Errorf("%s: %v", q.Name(), err)
+		}
+	}
+	second := mcq.Message{Body: []byte("second"), Key: "a"}
+
+	full := queue("full")
+	put(full, second)
+	put(full, second)
+	if err := full.Put(ctx, mcq.Message{Body: []byte("third"), Key: "b"}); !errors.Is(err, mcq.ErrFull) {
+		t.Errorf("a new one: %v", err)
+	}
+
+	drop := queue("drop")
+	put(drop, mcq.Message{Body: []byte("first")})
+	put(drop, second)
+	put(drop, second)
+	if m, err := drop.Take(ctx); err != nil || string(m.Body) != "first" {
+		t.Errorf("%q, %v", m.Body, err)
+	}
+	if st := drop.Stats(); st.Discarded != 0 || st.Duplicates != 1 {
+		t.Errorf("%+v", st)
+	}
+
+	bytes := queue("bytes")
+	put(bytes, mcq.Message{Body: []byte("12345"), Key: "a"})
+	put(bytes, mcq.Message{Body: []byte("12345"), Key: "a"})
+
+	twice := queue("twice")
+	put(twice, second, second)
+	if n := twice.Stats().Backlog(); n != 1 {
+		t.Errorf("backlog %d", n)
+	}
+}

@@ -5,21 +5,25 @@ import (
 	"time"
 )
 
-// makeRoom sees to it that no reader's limits are broken by msgs.
-func (l *messageLog) makeRoom(msgs []Message) error {
+// makeRoom sees to it that no reader's limits are broken by msgs. Those that were
+// there before need no room.
+func (l *messageLog) makeRoom(msgs []Message, ms int64) error {
+	count, size := -1, int64(0) // counted once somebody has limits
 	for _, q := range l.readers {
 		o := &q.opt
 		if o.MaxLength == 0 && o.MaxBytes == 0 || o.FanOut && q.parent == nil {
 			continue
 		}
-		size := int64(0)
-		for i := range msgs {
-			size += int64(len(msgs[i].Body))
+		if count < 0 {
+			count, size = l.unseen(msgs, ms)
+		}
+		if count == 0 {
+			return nil
 		}
 		var n int
 		var bytes int64
 		if o.MaxLength > 0 {
-			n = int(l.next-1-q.acked.done()) + len(msgs) - o.MaxLength
+			n = int(l.next-1-q.acked.done()) + count - o.MaxLength
 		}
 		if o.MaxBytes > 0 {
 			q.mu.Lock()
@@ -27,12 +31,35 @@ func (l *messageLog) makeRoom(msgs []Message) error {
 			q.mu.Unlock()
 			bytes += q.freshBytes + size - o.MaxBytes
 		}
-		fits := (o.MaxLength == 0 || len(msgs) <= o.MaxLength) && (o.MaxBytes == 0 || size <= o.MaxBytes)
+		fits := (o.MaxLength == 0 || count <= o.MaxLength) && (o.MaxBytes == 0 || size <= o.MaxBytes)
 		if !fits || !q.makeRoom(n, bytes) {
 			return fmt.Errorf("%w: %s: limit %d messages, %d bytes", ErrFull, q.name, o.MaxLength, o.MaxBytes)
 		}
 	}
 	return nil
+}
+
+// unseen returns how many of msgs will be stored, and the bytes of their bodies.
+func (l *messageLog) unseen(msgs []Message, ms int64) (n int, size int64) {
+	window := l.readers[0].opt.DedupeWindow.Milliseconds()
+	var here map[string]bool // keys that come twice in msgs
+	for i := range msgs {
+		m := &msgs[i]
+		if m.Key != "" && window > 0 {
+			if here[m.Key] || l.seen.find(m.Key, ms, window) != 0 {
+				continue
+			}
+			if len(msgs) > 1 {
+				if here == nil {
+					here = map[string]bool{}
+				}
+				here[m.Key] = true
+			}
+		}
+		n++
+		size += int64(len(m.Body))
+	}
+	return n, size
 }
 
 // makeRoom drops the oldest messages, or only those that have expired, until
