@@ -305,3 +305,39 @@ func TestSilentServer(t *testing.T) {
 		}
 	}
 }
+
+// A message has on the server all that it had here, or is refused.
+func TestRemoteFields(t *testing.T) {
+	b := memBroker(t, nil)
+	q := dial(t, serve(t, b)).Queue("q")
+	ctx := t.Context()
+	for range 2 {
+		if err := q.Put(ctx, mcq.Message{Body: []byte("once"), Key: "order-5"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := q.Put(ctx,
+		mcq.Message{Body: []byte("late"), Delay: 90 * time.Second, Key: "k"},
+		mcq.Message{Body: []byte("brief"), TTL: 1500 * time.Millisecond},
+		mcq.Message{Body: []byte("long"), TTL: 40 * 24 * time.Hour, Flags: 3},
+	); err != nil {
+		t.Fatal(err)
+	}
+	here, err := b.Queue("q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := here.Stats(); st.Duplicates != 1 || st.Delayed != 1 {
+		t.Errorf("%+v", st)
+	}
+	msgs := lease(t, here, 9, mcq.LeaseOptions{Duration: time.Hour})
+	expect(t, "leased", bodies(msgs), "once", "brief", "long")
+	if once, brief, long := msgs[0], msgs[1], msgs[2]; once.Key != "order-5" || brief.TTL != 2*time.Second || long.TTL < 40*24*time.Hour-time.Minute || long.TTL > 40*24*time.Hour || long.Flags != 3 {
+		t.Errorf("%+v", msgs)
+	}
+	for _, m := range []mcq.Message{{Key: "a b"}, {Key: "a/b"}, {Key: "\x00"}, {Key: strings.Repeat("k", 240)}, {Delay: -1}, {TTL: -1}} {
+		if err := q.Put(ctx, m); !errors.Is(err, mcq.ErrMessage) {
+			t.Errorf("%+v: %v", m, err)
+		}
+	}
+}

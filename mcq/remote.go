@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/heddle-go/heddle/internal/memcached"
 	"github.com/heddle-go/heddle/watchman"
 )
 
@@ -26,6 +28,11 @@ func (q *RemoteQueue) Name() string { return q.name }
 // Put adds messages at the end and returns when the server says that they are
 // stored. They are durable one by one: an error means that some may be stored
 // and others not. Retryable tells errors after which Put may be called again.
+//
+// Delay and TTL are rounded up to whole seconds, and a TTL needs a server that heeds
+// exptimes. A Key travels in the command's: it must have no spaces, control
+// characters or slashes, and with the queue's name and the options at most 250 bytes.
+// What cannot be sent is an error that wraps ErrMessage.
 func (q *RemoteQueue) Put(ctx context.Context, msgs ...Message) (err error) {
 	if len(msgs) == 0 {
 		return nil
@@ -36,6 +43,9 @@ func (q *RemoteQueue) Put(ctx context.Context, msgs ...Message) (err error) {
 	for i := range msgs {
 		if n := len(msgs[i].Body); n > q.c.opt.MaxMessage {
 			return fmt.Errorf("%w: put to %s: message %d has %d bytes, limit %d", ErrTooLarge, q.name, i, n, q.c.opt.MaxMessage)
+		}
+		if err := sendable(q.name, &msgs[i]); err != nil {
+			return fmt.Errorf("put to %s: message %d: %w", q.name, i, err)
 		}
 	}
 	ctx, span := q.putOp.Start(ctx)
@@ -53,7 +63,7 @@ func (q *RemoteQueue) Put(ctx context.Context, msgs ...Message) (err error) {
 	}}
 	return conn.do(ctx, q.c.opt.Timeout, x, func(b []byte) []byte {
 		for i := range msgs {
-			m := Message{Body: msgs[i].Body, Flags: msgs[i].Flags, Trace: msgs[i].Trace}
+			m := msgs[i]
 			if !m.Trace.IsValid() {
 				m.Trace = sc
 			}
@@ -63,19 +73,59 @@ func (q *RemoteQueue) Put(ctx context.Context, msgs ...Message) (err error) {
 	})
 }
 
+// sendable says why a message cannot be sent with all that is in it.
+func sendable(name string, m *Message) error {
+	if m.Delay < 0 || m.Delay > maxDelay || m.TTL < 0 || m.TTL > maxDelay {
+		return fmt.Errorf("%w: Delay %v, TTL %v: want 0 to %v", ErrMessage, m.Delay, m.TTL, maxDelay)
+	}
+	if m.Key == "" {
+		return nil
+	}
+	if i := strings.IndexFunc(m.Key, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '/' }); i >= 0 {
+		return fmt.Errorf("%w: a server takes no Key with %q", ErrMessage, m.Key[i])
+	}
+	if n, most := len(m.Key), memcached.MaxKey-len(name)-len("/delay=/key=/h")-len(strconv.FormatInt(wholeSeconds(maxDelay), 10)); n > most {
+		return fmt.Errorf("%w: Key of %d bytes, limit with this queue's name %d", ErrMessage, n, most)
+	}
+	return nil
+}
+
+// wholeSeconds are those that the protocol carries of a duration.
+func wholeSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+
+// exptime is the protocol's for a time to live: 0 is for ever, and what is long is a
+// point in time.
+func exptime(ttl time.Duration) int64 {
+	s := wholeSeconds(ttl)
+	if s > relativeExptime {
+		s += time.Now().Unix()
+	}
+	return s
+}
+
 // appendSet appends a set command; a message with a trace carries it in an envelope.
 func appendSet(b []byte, name string, m *Message) []byte {
 	var room [128]byte
 	var head []byte
 	b = append(b, "set "...)
 	b = append(b, name...)
+	if m.Delay > 0 {
+		b = append(b, "/delay="...)
+		b = strconv.AppendInt(b, wholeSeconds(m.Delay), 10)
+	}
+	if m.Key != "" {
+		b = append(b, "/key="...)
+		b = append(b, m.Key...)
+	}
 	if m.Trace.IsValid() {
 		head = appendEnvelope(room[:0], m)
 		b = append(b, "/h"...)
 	}
 	b = append(b, ' ')
 	b = strconv.AppendUint(b, uint64(m.Flags), 10)
-	b = append(b, " 0 "...)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, exptime(m.TTL), 10)
+	b = append(b, ' ')
 	b = strconv.AppendInt(b, int64(len(head)+len(m.Body)), 10)
 	b = append(b, "\r\n"...)
 	b = append(b, head...)

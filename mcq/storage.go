@@ -145,15 +145,18 @@ func (c *session) read(n int) []byte {
 	}
 }
 
+// relativeExptime is the longest exptime that is a number of seconds, and not a
+// point in time.
+const relativeExptime = 30 * 24 * 3600
+
 // timeToLive reads the exptime of a set: 0 is for ever, up to 30 days are
 // seconds from now, more is a time, and what is negative or past is over. The
 // message is stored all the same.
 func timeToLive(exptime int64, now time.Time) (ttl time.Duration, over bool) {
-	const relative = 30 * 24 * 3600
 	switch {
 	case exptime == 0:
 		return 0, false
-	case exptime > relative:
+	case exptime > relativeExptime:
 		// In seconds first: a far time does not fit into a Duration.
 		exptime = min(exptime-now.Unix(), int64(maxDelay/time.Second))
 	}
