@@ -21,6 +21,7 @@ type Offer struct {
 //     across failures of the registry, until leave is called.
 //  2. leave makes the offer unknown. It is called once; it returns an error if
 //     that did not succeed before ctx ended, and the offer is forgotten anyway.
+//     Shutdown does not wait for one that goes on after that.
 //  3. Both may be called by many servers at once.
 type Announcer interface {
 	Announce(ctx context.Context, o Offer) (leave func(ctx context.Context) error, err error)

@@ -141,7 +141,7 @@ func FuzzHTTPMetadata(f *testing.F) {
 		_, err := motan.Call[string](motan.WithMetadata(context.Background(), key, value), c, "m", "x")
 		var e *motan.Error
 		if errors.As(err, &e) && e.Code == motan.CodeEncode {
-			t.Skip("not to be sent any way")
+			return // not to be sent any way
 		}
 		want := motan.Metadata{{Key: key, Value: value}}
 		if err != nil || !slices.Equal(seen, want) {
