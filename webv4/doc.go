@@ -219,7 +219,7 @@
 // CPU time on two cores of an Intel Xeon with nothing else running, in memory,
 // medians of five runs; TestAllocations holds the allocations:
 //
-//	a GET with three parameters and a JSON reply   0.5 µs, 3 allocations
+//	a GET with three parameters and a JSON reply   0.5 µs, 2 allocations
 //	a POST of 120 bytes of JSON, checked           1.3 µs, 5 allocations
 //	the whole chain, with watchman                 1.4 µs, 5 allocations; net/http's mux
 //	                                               and encoding/json alone 0.3 µs

@@ -19,8 +19,8 @@
 // Of these only webv4 catches panics, gives handlers a deadline, counts, and says
 // that a reply's type is not to be guessed, and it cannot do without. Huma with all
 // that around it, huma-guarded, needs 2.06 µs (13) for the GET. A call keeps less
-// since: on two cores of an AMD EPYC the GET takes 0.77 µs (4) beside Huma's 2.19,
-// medians of three runs that alternated with the older code, which took 1.15.
+// since: on two cores of an AMD EPYC the GET takes 1.29 µs (4) beside Huma's 2.44 (7),
+// medians of four runs (-bench 'WebTypedGET/(webv4|huma)$' -benchtime 0.3s -count 4).
 //
 //	cd peers && go test -run '^$' -bench WebChain -benchtime 0.5s ./web
 //
