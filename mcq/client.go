@@ -68,9 +68,13 @@ type Client struct {
 	addr string
 	opt  ClientOptions
 
+	ctx    context.Context // ends with Close, and with it what dials
+	cancel context.CancelFunc
+	dials  sync.WaitGroup // of dialShared; begun under mu
+
 	mu      sync.Mutex
 	shared  *clientConn
-	dialing chan struct{} // closed when the dial of shared under way has ended; nil if none is
+	dialing *sharedDial   // of shared, if one is under way
 	failed  time.Time     // when dialling last failed
 	backoff time.Duration // how long not to dial after that
 	dialErr error
@@ -89,7 +93,9 @@ func Dial(addr string, opts *ClientOptions) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{addr: addr, opt: o, open: make(map[*clientConn]struct{})}, nil
+	c := &Client{addr: addr, opt: o, open: make(map[*clientConn]struct{})}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c, nil
 }
 
 // Queue returns the named queue on the server.
@@ -104,9 +110,11 @@ func (c *Client) Close() error {
 	open := slices.Collect(maps.Keys(c.open))
 	c.idle, c.shared = nil, nil
 	c.mu.Unlock()
+	c.cancel()
 	for _, k := range open {
 		k.close(ErrClosed)
 	}
+	c.dials.Wait()
 	return nil
 }
 
@@ -114,56 +122,64 @@ const (
 	backoffFirst = 20 * time.Millisecond
 	backoffMost  = 500 * time.Millisecond
 	maxIdle      = 16
+	dialTimeout  = 2 * time.Second
 )
 
-// conn returns the shared connection, dialling if there is none; who comes
-// while somebody dials waits for that. Shortly after a failed dial it fails at
+// conn returns the shared connection, dialling if there is none. Callers wait for
+// the one dial, each until its own ctx ends. Shortly after a failed dial it fails at
 // once, so that a crowd of callers does not dial in turn.
 func (c *Client) conn(ctx context.Context) (*clientConn, error) {
-	for {
-		c.mu.Lock()
-		switch {
-		case c.closed:
-			c.mu.Unlock()
-			return nil, ErrClosed
-		case c.shared != nil && c.shared.failure() == nil:
-			defer c.mu.Unlock()
-			return c.shared, nil
-		case c.backoff > 0 && time.Since(c.failed) < c.backoff:
-			defer c.mu.Unlock()
-			return nil, fmt.Errorf("%w: %s: %w", ErrConnection, c.addr, c.dialErr)
-		}
-		wait := c.dialing
-		if wait == nil {
-			c.dialing = make(chan struct{})
-			c.mu.Unlock()
-			return c.dialShared(ctx)
-		}
+	c.mu.Lock()
+	switch {
+	case c.closed:
 		c.mu.Unlock()
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %s: %w", ErrConnection, c.addr, ctx.Err())
-		}
+		return nil, ErrClosed
+	case c.shared != nil && c.shared.failure() == nil:
+		defer c.mu.Unlock()
+		return c.shared, nil
+	case c.backoff > 0 && time.Since(c.failed) < c.backoff:
+		defer c.mu.Unlock()
+		return nil, c.dialError(c.dialErr)
+	}
+	d := c.dialing
+	if d == nil {
+		d = &sharedDial{done: make(chan struct{})}
+		c.dialing = d
+		c.dials.Go(func() { c.dialShared(d) })
+	}
+	c.mu.Unlock()
+	select {
+	case <-d.done:
+		return d.conn, d.err
+	case <-ctx.Done():
+		return nil, c.dialError(ctx.Err())
 	}
 }
 
-func (c *Client) dialShared(ctx context.Context) (*clientConn, error) {
-	k, err := c.dial(ctx)
+// sharedDial is a dial that everybody waits for who wants the shared connection.
+type sharedDial struct {
+	done chan struct{} // closed when it has ended, and the rest is set
+	conn *clientConn
+	err  error
+}
+
+// dialShared belongs to no caller: one that is in a hurry must not fail the others.
+func (c *Client) dialShared(d *sharedDial) {
+	k, err := c.dial(context.Background())
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	close(c.dialing)
+	defer close(d.done)
 	c.dialing = nil
 	if err != nil {
-		if ctx.Err() == nil { // otherwise it says nothing about the server
-			c.failed, c.dialErr = time.Now(), err
-			c.backoff = min(max(2*c.backoff, backoffFirst), backoffMost)
-			c.backoff = c.backoff/2 + rand.N(c.backoff/2)
+		if d.err = c.dialError(err); c.closed { // which says nothing about the server
+			return
 		}
-		return nil, c.dialError(err)
+		c.failed, c.dialErr = time.Now(), err
+		c.backoff = min(max(2*c.backoff, backoffFirst), backoffMost)
+		c.backoff = c.backoff/2 + rand.N(c.backoff/2)
+		return
 	}
-	c.backoff, c.shared = 0, k
-	return k, nil
+	c.backoff, c.shared, d.conn = 0, k, k
 }
 
 func (c *Client) dialError(err error) error {
@@ -173,22 +189,28 @@ func (c *Client) dialError(err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrConnection, c.addr, err)
 }
 
+// dial connects; it gives up when ctx ends, after a while, or with the client.
 func (c *Client) dial(ctx context.Context) (*clientConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, min(c.opt.Timeout, 2*time.Second))
+	dialing, cancel := context.WithTimeout(ctx, min(c.opt.Timeout, dialTimeout))
 	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", c.addr)
-	if err != nil {
-		return nil, err
-	}
-	if conn, err = c.secure(ctx, conn); err != nil {
-		return nil, err
+	conn, err := d.DialContext(dialing, "tcp", c.addr)
+	if err == nil {
+		conn, err = c.secure(dialing, conn)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	switch {
+	case err == nil && c.closed:
 		conn.Close()
 		return nil, ErrClosed
+	case c.closed:
+		return nil, ErrClosed
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, err
 	}
 	k := newClientConn(conn, c.opt.MaxMessage, c.forget)
 	c.open[k] = struct{}{}
@@ -197,19 +219,24 @@ func (c *Client) dial(ctx context.Context) (*clientConn, error) {
 
 // secure starts TLS and says who we are, as far as that is wanted. It closes
 // conn if it fails.
-func (c *Client) secure(ctx context.Context, conn net.Conn) (_ net.Conn, err error) {
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+func (c *Client) secure(ctx context.Context, plain net.Conn) (conn net.Conn, err error) {
+	defer context.AfterFunc(ctx, func() { plain.SetDeadline(time.Unix(1, 0)) })()
 	defer func() {
 		if err != nil {
-			conn.Close()
+			plain.Close()
 		}
 	}()
+	conn = plain
 	if c.opt.TLS != nil {
 		config := c.opt.TLS.Clone()
 		if config.ServerName == "" {
 			config.ServerName, _, _ = net.SplitHostPort(c.addr)
 		}
-		conn = tls.Client(conn, config)
+		secured := tls.Client(plain, config)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		conn = secured
 	}
 	if c.opt.User == "" {
 		return conn, nil

@@ -230,6 +230,77 @@ func TestImpatientCaller(t *testing.T) {
 	}
 }
 
+// Callers share one dial, and whose ctx ends meanwhile leaves it to the others.
+func TestImpatientDialer(t *testing.T) {
+	hold, asked := make(chan struct{}), make(chan struct{}, 9)
+	addr := fakeServer(t, func(in *bufio.Reader, out io.Writer) {
+		asked <- struct{}{}
+		<-hold
+		for {
+			for range 2 {
+				if _, err := in.ReadString('\n'); err != nil {
+					return
+				}
+			}
+			io.WriteString(out, "STORED\r\n")
+		}
+	})
+	c, err := mcq.Dial(addr, &mcq.ClientOptions{User: "ada", Password: "secret", Timeout: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	q := c.Queue("q")
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() { first <- q.Put(ctx, mcq.Message{}) }()
+	<-asked // it dials, and is not answered
+	var others sync.WaitGroup
+	for range 4 {
+		others.Go(func() {
+			if err := q.Put(t.Context(), mcq.Message{}); err != nil {
+				t.Errorf("another: %v", err)
+			}
+		})
+	}
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) || !mcq.Retryable(err) {
+		t.Errorf("first: %v", err)
+	}
+	close(hold)
+	others.Wait()
+	if n := len(asked); n != 0 {
+		t.Errorf("%d more connections", n)
+	}
+}
+
+// Close ends dials, of the shared connection and of a reader's own.
+func TestCloseWhileDialling(t *testing.T) {
+	asked := make(chan struct{}, 2)
+	addr := fakeServer(t, func(in *bufio.Reader, _ io.Writer) {
+		asked <- struct{}{}
+		io.Copy(io.Discard, in)
+	})
+	c, err := mcq.Dial(addr, &mcq.ClientOptions{User: "ada", Password: "secret", Timeout: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 2)
+	go func() { ended <- c.Queue("q").Put(t.Context(), mcq.Message{}) }()
+	go func() {
+		_, err := c.Queue("q").Take(t.Context())
+		ended <- err
+	}()
+	<-asked
+	<-asked
+	c.Close()
+	for range 2 {
+		if err := <-ended; !errors.Is(err, mcq.ErrClosed) || mcq.Retryable(err) {
+			t.Error(err)
+		}
+	}
+}
+
 // fakeServer answers each connection with f; it is for what no server of ours
 // would say.
 func fakeServer(t *testing.T, f func(in *bufio.Reader, out io.Writer)) string {
