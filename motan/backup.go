@@ -30,7 +30,7 @@ func (c *Client) tryTwo(ctx context.Context, p *picker, e *endpoint, tried []*en
 		return e, c.finish(&first, o)
 	case <-timer.C:
 	}
-	other := p.pick(ctx, append(tried[:len(tried):len(tried)], e))
+	other := p.pick(ctx, noTurn, append(tried[:len(tried):len(tried)], e))
 	if other == nil || len(other.conns) == 0 || !c.takeBackup() {
 		<-first.k.done
 		return e, c.finish(&first, o)
@@ -91,7 +91,7 @@ func (c *Client) tryTwoOthers(ctx context.Context, p *picker, e *endpoint, tried
 	case won = <-ended:
 		running--
 	case <-timer.C:
-		other := p.pick(ctx, append(tried[:len(tried):len(tried)], e))
+		other := p.pick(ctx, noTurn, append(tried[:len(tried):len(tried)], e))
 		if other != nil && len(other.conns) == 0 && other.server == nil && c.takeBackup() {
 			c.stats.backups.Add(1)
 			c.beginOther(ctx, other, o, until, ended)

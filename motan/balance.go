@@ -7,13 +7,15 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
 )
 
-// Balance is how a client spreads calls over endpoints.
+// Balance is how a client spreads calls over endpoints. Turns are those of first
+// tries: a further one takes none, so that retries do not move the next call to the
+// endpoint that failed. What is the turn of an endpoint that is down is shared out
+// among all others.
 type Balance int
 
 const (
@@ -34,7 +36,6 @@ type picker struct {
 	ring      []ringPoint // for ConsistentHash, by hash
 	order     []*endpoint // for WeightedRoundRobin: each as often as it weighs
 	local     []*endpoint // for LocalFirst
-	turn      *atomic.Uint64
 }
 
 type ringPoint struct {
@@ -59,8 +60,8 @@ const (
 	orderMost = 5120
 )
 
-func newPicker(b Balance, endpoints []*endpoint, turn *atomic.Uint64) *picker {
-	p := &picker{balance: b, endpoints: endpoints, turn: turn}
+func newPicker(b Balance, endpoints []*endpoint) *picker {
+	p := &picker{balance: b, endpoints: endpoints}
 	switch b {
 	case ConsistentHash:
 		for _, e := range endpoints {
@@ -82,14 +83,16 @@ func newPicker(b Balance, endpoints []*endpoint, turn *atomic.Uint64) *picker {
 	return p
 }
 
+// noTurn is the turn of further tries: calls take turns by their first one, whatever
+// becomes of it, lest each retry move the next call on to the endpoint that failed.
+const noTurn = 0
+
 // pick returns an endpoint that can take a call and is not among tried, nil if
-// there is none.
-func (p *picker) pick(ctx context.Context, tried []*endpoint) *endpoint {
-	n := uint64(len(p.endpoints))
-	if n == 0 {
+// there is none. turn is the call's number among those of the client, or noTurn.
+func (p *picker) pick(ctx context.Context, turn uint64, tried []*endpoint) *endpoint {
+	if len(p.endpoints) == 0 {
 		return nil
 	}
-	turn := p.turn.Add(1)
 	switch p.balance {
 	case ConsistentHash:
 		if key, ok := ctx.Value(hashKey{}).(string); ok {
@@ -98,9 +101,9 @@ func (p *picker) pick(ctx context.Context, tried []*endpoint) *endpoint {
 	case LeastRecentlyUsed:
 		return p.leastRecent(turn, tried)
 	case Random:
-		turn = rand.Uint64N(n)
+		turn = noTurn
 	case WeightedRoundRobin:
-		return firstUsable(p.order, turn, tried)
+		return onTurn(p.order, turn, tried)
 	case LeastInFlight:
 		return leastInFlight(p.endpoints, tried)
 	case LocalFirst:
@@ -109,31 +112,54 @@ func (p *picker) pick(ctx context.Context, tried []*endpoint) *endpoint {
 		}
 		return leastInFlight(p.endpoints, tried)
 	}
-	return firstUsable(p.endpoints, turn, tried)
+	return onTurn(p.endpoints, turn, tried)
 }
 
 func usable(e *endpoint, tried []*endpoint) bool { return e.usable() && !slices.Contains(tried, e) }
 
-// firstUsable walks over list from a place on. Endpoints that warm up are passed
-// over as often as they are short of their full share, unless there is no other.
-func firstUsable(list []*endpoint, from uint64, tried []*endpoint) *endpoint {
+// onTurn returns the endpoint of list whose turn it is, any without a turn. The
+// turns of one that cannot take them, or still warms up, go to all others alike.
+func onTurn(list []*endpoint, turn uint64, tried []*endpoint) *endpoint {
+	if turn == noTurn {
+		turn = rand.Uint64()
+	}
 	n := uint64(len(list))
-	var cold *endpoint
-	for i := range n {
-		e := list[(from+i)%n]
-		if e == cold || !usable(e, tried) {
+	first := list[turn%n]
+	var cold *endpoint // any that can take the call
+	if usable(first, tried) {
+		if first.takesTurn() {
+			return first
+		}
+		cold = first
+	}
+	others := uint64(0)
+	for _, e := range list {
+		if e != first && usable(e, tried) {
+			others++
+			cold = e
+		}
+	}
+	if others == 0 {
+		return cold
+	}
+	skip := turn / n % others
+	for i := range 2 * n {
+		e := list[i%n]
+		if e == first || !usable(e, tried) {
 			continue
 		}
-		if w := e.warmth(); w >= 1 || rand.Float64() < w {
-			return e
+		if skip > 0 {
+			skip--
+			continue
 		}
-		if cold == nil {
-			cold = e
+		if e.takesTurn() {
+			return e
 		}
 	}
 	return cold
 }
 
+// leastRecent returns the endpoint whose last turn was the longest ago.
 func (p *picker) leastRecent(turn uint64, tried []*endpoint) *endpoint {
 	for {
 		var best *endpoint
@@ -144,7 +170,7 @@ func (p *picker) leastRecent(turn uint64, tried []*endpoint) *endpoint {
 			}
 		}
 		// Two callers must not take the same one for the least recent.
-		if best == nil || best.lastUsed.CompareAndSwap(least, int64(turn)) {
+		if best == nil || turn == noTurn || best.lastUsed.CompareAndSwap(least, int64(turn)) {
 			return best
 		}
 	}
@@ -279,6 +305,13 @@ func (e *endpoint) warmth() float64 {
 		}
 	}
 	return 1
+}
+
+// takesTurn reports whether the endpoint takes a call that is its turn: as often
+// as it is warm.
+func (e *endpoint) takesTurn() bool {
+	w := e.warmth()
+	return w >= 1 || rand.Float64() < w
 }
 
 type hashKey struct{}

@@ -3,8 +3,10 @@ package motan_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -214,5 +216,79 @@ func TestBalanceSkipsWhatIsDown(t *testing.T) {
 		if got := shares(t, c, ctx, 100); got["0"]+got["2"] != 100 {
 			t.Errorf("balance %d: %v", balance, got)
 		}
+	}
+}
+
+// Calls take turns by their first try, whatever further ones there are.
+func TestFurtherTriesTakeNoTurn(t *testing.T) {
+	for name, tc := range map[string]struct {
+		balance motan.Balance
+		ha      motan.HA
+		calls   int
+		sick    func(net.Conn, wireFrame) bool // what the first of the endpoints does
+		well    int                            // how many others there are
+	}{
+		"round robin, rejected":         {motan.RoundRobin, motan.Failover, 100, answerException(busy), 1},
+		"round robin, one of three":     {motan.RoundRobin, motan.Failover, 300, answerException(busy), 2},
+		"weighted, rejected":            {motan.WeightedRoundRobin, motan.Failover, 100, answerException(busy), 1},
+		"least recently used, rejected": {motan.LeastRecentlyUsed, motan.Failover, 100, answerException(busy), 1},
+		"least recently used, of three": {motan.LeastRecentlyUsed, motan.Failover, 300, answerException(busy), 2},
+		"round robin, slow":             {motan.RoundRobin, motan.Backup, 20, func(net.Conn, wireFrame) bool { return true }, 1},
+		"least recently used, slow":     {motan.LeastRecentlyUsed, motan.Backup, 20, func(net.Conn, wireFrame) bool { return true }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := make([]atomic.Int64, 1+tc.well)
+			var addrs []string
+			for i := range asked {
+				addrs = append(addrs, startWireServer(t, func(conn net.Conn, f wireFrame) bool {
+					if f.meta["M_m"] == "read" {
+						asked[i].Add(1)
+						if i == 0 {
+							return tc.sick(conn, f)
+						}
+					}
+					answerString(conn, f, "")
+					return true
+				}).addr)
+			}
+			c := newClient(t, "s", motan.Static(addrs...), &motan.ClientOptions{
+				Balance: tc.balance, HA: tc.ha, Idempotent: []string{"read"}, Timeout: patience, Connections: 1,
+				RetryBudget: -1, BackupAfter: time.Millisecond, Heartbeat: -1,
+			})
+			eventuallyUp(t, c, len(addrs))
+			for range tc.calls {
+				if _, err := motan.Call[string](t.Context(), c, "read", "x"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			turns := int64(tc.calls / len(addrs))
+			if n := asked[0].Load(); n != turns {
+				t.Errorf("the sick one was asked %d times of %d, want %d", n, tc.calls, turns)
+			}
+			for i := range tc.well {
+				if n := asked[1+i].Load(); n < turns || n > 2*turns {
+					t.Errorf("node %d was asked %d times of %d, want %d and up to as many retries", 1+i, n, tc.calls, turns)
+				}
+			}
+		})
+	}
+}
+
+const busy = `{"errcode":10002,"errmsg":"busy","errtype":1}`
+
+// The turns of an endpoint that is down go to all others, not only to the next.
+func TestTurnsOfTheDownAreShared(t *testing.T) {
+	_, addrs := cluster(t, 4)
+	for name, balance := range map[string]motan.Balance{"round robin": motan.RoundRobin, "weighted": motan.WeightedRoundRobin} {
+		t.Run(name, func(t *testing.T) {
+			c := newClient(t, "test.Echo", motan.Static(addrs...), &motan.ClientOptions{Balance: balance, Timeout: patience})
+			eventuallyUp(t, c, 4)
+			if err := c.SetWeight(addrs[1], 0); err != nil {
+				t.Fatal(err)
+			}
+			if got := shares(t, c, t.Context(), 120); got["0"] != 40 || got["2"] != 40 || got["3"] != 40 {
+				t.Errorf("with node 1 out, of 120 calls the nodes got %v", got)
+			}
+		})
 	}
 }

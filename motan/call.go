@@ -151,8 +151,9 @@ func (c *Client) run(ctx context.Context, x *Exchange) error {
 	}
 	var room [4]*endpoint
 	tried, misses := room[:0], 0
+	turn := c.turns.Add(1)
 	for {
-		e, none := c.choose(ctx, p, tried, o.deadline)
+		e, none := c.choose(ctx, p, turn, tried, o.deadline)
 		if e == nil {
 			// What went wrong at the last endpoint says more than that there is no other.
 			if err == nil {
@@ -171,6 +172,9 @@ func (c *Client) run(ctx context.Context, x *Exchange) error {
 		if missed(err) && misses < maxMisses && ctx.Err() == nil {
 			// Not even Failfast has made its try.
 			misses++
+			if turn != noTurn {
+				turn++ // the next one's, for it may take a moment to be seen as unusable
+			}
 			if p = c.picker.Load(); p == nil {
 				return err
 			}
@@ -186,7 +190,7 @@ func (c *Client) run(ctx context.Context, x *Exchange) error {
 		}
 		c.stats.retries.Add(1)
 		o.span.SetAttr("motan.retry", e.addr+": "+err.Error())
-		tried = append(tried, e)
+		tried, turn = append(tried, e), noTurn
 		if p = c.picker.Load(); p == nil {
 			return err
 		}
@@ -229,17 +233,17 @@ func retry(err error, idempotent bool) bool {
 
 // choose picks an endpoint. Before the first connections are up it waits for
 // them instead of failing.
-func (c *Client) choose(ctx context.Context, p *picker, tried []*endpoint, deadline time.Time) (*endpoint, error) {
-	e := p.pick(ctx, tried)
+func (c *Client) choose(ctx context.Context, p *picker, turn uint64, tried []*endpoint, deadline time.Time) (*endpoint, error) {
+	e := p.pick(ctx, turn, tried)
 	if e == nil && len(tried) > 0 {
-		e = p.pick(ctx, nil) // better the same endpoint again than none
+		e = p.pick(ctx, turn, nil) // better the same endpoint again than none
 	}
 	if e != nil {
 		return e, nil
 	}
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
-	e, ended := c.first(ctx, p, tried, timer.C)
+	e, ended := c.first(ctx, p, turn, tried, timer.C)
 	if e != nil {
 		return e, nil
 	}
@@ -253,7 +257,7 @@ func (c *Client) choose(ctx context.Context, p *picker, tried []*endpoint, deadl
 // first waits for the first dials, which are under way when a client is new, until
 // one has made an endpoint usable: a node that swallows what is sent to it must not
 // keep the call from the next. It fails when all dials have ended or the time has.
-func (c *Client) first(ctx context.Context, p *picker, tried []*endpoint, timeout <-chan time.Time) (*endpoint, error) {
+func (c *Client) first(ctx context.Context, p *picker, turn uint64, tried []*endpoint, timeout <-chan time.Time) (*endpoint, error) {
 	cases := []reflect.SelectCase{
 		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(timeout)},
 		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())},
@@ -269,7 +273,7 @@ func (c *Client) first(ctx context.Context, p *picker, tried []*endpoint, timeou
 		case 1:
 			return nil, ctx.Err()
 		}
-		if e := p.pick(ctx, tried); e != nil {
+		if e := p.pick(ctx, turn, tried); e != nil {
 			return e, nil
 		}
 		cases[i].Chan = reflect.Value{} // has ended

@@ -22,7 +22,7 @@ type Client struct {
 	prefix  []byte  // metadata that all calls share
 	invoke  Invoker // the interceptors, and run inside them
 
-	turn    atomic.Uint64
+	turns   atomic.Uint64 // first tries so far
 	picker  atomic.Pointer[picker]
 	methods atomic.Pointer[map[string]*clientMethod]
 	budget  budget
@@ -194,7 +194,7 @@ func (c *Client) update(list []Endpoint) {
 		delete(old, l.Addr)
 		now = append(now, e)
 	}
-	c.picker.Store(newPicker(c.opt.Balance, now, &c.turn))
+	c.picker.Store(newPicker(c.opt.Balance, now))
 	if before == nil && c.weighs() && c.opt.WeightRefresh > 0 {
 		c.background.Go(c.followWeights)
 	}

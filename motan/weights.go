@@ -131,7 +131,7 @@ func (c *Client) reweigh() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p := c.picker.Load(); p != nil && !c.closed {
-		c.picker.Store(newPicker(c.opt.Balance, p.endpoints, &c.turn))
+		c.picker.Store(newPicker(c.opt.Balance, p.endpoints))
 	}
 }
 
