@@ -161,6 +161,8 @@ func onTurn(list []*endpoint, turn uint64, tried []*endpoint) *endpoint {
 
 // leastRecent returns the endpoint whose last turn was the longest ago.
 func (p *picker) leastRecent(turn uint64, tried []*endpoint) *endpoint {
+	tried = slices.Clip(tried)
+	var cold *endpoint
 	for {
 		var best *endpoint
 		var least int64
@@ -169,10 +171,20 @@ func (p *picker) leastRecent(turn uint64, tried []*endpoint) *endpoint {
 				best, least = e, used
 			}
 		}
+		if best == nil {
+			return cold
+		}
 		// Two callers must not take the same one for the least recent.
-		if best == nil || turn == noTurn || best.lastUsed.CompareAndSwap(least, int64(turn)) {
+		if turn != noTurn && !best.lastUsed.CompareAndSwap(least, int64(turn)) {
+			continue
+		}
+		if best.takesTurn() {
 			return best
 		}
+		if cold == nil {
+			cold = best
+		}
+		tried = append(tried, best) // its turn is over
 	}
 }
 
@@ -202,28 +214,40 @@ func leastInFlight(list []*endpoint, tried []*endpoint) *endpoint {
 	return best
 }
 
+// onRing returns the endpoint that a key belongs to. One that warms up takes its
+// keys one after the other; those that are not its yet stay with the next on the
+// ring, where they were before it came.
 func (p *picker) onRing(h uint64, tried []*endpoint) *endpoint {
 	all := int64(1)
+	room := 0.0
 	for _, e := range p.endpoints {
-		all += e.inFlight.Load()
+		if usable(e, tried) {
+			all += e.inFlight.Load()
+			room += e.warmth()
+		}
 	}
-	most := int64(loadBound*float64(all)/float64(len(p.endpoints))) + 1
+	// Where among its node's keys this one is: anything that does not go with the
+	// place on the ring.
+	nth := float64(h*0x9e3779b97f4a7c15>>11) / (1 << 53)
 	at, _ := slices.BinarySearchFunc(p.ring, h, func(r ringPoint, h uint64) int { return cmp.Compare(r.hash, h) })
-	var full, last *endpoint
+	var full, cold, last *endpoint
 	for i := range p.ring {
 		e := p.ring[(at+i)%len(p.ring)].ep
 		if e == last || !usable(e, tried) {
 			continue
 		}
-		if e.inFlight.Load() < most {
+		w := e.warmth()
+		switch {
+		case nth >= w:
+			cold = cmp.Or(cold, e)
+		case float64(e.inFlight.Load()) < loadBound*float64(all)*w/room+1:
 			return e
-		}
-		if full == nil {
-			full = e
+		default:
+			full = cmp.Or(full, e)
 		}
 		last = e
 	}
-	return full
+	return cmp.Or(full, cold)
 }
 
 // weightedOrder spreads each endpoint evenly over an order in which it stands as
@@ -296,15 +320,15 @@ func localHosts() func(addr string) bool {
 // warmth is the share of its calls that an endpoint gets: less than 1 for a while
 // after it came, so that its caches and connections can fill.
 func (e *endpoint) warmth() float64 {
-	if e.since.IsZero() {
+	if !e.cold.Load() {
 		return 1
 	}
-	if most := e.client.opt.SlowStart; most > 0 {
-		if age := time.Since(e.since); age < most {
-			return max(float64(age)/float64(most), 0.02)
-		}
+	age, most := time.Since(e.since), e.client.opt.SlowStart
+	if age >= most {
+		e.cold.Store(false)
+		return 1
 	}
-	return 1
+	return max(float64(age)/float64(most), 0.02)
 }
 
 // takesTurn reports whether the endpoint takes a call that is its turn: as often
@@ -318,8 +342,9 @@ type hashKey struct{}
 
 // WithHashKey makes the calls under ctx go to the endpoint that key belongs to,
 // if the client balances by ConsistentHash. When endpoints come or go, only
-// their share of the keys moves. An endpoint with a quarter more than its fair
-// share of the calls in flight passes keys on to the next.
+// their share of the keys moves; to one that comes they move one by one, during
+// ClientOptions.SlowStart. An endpoint with a quarter more than its fair share of
+// the calls in flight passes keys on to the next.
 func WithHashKey(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, hashKey{}, key)
 }

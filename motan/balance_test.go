@@ -180,7 +180,10 @@ func TestConsistentHash(t *testing.T) {
 
 func TestSlowStart(t *testing.T) {
 	_, addrs := cluster(t, 2)
-	for name, balance := range map[string]motan.Balance{"round robin": motan.RoundRobin, "least in flight": motan.LeastInFlight, "random": motan.Random} {
+	for name, balance := range map[string]motan.Balance{
+		"round robin": motan.RoundRobin, "weighted": motan.WeightedRoundRobin, "least recently used": motan.LeastRecentlyUsed,
+		"least in flight": motan.LeastInFlight, "random": motan.Random,
+	} {
 		t.Run(name, func(t *testing.T) {
 			reg := &listing{}
 			reg.set(addrs[0])

@@ -70,7 +70,8 @@ type ClientOptions struct {
 	WeightRefresh time.Duration
 
 	// SlowStart is how long an endpoint that comes to a running client works up to
-	// its full share of the calls. 0 means 10 s; negative none.
+	// its full share of the calls, or of the keys with ConsistentHash. 0 means 10 s;
+	// negative none.
 	SlowStart time.Duration
 
 	// Connections per endpoint. 0 means 2, at most 64.

@@ -42,7 +42,8 @@ type endpoint struct {
 	web    *http.Client // for an address that is a URL; nil for others
 	mc     *mcPool      // of a memcached server; nil for others
 	next   atomic.Uint32
-	since  time.Time // when it came to a running client; zero: it was there from the start
+	since  time.Time   // when it came
+	cold   atomic.Bool // it came to a running client, and warms up
 
 	leaving  atomic.Bool // no longer listed: no new calls
 	inFlight atomic.Int64
@@ -65,10 +66,8 @@ type slot struct {
 }
 
 func newEndpoint(c *Client, l Endpoint, first bool) *endpoint {
-	e := &endpoint{addr: l.Addr, server: l.server, client: c, tried: make(chan struct{})}
-	if !first {
-		e.since = time.Now()
-	}
+	e := &endpoint{addr: l.Addr, server: l.server, client: c, since: time.Now(), tried: make(chan struct{})}
+	e.cold.Store(!first)
 	e.breaker.now, e.breaker.began = time.Now, time.Now()
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	switch {
