@@ -54,7 +54,8 @@ type Broker struct {
 
 	opens uint64 // which time the store is open, in receipts
 
-	inbox *inbox
+	inbox  *inbox
+	memory memory
 
 	// Of whoever commits a group, which is the committer or a server's loop, as the
 	// inbox says; so is all that is said to be the committer's own.
@@ -99,6 +100,7 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		opt: o, dir: dir, queues: make(map[string]*Queue), inbox: newInbox(), spans: make(map[uint32]span),
 		committed: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
+	b.memory.share.Store(int64(o.Memory))
 	popts := storeOptions(&o, storeLogger{b, o.Logger})
 	popts.FS = &fullFS{FS: o.fs, b: b}
 	err = guard(func() (err error) {
@@ -352,7 +354,11 @@ func (b *Broker) Drop(name string) (bool, error) {
 	}
 	o := takeOp(q)
 	o.drop = true
-	return true, b.commit(o)
+	err := b.commit(o)
+	for _, r := range gone {
+		r.forgetMemory()
+	}
+	return true, err
 }
 
 // Close ends the broker: writes under way are finished, waiting readers get
@@ -444,6 +450,7 @@ func (b *Broker) sweep() {
 			if n%2 == 0 {
 				b.lookAtDisk()
 			}
+			b.shareMemory(n%20 == 0)
 			b.mu.RLock()
 			due = due[:0]
 			for _, q := range b.queues {

@@ -21,9 +21,9 @@
 //	limits         Put fails with ErrFull, or the oldest go, before QueueOptions' limits are broken
 //	duplicates     a Message.Key is stored once in QueueOptions.DedupeWindow, across restarts
 //	crash          every acknowledged Put is there, every acknowledged Ack stays, leases end
-//	memory         per queue Options.Memory bytes of messages waiting, one read-ahead chunk of
-//	               1 MiB, and about 100 bytes for each message that is leased or delayed and
-//	               for each key that is remembered
+//	memory         of messages waiting Options.Memory bytes per queue, and for all queues
+//	               Options.TotalMemory, what is read ahead included; besides about 100 bytes for
+//	               each message that is leased or delayed and for each key that is remembered
 //	disk           consumed messages are removed in runs of 4096, or of 4 MiB
 //	disk full      with less than Options.MinFree left Put fails with ErrNoSpace, and works
 //	               again when there is more; reading and acknowledging go on. If others fill
@@ -153,7 +153,7 @@
 //
 // # Reading order
 //
-// message.go, policy.go, queue.go, window.go, lease.go, receipt.go, settle.go, delay.go,
+// message.go, policy.go, queue.go, window.go, memory.go, lease.go, receipt.go, settle.go, delay.go,
 // deadletter.go, admin.go, check.go; broker.go, inbox.go, commit.go, log.go, room.go, reclaim.go, fullfs.go,
 // intervals.go; backend.go, keyoptions.go, server.go, lane.go, loop_linux.go, loopcommit_linux.go, quick.go,
 // session.go, auth.go, storage.go, pipeline.go, commands.go, transaction.go, meta.go; client.go, clientconn.go, remote.go;

@@ -56,3 +56,24 @@ func Settled(b *Broker) bool {
 	m := b.db.Metrics()
 	return m.Compact.NumInProgress == 0 && m.Flush.NumInProgress == 0 && m.Compact.EstimatedDebt < 64<<20
 }
+
+// MemoryHeld is what the windows of all queues take, as the broker counts it and
+// as they are.
+func MemoryHeld(b *Broker) (counted, held int64) {
+	counted = b.memory.held.Load() // first: the sweeper may find that it is less
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, q := range b.queues {
+		q.mu.Lock()
+		held += int64(q.recent.held() + q.ahead.held())
+		q.mu.Unlock()
+	}
+	return counted, held
+}
+
+// InMemory is how many of q's messages are in memory.
+func InMemory(q *Queue) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.recent.len() + q.ahead.len()
+}

@@ -269,11 +269,6 @@ func (q *Queue) dueLocked() int64 {
 	return due
 }
 
-const (
-	readMessages = 1024
-	readBytes    = 1 << 20
-)
-
 // fill reads the next messages from the store, many at once.
 func (q *Queue) fill() error {
 	q.fillMu.Lock()
@@ -291,9 +286,10 @@ func (q *Queue) fill() error {
 		return fmt.Errorf("mcq: read %s: %w", q.name, err)
 	}
 	defer it.Close()
-	got := window{base: from, list: make([]Message, 0, min(uint64(room), to-from))}
+	most := q.b.chunk()
+	got := window{base: from, list: make([]Message, 0, min(uint64(room), to-from, uint64(most/messageOverhead)))}
 	seq := from
-	for ok := it.First(); ok && got.len() < readMessages && got.bytes < readBytes; ok = it.Next() {
+	for ok := it.First(); ok && got.len() < readMessages && got.bytes < most; ok = it.Next() {
 		found, err := seqOf(it.Key())
 		if err != nil {
 			return fmt.Errorf("mcq: read %s: %w", q.name, err)
@@ -332,6 +328,7 @@ func (q *Queue) fill() error {
 	}
 	q.head = got.base
 	q.ahead = got
+	q.countMemoryLocked()
 	return nil
 }
 

@@ -38,6 +38,12 @@ type Options struct {
 	// 0 means 16 MiB.
 	Memory int
 
+	// TotalMemory bounds those of all queues and subscribers together, in bytes.
+	// When they get near it, those that keep most keep less and are read from disk
+	// the sooner; each that is read takes a chunk of 16 KiB, or of one message, all
+	// the same. 0 means 256 MiB; it is at least Memory.
+	TotalMemory int64
+
 	// MinFree is how many bytes must be free on the store's disk for Put to store
 	// anything; acknowledgements and what the store does by itself need some too.
 	// 0 means 256 MiB; negative means not to look.
@@ -71,6 +77,9 @@ func (o *Options) filled() (Options, error) {
 	if out.Memory == 0 {
 		out.Memory = 16 << 20
 	}
+	if out.TotalMemory == 0 {
+		out.TotalMemory = 256 << 20
+	}
 	if out.MinFree == 0 {
 		out.MinFree = 256 << 20
 	}
@@ -97,6 +106,10 @@ func (o *Options) filled() (Options, error) {
 	if out.Memory < 0 {
 		bad("Memory %d: negative", out.Memory)
 	}
+	if out.TotalMemory < 0 {
+		bad("TotalMemory %d: negative", out.TotalMemory)
+	}
+	out.TotalMemory = max(out.TotalMemory, int64(out.Memory))
 	errs = append(errs, out.Queue.check("all"))
 	for _, name := range slices.Sorted(maps.Keys(out.Queues)) {
 		if err := CheckName(name); err != nil {

@@ -48,26 +48,28 @@ type Queue struct {
 
 	due atomic.Int64 // Unix nanoseconds; nothing for the sweeper to do before
 
-	mu       sync.Mutex
-	head     uint64           // number of the next message never handed out
-	tail     uint64           // numbers below are committed
-	recent   window           // the newest messages, up to tail
-	ahead    window           // messages read from the store, from head on
-	size     int64            // bytes of bodies not acknowledged; all since Open, and the backlog if there is MaxBytes
-	leases   map[uint64]lease // handed out, not acknowledged
-	expiries minHeap[expiry]  // when to look at which leases
-	expiring uint64           // ids in expiries
-	returned map[uint64]lease // came back, or their time came
-	again    minHeap[uint64]  // returned, and what was acknowledged since
-	delayed  map[uint64]struct{}
-	laters   minHeap[later]      // delayed, and what was purged since
-	jumped   map[uint64]struct{} // from head on, but came first when their time came
-	waiters  []chan struct{}     // closed when it is their turn
-	turns    int                 // waiters whose turn it is, 0 or 1
-	paused   bool
-	expiredN uint64 // for Stats
-	buried   uint64
-	closed   error
+	mu        sync.Mutex
+	head      uint64           // number of the next message never handed out
+	tail      uint64           // numbers below are committed
+	recent    window           // the newest messages, up to tail
+	ahead     window           // messages read from the store, from head on
+	counted   int64            // of the broker's memory, what these two took
+	forgotten bool             // dropped: they stay empty
+	size      int64            // bytes of bodies not acknowledged; all since Open, and the backlog if there is MaxBytes
+	leases    map[uint64]lease // handed out, not acknowledged
+	expiries  minHeap[expiry]  // when to look at which leases
+	expiring  uint64           // ids in expiries
+	returned  map[uint64]lease // came back, or their time came
+	again     minHeap[uint64]  // returned, and what was acknowledged since
+	delayed   map[uint64]struct{}
+	laters    minHeap[later]      // delayed, and what was purged since
+	jumped    map[uint64]struct{} // from head on, but came first when their time came
+	waiters   []chan struct{}     // closed when it is their turn
+	turns     int                 // waiters whose turn it is, 0 or 1
+	paused    bool
+	expiredN  uint64 // for Stats
+	buried    uint64
+	closed    error
 }
 
 func newQueue(b *Broker, name string, id uint32, parent *Queue) *Queue {
@@ -224,7 +226,7 @@ func (q *Queue) publish() {
 		q.recent.dropBelow(q.head)
 	}
 	q.freshBytes = 0
-	q.recent.shrink(q.b.opt.Memory)
+	q.keepLocked()
 	q.put.Store(q.tail - q.start)
 	q.wakeLocked()
 }

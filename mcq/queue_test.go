@@ -269,8 +269,8 @@ func TestClosed(t *testing.T) {
 }
 
 func TestOptionsAreCheckedTogether(t *testing.T) {
-	_, err := mcq.Open(t.TempDir(), &mcq.Options{Sync: 7, SyncInterval: -1, MaxMessage: -1, MaxQueues: -1, Memory: -1})
-	for _, part := range []string{"Sync 7", "SyncInterval", "MaxMessage", "MaxQueues", "Memory"} {
+	_, err := mcq.Open(t.TempDir(), &mcq.Options{Sync: 7, SyncInterval: -1, MaxMessage: -1, MaxQueues: -1, Memory: -1, TotalMemory: -1})
+	for _, part := range []string{"Sync 7", "SyncInterval", "MaxMessage", "MaxQueues", "Options.Memory", "TotalMemory"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v says nothing about %s", err, part)
 		}

@@ -8,9 +8,6 @@ type window struct {
 	bytes int
 }
 
-// messageOverhead is about what a message takes beside its body.
-const messageOverhead = 160
-
 func (w *window) len() int { return len(w.list) - w.first }
 
 // end is the number behind the last message.
