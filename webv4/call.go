@@ -24,9 +24,9 @@ type call struct {
 	w      http.ResponseWriter
 	out    *reply  // for this package's own use, until the call has ended
 	caller *caller // one of its own if operation.asks
-	place  *place  // nil for most
 
 	began   moment
+	entered int64         // when it got its place in the limiter, plus what it waited since; 0: it has none
 	timeout time.Duration // 0: the request's own deadline
 	timer   atomic.Pointer[timer]
 

@@ -157,8 +157,8 @@
 //
 // [Overload] refuses calls when there are more than the process can serve. Its
 // limit follows throughput and base latency; TestOverloadGoodput simulates it. A call
-// counts while it is worked on: not while its body is awaited, nor once it has become
-// a stream or a download.
+// counts while it is worked on: not while its body is awaited, nor while its reply is
+// sent. Replies that wait for their clients take memory, until the server's WriteTimeout.
 // Watchman's dial webv4.limit, or webv4.limit.COST, lowers it. While calls are
 // refused, replies say in X-Admission which class still gets in: normal, critical
 // or none, so that callers can hold back the rest. Callers say in X-Deadline-Ms how

@@ -7,17 +7,13 @@ import (
 	"time"
 )
 
-// place is a call's place in the limiter of its cost class, for calls that may have
-// to wait for their clients. While one does it has no place: neither slow bodies
-// nor open streams may keep others out, and their time says nothing about load. It
-// stands in the place of the request's body.
+// place stands in the place of a request's body while its call has a place in the
+// limiter of its cost class, and gives that back while the body is waited for.
 type place struct {
-	api   *API
-	call  *call
-	ctx   context.Context
-	body  io.ReadCloser
-	began int64 // without what was waited for
-	held  bool
+	api  *API
+	call *call
+	ctx  context.Context
+	body io.ReadCloser
 }
 
 // promptly is what a body may keep a call waiting that has a place for certain. One
@@ -33,45 +29,47 @@ func (op *operation) waits(r *http.Request) bool {
 	return !read && r.Body != nil && r.Body != http.NoBody
 }
 
-// placed is limited for a call that may have to wait for its client.
-func (a *API) placed(ctx context.Context, c *call, op *operation, r *http.Request, step Level, began int64) error {
-	p := &place{api: a, call: c, ctx: ctx, body: r.Body, began: began, held: true}
-	c.place = p
-	if p.body != nil && p.body != http.NoBody {
-		r.Body = p
+// placed is limited for a call that may have to wait for its client. While one does
+// it has no place: neither slow bodies nor open streams may keep others out, and
+// their time says nothing about load.
+func (a *API) placed(ctx context.Context, c *call, op *operation, r *http.Request, step Level) error {
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &place{a, c, ctx, r.Body}
 	}
-	defer p.leave()
-	return a.admit(ctx, c, op, r, step)
+	return a.limited(ctx, c, op, r, step)
 }
 
-// leave gives the place up for good: what is still to be done is up to the client.
-func (p *place) leave() {
-	if p != nil && p.held {
-		p.held = false
-		p.call.op.limiter.leave(p.began, int64(now()))
+// leave gives the call's place up for good, if it has one: what is still to be done
+// is up to the client.
+func (c *call) leave() {
+	if began := c.entered; began != 0 {
+		c.entered = 0
+		c.op.limiter.leave(began, int64(now()))
 	}
 }
 
 // Read implements io.Reader: it reads the body, without a place meanwhile.
 func (p *place) Read(b []byte) (int, error) {
-	if !p.held {
+	c := p.call
+	if c.entered == 0 {
 		return p.body.Read(b)
 	}
-	l := p.call.op.limiter
+	l := c.op.limiter
 	asked := int64(now())
 	l.pause(asked)
 	n, err := p.body.Read(b)
 	came := int64(now())
 	if came-asked <= promptly {
 		l.resume()
-		p.began += came - asked
+		c.entered += came - asked
 		return n, err
 	}
-	again, ok := l.enter(p.ctx, p.call.op.plan.class)
-	p.began += again - asked
-	if p.held = ok; !ok {
-		return n, p.api.busy(p.call)
+	again, ok := l.enter(p.ctx, c.op.plan.class)
+	if !ok {
+		c.entered = 0
+		return n, p.api.busy(c)
 	}
+	c.entered += again - asked
 	return n, err
 }
 

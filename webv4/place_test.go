@@ -15,8 +15,8 @@ import (
 	"github.com/heddle-go/heddle/webv4"
 )
 
-// Streams that last, and bodies that do not come, take nobody's place under
-// Options.Overload.
+// Streams that last, bodies that do not come and replies that nobody reads take
+// nobody's place under Options.Overload.
 func TestWaitingCallsTakeNoPlace(t *testing.T) {
 	const most = 2
 	a := newAPI(t, &webv4.Options{Overload: &webv4.Overload{Max: most, Queue: -1}})
@@ -35,6 +35,16 @@ func TestWaitingCallsTakeNoPlace(t *testing.T) {
 	type quick struct {
 		_ struct{} `route:"GET /quick"`
 	}
+	type list struct {
+		_ struct{} `route:"GET /list"`
+	}
+	type post struct {
+		_    struct{} `route:"POST /list"`
+		Body struct{} `body:""`
+	}
+	type other struct {
+		_ struct{} `route:"GET /other" with:"other"`
+	}
 	webv4.Handle(a, func(context.Context, *events) (*webv4.Events, error) {
 		return &webv4.Events{Run: func(ctx context.Context, send func(webv4.Event) error) error {
 			err := send(webv4.Event{Name: "ready"})
@@ -47,6 +57,13 @@ func TestWaitingCallsTakeNoPlace(t *testing.T) {
 	})
 	webv4.Handle(a, func(_ context.Context, in *upload) (*in2, error) { return &in2{in.Body.Text}, nil })
 	webv4.Handle(a, func(context.Context, *quick) (*empty, error) { return nil, nil })
+	large := &in2{strings.Repeat("x", 16<<20)} // more than sockets buffer
+	webv4.Handle(a, func(context.Context, *list) (*in2, error) { return large, nil })
+	webv4.Handle(a, func(context.Context, *post) (*in2, error) { return large, nil })
+	a.Intercept("other", func(context.Context, *webv4.Call, webv4.Next) (any, error) {
+		return &webv4.Content{Data: io.NewSectionReader(zeros{}, 0, 1<<30)}, nil
+	})
+	webv4.Handle(a, func(context.Context, *other) (*empty, error) { return nil, nil })
 	srv := httptest.NewServer(a)
 	defer srv.Close()
 
@@ -100,7 +117,19 @@ func TestWaitingCallsTakeNoPlace(t *testing.T) {
 		defer conn.Close()
 		expect(rd, "200 OK") // and no more: the server's buffers fill up
 	}
-	others("slow readers")
+	others("slow readers of files")
+
+	for _, request := range []string{"GET /list HTTP/1.1", "POST /list HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2", "GET /other HTTP/1.1"} {
+		for range most {
+			conn, rd := dial(request + "\r\nHost: x\r\n\r\n")
+			defer conn.Close()
+			if strings.HasPrefix(request, "POST") {
+				io.WriteString(conn, "{}")
+			}
+			expect(rd, "200 OK")
+		}
+		others("slow readers of " + request)
+	}
 
 	type sender struct {
 		net.Conn

@@ -30,6 +30,8 @@ type reply struct {
 	leaf  *leaf    // what httprouter found
 	own   *codecs  // of the interface; nil for none
 	codes ErrorCodes
+
+	placed *call // not nil: it has a place in a limiter, until it begins to send
 	replyState
 
 	// Few replies have these.
@@ -89,7 +91,7 @@ func (o *reply) free() {
 		*o = reply{buf: o.buf}
 	} else { // the rest is the API's, and set anew
 		clear(o.path)
-		o.w, o.path = nil, o.path[:0]
+		o.w, o.path, o.placed = nil, o.path[:0], nil
 		o.replyState = replyState{}
 	}
 	freeReplies.Put(o)
@@ -201,8 +203,12 @@ func putBuffer(buf *[]byte) {
 	}
 }
 
-// send writes status, headers and body at once.
+// send writes status, headers and body at once. Its call needs no place for that:
+// how long it takes is up to the client.
 func (o *reply) send(status int, contentType []string, body []byte) {
+	if o.placed != nil {
+		o.placed.leave()
+	}
 	h := o.w.Header()
 	h["Content-Type"] = contentType
 	h["X-Content-Type-Options"] = nosniff

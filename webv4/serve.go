@@ -141,13 +141,14 @@ func (a *API) enter(ctx context.Context, c *call, op *operation, r *http.Request
 	if left := l.strain.refuse.Load(); left != 0 {
 		c.w.Header()["X-Admission"] = admissions[left]
 	}
-	switch {
-	case !ok:
+	if !ok {
 		return a.busy(c)
-	case op.waits(r):
-		return a.placed(ctx, c, op, r, step, began)
 	}
-	return a.limited(ctx, c, op, r, step, began)
+	c.entered, c.out.placed = began, c
+	if op.waits(r) {
+		return a.placed(ctx, c, op, r, step)
+	}
+	return a.limited(ctx, c, op, r, step)
 }
 
 // busy refuses what there is no place for.
@@ -159,8 +160,8 @@ func (a *API) busy(c *call) error {
 }
 
 // limited is admit for a call that has a place in the limiter.
-func (a *API) limited(ctx context.Context, c *call, op *operation, r *http.Request, step Level, began int64) (err error) {
-	defer func() { op.limiter.leave(began, int64(now())) }()
+func (a *API) limited(ctx context.Context, c *call, op *operation, r *http.Request, step Level) (err error) {
+	defer c.leave()
 	err = a.admit(ctx, c, op, r, step)
 	return err
 }
@@ -280,7 +281,7 @@ func (a *API) handle(ctx context.Context, c *call, op *operation, r *http.Reques
 	if op.streams || reflect.TypeOf(result) != op.promised { // an interceptor's may be of any type
 		if w, ok := result.(replier); ok {
 			c.out = c.out.lent()
-			c.place.leave()
+			c.leave()
 			return w.reply(ctx, c, r)
 		}
 	}
