@@ -33,6 +33,7 @@ type core struct {
 	groups []*API
 	steps  []interceptor // in the order of registration
 	points map[string]*point
+	shared map[string]*quota   // those of several interfaces, by name
 	limits map[string]*limiter // by cost class
 	kept   *replies            // of interfaces with a stale step
 	broken []*breaker
@@ -94,7 +95,7 @@ func New(opts *Options) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &API{core: &core{opt: o, cells: newCells(), points: map[string]*point{}, limits: map[string]*limiter{}, kept: newReplies(o.KeepReplies)}}
+	a := &API{core: &core{opt: o, cells: newCells(), points: map[string]*point{}, shared: map[string]*quota{}, limits: map[string]*limiter{}, kept: newReplies(o.KeepReplies)}}
 	a.degradable = []*point{a.point(Everything, allLevels)}
 	a.deny = o.Deny
 	if o.IdempotencyStore == nil {
@@ -107,8 +108,8 @@ func New(opts *Options) (*API, error) {
 	if o.Errors != 0 {
 		a.style = o.Errors
 	}
-	if a.quotas, err = a.sharedQuotas("", o.Quotas); err != nil {
-		return nil, err
+	if a.quotas, err = a.sharedQuotas(a.core, o.Quotas); err != nil {
+		return nil, fmt.Errorf("webv4: Options.Quotas: %w", err)
 	}
 	switch {
 	case o.AccessLogger != nil:

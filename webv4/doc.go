@@ -44,10 +44,12 @@
 //	auth      user: the Authenticator must know who calls. none, the default: nobody is asked.
 //	scopes    what the principal's token must allow, separated by spaces
 //	level     the level that the principal's application must have at least
-//	quota     WHO=N/UNIT, several separated by commas. WHO is user, app, app+user, ip (an IPv6
-//	          /64 network counts as one) or total; UNIT is s, m, h or d. none: not even the
-//	          API's own quotas count. Calls whose credentials are refused use up that of
-//	          their ip, so that guessing has an end.
+//	quota     WHO=N/UNIT, several separated by commas, each WHO/UNIT once. WHO is user, app (its
+//	          user if the application is unknown), app+user, ip (an IPv6 /64 network counts as
+//	          one) or total; UNIT is s, m, h or d. The API's and its groups' quotas count
+//	          besides: in RateLimit headers they have their path in their name, as in
+//	          "user/h /2/". none: not even those count. Calls whose credentials are refused
+//	          use up that of their ip, so that guessing has an end.
 //	degrade   POINT=STEP,…: what the interface does when its point is degraded: trim, stale:AGE,
 //	          static or fallback, shed, off; see Degradation
 //	breaker   PERCENT%/WINDOW, min=CALLS, rest=DURATION, probes=CALLS: keeps calls away from a

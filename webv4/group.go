@@ -32,7 +32,8 @@ type GroupOptions struct {
 	// Authenticator tells who calls the group's interfaces.
 	Authenticator Authenticator
 
-	// Quotas count all calls of the group, besides those that hold outside.
+	// Quotas count all calls of the group, besides those that hold outside. Groups of
+	// one path that have the same quota share it; with other limits they are refused.
 	Quotas string
 
 	// Degrade names a degrade point for all interfaces of the group that have a
@@ -79,11 +80,9 @@ func (a *API) Group(path string, opts *GroupOptions) *API {
 	} else if o.Degrade != "" {
 		g.degradable = append(slices.Clone(a.degradable), a.point(o.Degrade, allLevels))
 	}
-	quotas, err := a.sharedQuotas(g.prefix, o.Quotas)
-	if err != nil {
-		errs = append(errs, err)
+	if g.quotas, err = g.sharedQuotas(a.core, o.Quotas); err != nil {
+		errs = append(errs, fmt.Errorf("GroupOptions.Quotas: %w", err))
 	}
-	g.quotas = slices.Concat(a.quotas, quotas)
 	g.with = slices.Concat(a.with, o.With)
 	g.middleware = slices.Concat(a.middleware, o.Middleware)
 	if err := errors.Join(errs...); err != nil {
@@ -104,16 +103,4 @@ func (c *core) looksOf(path string) (ErrorStyle, ErrorCodes) {
 		}
 	}
 	return style, codes
-}
-
-// sharedQuotas reads quotas that count calls of several interfaces.
-func (c *core) sharedQuotas(prefix, s string) ([]*quota, error) {
-	if s == "" {
-		return nil, nil
-	}
-	list, err := parseQuotas(s)
-	for _, q := range list {
-		q.cells, q.general, q.scope = c.cells, true, "*"+prefix
-	}
-	return list, err
 }

@@ -18,7 +18,9 @@ type Options struct {
 	Authenticator Authenticator
 
 	// Quotas count for every interface besides its own, in the form of the
-	// quota tag: "ip=10000/h". An interface with quota:"none" is exempt.
+	// quota tag: "ip=10000/h". An interface with quota:"none" is exempt. Those on
+	// users and applications need an Authenticator, and count the calls of
+	// interfaces with auth.
 	Quotas string
 
 	// QuotaStore counts for all processes together. nil: each for itself.

@@ -144,7 +144,7 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 			bad("%v", err)
 		}
 		for _, q := range quotas {
-			if q.by == byUser && !p.auth {
+			if q.asks() && !p.auth {
 				bad("quota %s: the interface has no auth", q)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"math/rand/v2"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,7 @@ type quota struct {
 	window time.Duration
 	unit   byte
 
+	kind    string        // WHO/UNIT: what a quota of the same scope has none of
 	policy  string        // the RateLimit-Policy member
 	name    string        // in the RateLimit header
 	scope   string        // the interface, or the group, that it belongs to
@@ -44,6 +46,9 @@ type quota struct {
 	cells   *cells        // for the others
 	salt    uint64        // tells this quota's callers from other quotas'
 }
+
+// asks reports whether the quota is on whom only an Authenticator can name.
+func (q *quota) asks() bool { return q.by <= byAppUser }
 
 func (q *quota) String() string { return fmt.Sprintf("%s=%d/%c", quotaNames[q.by], q.limit, q.unit) }
 
@@ -70,14 +75,23 @@ func parseQuotas(s string) ([]*quota, error) {
 			return nil, fmt.Errorf("quota %q: want user, app, app+user, ip or total, =, a number up to %d, and /s, /m, /h or /d", item, maxLimit)
 		}
 		q := &quota{by: quotaBy(by), limit: limit, window: window, unit: unit[0], salt: rand.Uint64()}
-		q.name = fmt.Sprintf(`"%s/%s"`, who, unit)
-		q.policy = fmt.Sprintf(`%s;q=%d;w=%d`, q.name, limit, int(window.Seconds()))
+		q.kind = who + "/" + unit
+		if slices.ContainsFunc(list, func(other *quota) bool { return other.kind == q.kind }) {
+			return nil, fmt.Errorf("quota %q: there is one of %s already", item, q.kind)
+		}
+		q.call(q.kind)
 		if q.by == byTotal {
 			q.total = rate.NewLimiter(rate.Limit(float64(limit)/window.Seconds()), limit)
 		}
 		list = append(list, q)
 	}
 	return list, nil
+}
+
+// call gives the quota its name in the headers.
+func (q *quota) call(name string) {
+	q.name = `"` + name + `"`
+	q.policy = fmt.Sprintf(`%s;q=%d;w=%d`, q.name, q.limit, int(q.window.Seconds()))
 }
 
 // standing is what a quota says about one caller.
@@ -222,6 +236,40 @@ func (q *quota) code() int {
 	return CodeUserAPILimit
 }
 
+// sharedQuotas reads quotas that count all calls below a path, for a scope that has
+// some already. A quota that another group of the same path has is the same one, as
+// it is in a store.
+func (s *scope) sharedQuotas(c *core, text string) ([]*quota, error) {
+	if text == "" {
+		return s.quotas, nil
+	}
+	list, err := parseQuotas(text)
+	if err != nil {
+		return nil, err
+	}
+	quotas := slices.Clone(s.quotas)
+	for _, q := range list {
+		if q.asks() && s.auth == nil {
+			return nil, fmt.Errorf("quota %s: without an Authenticator nobody knows whose calls these are", q)
+		}
+		q.cells, q.general, q.scope = c.cells, true, "*"+s.prefix
+		q.call(q.kind + " " + (&url.URL{Path: s.prefix + "/"}).EscapedPath())
+		old := c.shared[q.name]
+		switch {
+		case old == nil:
+			c.shared[q.name] = q
+		case old.limit != q.limit:
+			return nil, fmt.Errorf("quota %s: all calls below %s/ have %s already", q, s.prefix, old)
+		default:
+			q = old
+		}
+		if !slices.Contains(quotas, q) {
+			quotas = append(quotas, q)
+		}
+	}
+	return quotas, nil
+}
+
 // limit gives the operation its quotas: the API's and its own, those on
 // everybody's calls last, because they cannot take a call back.
 func (op *operation) limit(a *API) {
@@ -297,9 +345,12 @@ func (c *call) quotaKey(q *quota) (string, bool) {
 	case byUser:
 		return who.principal.ID, who.authed
 	case byApp:
-		return who.principal.App, who.authed && who.principal.App != ""
+		if who.principal.App == "" { // to go by an unknown application must not be free
+			return "\x00" + who.principal.ID, who.authed
+		}
+		return who.principal.App, who.authed
 	case byAppUser:
-		return who.principal.App + "\x00" + who.principal.ID, who.authed && who.principal.App != ""
+		return who.principal.App + "\x00" + who.principal.ID, who.authed
 	case byIP:
 		ip := c.ip()
 		return network(ip), ip != ""

@@ -145,14 +145,100 @@ func TestRateLimitStatus(t *testing.T) {
 }
 
 func TestQuotaTags(t *testing.T) {
-	for _, s := range []string{"user", "user=", "user=5", "user=5/", "user=5/w", "user=0/h", "user=-1/h", "user=1e3/h", "=5/h", "me=5/h", "user=5/h,", "user=100000001/s", "user=5/hh", " user=5/h"} {
-		if _, err := webv4.New(&webv4.Options{Quotas: s}); err == nil || !strings.Contains(err.Error(), "quota") {
+	for _, s := range []string{"user", "user=", "user=5", "user=5/", "user=5/w", "user=0/h", "user=-1/h", "user=1e3/h", "=5/h", "me=5/h", "user=5/h,", "user=100000001/s", "user=5/hh", " user=5/h", "user=5/h,user=6/h", "user=5/h,ip=5/h,user=5/h"} {
+		if _, err := webv4.New(&webv4.Options{Quotas: s, Authenticator: users{}}); err == nil || !strings.Contains(err.Error(), "quota") {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
 	for _, s := range []string{"user=5/h", "user=5/h,user=50/d,ip=1/s,app=1/m,app+user=100000000/s,total=7/d"} {
-		if _, err := webv4.New(&webv4.Options{Quotas: s}); err != nil {
+		if _, err := webv4.New(&webv4.Options{Quotas: s, Authenticator: users{}}); err != nil {
 			t.Errorf("%q: %v", s, err)
+		}
+	}
+}
+
+// A quota that could never tell whose calls it counts is refused.
+func TestQuotaWithoutAuth(t *testing.T) {
+	a := newAPI(t, nil)
+	type user struct {
+		_ struct{} `route:"GET /user" quota:"user=1/h"`
+	}
+	type app struct {
+		_ struct{} `route:"GET /app" quota:"ip=1/h,app=1/h"`
+	}
+	type both struct {
+		_ struct{} `route:"GET /both" quota:"app+user=1/h"`
+	}
+	for want, f := range map[string]func(){
+		"quota user=1/h: the interface has no auth":     func() { webv4.Handle(a, func(context.Context, *user) (*empty, error) { return nil, nil }) },
+		"quota app=1/h: the interface has no auth":      func() { webv4.Handle(a, func(context.Context, *app) (*empty, error) { return nil, nil }) },
+		"quota app+user=1/h: the interface has no auth": func() { webv4.Handle(a, func(context.Context, *both) (*empty, error) { return nil, nil }) },
+		"GroupOptions.Quotas: quota app=1/h: without":   func() { a.Group("/g", &webv4.GroupOptions{Quotas: "app=1/h"}) },
+	} {
+		if text := panics(t, f); !strings.Contains(text, want) {
+			t.Errorf("%q does not say %q", text, want)
+		}
+	}
+	for _, s := range []string{"user=1/h", "app=1/h", "app+user=1/h"} {
+		if _, err := webv4.New(&webv4.Options{Quotas: s}); err == nil || !strings.Contains(err.Error(), "Options.Quotas: quota "+s+": without an Authenticator") {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	a.Group("/g", &webv4.GroupOptions{Quotas: "app=1/h", Authenticator: users{}})
+}
+
+// To have no application is no way round an application's quota.
+func TestQuotaOfAnUnknownApplication(t *testing.T) {
+	for _, quota := range []string{"app=1/h", "app+user=1/h"} {
+		a := quotaAPI(t, quota)
+		for _, token := range []string{"7", "8"} {
+			get := func() answer { return do(t, a, "GET /limited.json?access_token="+token, "") }
+			get().is(t, 200, "{}")
+			get().fails(t, 429, webv4.CodeUserLimit, "")
+		}
+	}
+}
+
+// Quotas of the API, of groups and of an interface that count the same callers in
+// the same window are told apart; two of one path are one.
+func TestQuotasOfOneName(t *testing.T) {
+	var s stubStore
+	for _, store := range []webv4.QuotaStore{nil, &s} {
+		a := newAPI(t, &webv4.Options{Quotas: "ip=9/h", QuotaStore: store})
+		s.answer = func(int, webv4.Charge) webv4.Standing { return webv4.Standing{OK: true} }
+		type in struct {
+			_ struct{} `route:"GET /x" quota:"ip=8/h"`
+		}
+		type other struct {
+			_ struct{} `route:"GET /y"`
+		}
+		same := a.Group("", &webv4.GroupOptions{Quotas: "ip=9/h"})
+		g := same.Group("/2", &webv4.GroupOptions{Quotas: "ip=7/h"})
+		again := a.Group("/2", &webv4.GroupOptions{Quotas: "ip=7/h,ip=9/d"})
+		webv4.Handle(g, func(context.Context, *in) (*empty, error) { return nil, nil })
+		webv4.Handle(again, func(context.Context, *other) (*empty, error) { return nil, nil })
+		r := do(t, a, "GET /2/x", "")
+		r.is(t, 200, "{}")
+		if got, want := r.header.Get("Ratelimit-Policy"), `"ip/h /";q=9;w=3600, "ip/h /2/";q=7;w=3600, "ip/h";q=8;w=3600`; got != want {
+			t.Errorf("RateLimit-Policy %s, want %s", got, want)
+		}
+		if store != nil && len(s.charges) != 3 {
+			t.Errorf("charges %+v", s.charges)
+		}
+		if store == nil {
+			for range 3 {
+				do(t, a, "GET /2/x", "").is(t, 200, "{}")
+				do(t, a, "GET /2/y", "").is(t, 200, "{}")
+			}
+			do(t, a, "GET /2/y", "").fails(t, 429, webv4.CodeIPLimit, "") // seven of the group's
+		}
+		for _, f := range []func(){
+			func() { a.Group("", &webv4.GroupOptions{Quotas: "ip=5/h"}) },
+			func() { a.Group("/2", &webv4.GroupOptions{Quotas: "ip=5/h"}) },
+		} {
+			if text := panics(t, f); !strings.Contains(text, "quota ip=5/h: all calls below ") {
+				t.Error(text)
+			}
 		}
 	}
 }

@@ -39,13 +39,13 @@ func TestQuotaStore(t *testing.T) {
 		a := newAPI(t, &webv4.Options{QuotaStore: s, QuotaFailClosed: closed, Authenticator: users{}, Quotas: "ip=100/h"})
 		webv4.Handle(a, func(context.Context, *limited) (*empty, error) { return nil, nil })
 		webv4.Handle(a, func(ctx context.Context, _ *status) (*webv4.RateLimitStatus, error) { return a.RateLimitStatus(ctx) })
-		get := func() answer { return do(t, a, "GET /limited.json?access_token=7", "", "RemoteAddr: 1.2.3.4:5") }
+		get := func() answer { return do(t, a, "GET /limited.json?access_token=7@a", "", "RemoteAddr: 1.2.3.4:5") }
 		r := get()
 		r.is(t, 200, "{}")
-		if r.header.Get("Ratelimit") != `"ip/h";r=8;t=60` {
+		if r.header.Get("Ratelimit") != `"ip/h";r=7;t=60` {
 			t.Errorf("%v", r.header)
 		}
-		want := `[{* ip=100/h "1.2.3.4" 100 1h0m0s 1} {GET /limited.json user=3/m "7" 3 1m0s 1} {GET /limited.json ip=100/h "1.2.3.4" 100 1h0m0s 1}]`
+		want := `[{* ip=100/h "1.2.3.4" 100 1h0m0s 1} {GET /limited.json user=3/m "7" 3 1m0s 1} {GET /limited.json app=5/h "a" 5 1h0m0s 1} {GET /limited.json ip=100/h "1.2.3.4" 100 1h0m0s 1}]`
 		if got := fmt.Sprint(s.charges); got != want {
 			t.Errorf("charges %s\nwant %s", got, want)
 		}

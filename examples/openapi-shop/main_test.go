@@ -225,7 +225,7 @@ func TestOrders(t *testing.T) {
 	batch, _ := s.do("POST /v1/batch", `{"calls":[{"path":"/v1/me"},{"path":"/v1/products/3?fields=stock"},{"path":"/v1/nothing"}]}`, 200)
 	contains(t, batch, `"id":"ada"`, `"stock":117`, `"status":404`)
 	_, h := s.do("GET /v1/orders", "", 200)
-	contains(t, h.Get("Ratelimit-Policy")+h.Get("Ratelimit"), `"ip/h";q=36000`, ";r=")
+	contains(t, h.Get("Ratelimit-Policy")+h.Get("Ratelimit"), `"ip/h /";q=36000`, ";r=")
 	limits, _ := s.do("GET /v1/account/rate_limit_status", "", 200)
 	contains(t, limits, `"ip_limit":36000`, `"remaining_ip_hits"`, `/v1/orders`)
 
