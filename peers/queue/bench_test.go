@@ -13,21 +13,31 @@ import (
 // A peer is one server with one policy of writing to the disk.
 type peer struct {
 	name, sync string
-	take       bool // it has the take operation
+	ops        []operation // of take, dequeue and mixed, those it has
 	start      func(t testing.TB) *server
 }
 
+func (p *peer) has(op operation) bool { return op == enqueue || slices.Contains(p.ops, op) }
+
+var (
+	atMostOnce  = []operation{take}
+	atLeastOnce = []operation{dequeue, mixed}
+	both        = []operation{take, dequeue, mixed}
+)
+
 // peers says who takes part: mcq is Heddle's, memcached the ceiling.
 var peers = []peer{
-	{"mcq", "always", true, startMCQ("always")},
-	{"redis", "always", true, startRedis("always")},
-	{"beanstalkd", "always", false, startBeanstalkd("-f0")},
-	{"jetstream", "always", false, startJetStream},
-	{"mcq", "interval", true, startMCQ("interval")},
-	{"redis", "everysec", true, startRedis("everysec")},
-	{"beanstalkd", "50ms", false, startBeanstalkd("-f50")},
-	{"mcq", "never", true, startMCQ("never")},
-	{"memcached", "none", true, startMemcached},
+	{"mcq", "always", both, startMCQ("always")},
+	{"redis", "always", both, startRedis("always")},
+	{"memcacheq", "always", atMostOnce, startMemcacheq()},
+	{"beanstalkd", "always", atLeastOnce, startBeanstalkd("-f0")},
+	{"jetstream", "always", atLeastOnce, startJetStream},
+	{"mcq", "interval", both, startMCQ("interval")},
+	{"redis", "everysec", both, startRedis("everysec")},
+	{"beanstalkd", "50ms", atLeastOnce, startBeanstalkd("-f50")},
+	{"mcq", "never", both, startMCQ("never")},
+	{"memcacheq", "never", atMostOnce, startMemcacheq("-N")},
+	{"memcached", "none", both, startMemcached},
 }
 
 // BenchmarkQueue puts the same load on every peer. Peers to be compared follow
@@ -38,7 +48,7 @@ func BenchmarkQueue(b *testing.B) {
 			for _, op := range []operation{enqueue, take, dequeue, mixed} {
 				for _, pipeline := range []int{1, 16} {
 					for _, p := range peers {
-						if op == take && !p.take {
+						if !p.has(op) {
 							continue
 						}
 						sizeName := strconv.Itoa(size) + "B"

@@ -8,13 +8,20 @@
 // The servers run in processes of their own, on loopback, so that cpu-µs/op is
 // theirs alone: mcq's server and NATS JetStream in this test's binary started
 // again, the others from the operating system's packages (on Debian:
-// apt-get install beanstalkd memcached redis-server). The benchmark leaves out
-// what is not installed and says so.
+// apt-get install beanstalkd memcached redis-server). memcacheq, whose protocol mcq
+// speaks, is in no distribution; from https://github.com/stvchu/memcacheq, with
+// libdb5.3-dev and libevent-dev:
+//
+//	./configure --enable-threads && make CFLAGS='-O2 -fcommon -fgnu89-inline'
+//
+// and HEDDLE_TEST_MEMCACHEQ names the program if it is not in PATH. Tests and
+// benchmark leave out what is not installed and say so.
 //
 // What an operation is:
 //
 //	enqueue  one message stored: set, LPUSH, put, Publish
-//	take     one message removed in one request, so delivered at most once: get, RPOP
+//	take     one message removed in one request, so delivered at most once: get, RPOP;
+//	         all that memcacheq has
 //	dequeue  one message leased or moved aside, then acknowledged, in two requests:
 //	         gets q/lease and delete q/ack, LMOVE and LREM, reserve and delete, Fetch and a
 //	         confirmed ack

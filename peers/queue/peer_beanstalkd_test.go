@@ -11,7 +11,7 @@ import (
 func startBeanstalkd(fsync string) func(testing.TB) *server {
 	return func(t testing.TB) *server {
 		dir := t.TempDir()
-		pid, addr := startProgram(t, "beanstalkd", "beanstalkd", func(port string) []string {
+		pid, addr := startProgram(t, "beanstalkd", "on Debian, apt-get install beanstalkd", func(port string) []string {
 			return []string{"-l", "127.0.0.1", "-p", port, "-b", dir, fsync}
 		})
 		return &server{pid, openText(addr, beanstalkdDialect)}

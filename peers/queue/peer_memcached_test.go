@@ -10,7 +10,7 @@ import (
 // startMemcached starts a memcached with a thread for each processor and room
 // enough to evict nothing.
 func startMemcached(t testing.TB) *server {
-	pid, addr := startProgram(t, "memcached", "memcached", func(port string) []string {
+	pid, addr := startProgram(t, "memcached", "on Debian, apt-get install memcached", func(port string) []string {
 		args := []string{"-l", "127.0.0.1", "-p", port, "-U", "0", "-m", "4096", "-c", "2048", "-t", strconv.Itoa(runtime.NumCPU())}
 		if os.Geteuid() == 0 {
 			args = append(args, "-u", "nobody") // it refuses to run as root

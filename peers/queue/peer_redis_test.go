@@ -9,7 +9,7 @@ import (
 func startRedis(appendfsync string) func(testing.TB) *server {
 	return func(t testing.TB) *server {
 		dir := t.TempDir()
-		pid, addr := startProgram(t, "redis-server", "redis-server", func(port string) []string {
+		pid, addr := startProgram(t, "redis-server", "on Debian, apt-get install redis-server", func(port string) []string {
 			return []string{
 				"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--daemonize", "no",
 				"--save", "", "--appendonly", "yes", "--appendfsync", appendfsync,

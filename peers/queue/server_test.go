@@ -57,13 +57,13 @@ func procfs() bool {
 const patience = 30 * time.Second
 
 // startProgram starts a server program that listens on a loopback port and
-// returns its process and address; args is told the port. The program is killed
-// when the test ends.
-func startProgram(t testing.TB, program, debian string, args func(port string) []string) (pid int, addr string) {
+// returns its process and address; args is told the port, and install is said
+// where the program is missing. It is killed when the test ends.
+func startProgram(t testing.TB, program, install string, args func(port string) []string) (pid int, addr string) {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		t.Skipf("%s is not installed; on Debian: apt-get install %s", program, debian)
+		t.Skipf("%s is not installed: %s", program, install)
 	}
 	// Somebody else may take the port in between: then the program ends.
 	var said string
