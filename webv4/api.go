@@ -160,8 +160,8 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	if reflect.TypeFor[Resp]() == reflect.TypeFor[BatchReply]() {
 		op.batch, a.batches = true, true
 	}
-	if op.streams && (p.once > 0 || p.steps.has[Stale] || p.selects != "" || p.etag) {
-		panic("webv4: Handle: " + rt.path + ": the reply writes itself: no stale, select, etag or idempotent")
+	if op.streams && (p.once > 0 || p.steps.has[Stale] || p.steps.has[Static] && !p.steps.fall || p.selects != "" || p.etag) {
+		panic("webv4: Handle: " + rt.path + ": the reply writes itself: no stale, static, select, etag or idempotent")
 	}
 	if p.steps.name != "" {
 		op.points = append([]*point{a.point(p.steps.name, p.steps.has)}, a.degradable...)
@@ -198,45 +198,50 @@ func (a *API) operation(rt *route) *operation {
 
 // Fallback registers what answers an interface whose degrade tag has the step
 // fallback while it is degraded to Static: it is called instead of the function
-// given to Handle, which must have been registered with the same Req. It panics
-// if there is no such interface.
+// given to Handle, which must have been registered with the same Req and Resp. It
+// panics if there is no such interface.
 func Fallback[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)) {
 	t := reflect.TypeFor[Req]()
 	if fn == nil {
 		panic(fmt.Sprintf("webv4: Fallback: %s: no function given", t))
 	}
-	a.each(t, "fallback", func(op *operation) bool {
+	for _, op := range a.replaceable("Fallback", "fallback", t, reflect.TypeFor[*Resp]()) {
 		op.fallback = erased(fn)
-		return op.plan.steps.has[Static] && op.plan.steps.fall
-	})
+	}
 }
 
 // SetStatic gives the reply that answers an interface whose degrade tag has the
 // step static while it is degraded to Static: to every request the same, made
-// now. It panics if there is no such interface or the reply cannot be written.
+// now. It panics if there is no such interface, which Handle registered with the
+// same Req and Resp, or the reply cannot be written.
 func SetStatic[Req, Resp any](a *API, resp *Resp) {
-	a.each(reflect.TypeFor[Req](), "static", func(op *operation) bool {
-		m, _ := modelOf(reflect.TypeFor[Resp]())
+	for _, op := range a.replaceable("SetStatic", "static", reflect.TypeFor[Req](), reflect.TypeFor[*Resp]()) {
 		var err error
-		if op.static, err = newStatic(op.own, m, unsafe.Pointer(resp)); err != nil {
-			panic("webv4: SetStatic: " + err.Error())
+		if op.static, err = newStatic(op.own, op.reply, unsafe.Pointer(resp)); err != nil {
+			panic(fmt.Sprintf("webv4: SetStatic: %s: %v", op.name, err))
 		}
-		return op.plan.steps.has[Static] && !op.plan.steps.fall
-	})
+	}
 }
 
-// each calls f for the interfaces that t declares and panics unless it returned
-// true for one.
-func (a *API) each(t reflect.Type, step string, f func(*operation) bool) {
-	ok := false
+// replaceable finds the interfaces that req declares, that reply with a resp and have
+// a step. It panics if there is none, and says why.
+func (a *API) replaceable(who, step string, req, resp reflect.Type) (list []*operation) {
+	why := fmt.Sprintf("%s is no interface with the step %s in its degrade tag", req, step)
 	for _, rt := range a.router.list {
-		if rt.op.plan != nil && rt.op.plan.typ == t && f(rt.op) {
-			ok = true
+		op := rt.op
+		if op.plan == nil || op.plan.typ != req || !op.plan.steps.has[Static] || op.plan.steps.fall != (step == "fallback") {
+			continue
 		}
+		if op.promised != resp {
+			why = fmt.Sprintf("%s replies with %s, not %s", op.name, op.promised, resp)
+			continue
+		}
+		list = append(list, op)
 	}
-	if !ok {
-		panic(fmt.Sprintf("webv4: %s is no interface with the step %s in its degrade tag", t, step))
+	if list == nil {
+		panic(fmt.Sprintf("webv4: %s: %s", who, why))
 	}
+	return list
 }
 
 // erased hides fn's types from the chain that every interface shares.

@@ -300,3 +300,47 @@ func TestTrimKeepsToTheSelection(t *testing.T) {
 		t.Errorf("a name that is none: %+v", r)
 	}
 }
+
+// What answers in a handler's place replies with what the handler does.
+func TestStandInsReplyAlike(t *testing.T) {
+	a := newAPI(t, nil)
+	type static struct {
+		_ struct{} `route:"GET /static" degrade:"s=static"`
+	}
+	type fallback struct {
+		_ struct{} `route:"GET /fallback.json" degrade:"f=fallback"`
+	}
+	type neither struct {
+		_ struct{} `route:"GET /neither" degrade:"n=off"`
+	}
+	type events struct {
+		_ struct{} `route:"GET /events" degrade:"e=static"`
+	}
+	webv4.Handle(a, func(context.Context, *static) (*in2, error) { return nil, nil })
+	webv4.Handle(a, func(context.Context, *fallback) (*in2, error) { return nil, nil })
+	webv4.Handle(a, func(context.Context, *neither) (*in2, error) { return nil, nil })
+	for want, f := range map[string]func(){
+		"SetStatic: GET /static replies with *webv4_test.in2, not *webv4_test.empty": func() { webv4.SetStatic[static](a, &empty{}) },
+		"Fallback: GET /fallback.json replies with *webv4_test.in2, not *webv4.Events": func() {
+			webv4.Fallback(a, func(context.Context, *fallback) (*webv4.Events, error) { return nil, nil })
+		},
+		"neither is no interface with the step static":   func() { webv4.SetStatic[neither](a, &in2{}) },
+		"fallback is no interface with the step static":  func() { webv4.SetStatic[fallback](a, &in2{}) },
+		"static is no interface with the step fallback":  func() { webv4.Fallback(a, func(context.Context, *static) (*in2, error) { return nil, nil }) },
+		"the reply writes itself: no stale, static, sel": func() { webv4.Handle(a, func(context.Context, *events) (*webv4.Events, error) { return nil, nil }) },
+	} {
+		if text := panics(t, f); !strings.Contains(text, want) {
+			t.Errorf("%q does not say %q", text, want)
+		}
+	}
+	// One request type may be two interfaces, with replies of their own.
+	g := a.Group("/2", nil)
+	webv4.Handle(g, func(context.Context, *static) (*greeting, error) { return nil, nil })
+	webv4.SetStatic[static](a, &in2{"one"})
+	webv4.SetStatic[static](a, &greeting{Text: "two"})
+	if err := a.Degrade("s", webv4.Degradation{Level: webv4.Static}); err != nil {
+		t.Fatal(err)
+	}
+	do(t, a, "GET /static", "").is(t, 200, `{"p":"one"}`)
+	do(t, a, "GET /2/static", "").is(t, 200, `{"text":"two","times":0}`)
+}
