@@ -9,7 +9,8 @@ import (
 
 // GRPCPb is serialization 1: exactly one protobuf message, bare. It takes
 // messages of google.golang.org/protobuf and of golang/protobuf; there is no
-// form of nil or of several arguments.
+// form of nil or of several arguments. A message of zero values is an empty body,
+// which motan-go's server takes for no argument at all: it answers with error 500.
 type GRPCPb struct{}
 
 // ID returns 1.
