@@ -2,10 +2,10 @@ package webv4
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -128,40 +128,36 @@ func New(opts *Options) (*API, error) {
 // or a codec's format for the twins that a route ending in .json has. It panics if the tags are wrong,
 // naming everything that is, or if the route is taken.
 func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)) {
-	p, err := compile(reflect.TypeFor[Req](), a.prefix)
+	site := callSite()
+	p, err := compile(reflect.TypeFor[Req](), a)
+	var rt *route
+	var twins []twin
+	if p != nil {
+		var more error
+		rt, twins, more = a.vet(p, reflect.TypeFor[Resp](), site)
+		err = errors.Join(err, more)
+	}
+	if fn == nil {
+		err = errors.Join(err, fmt.Errorf("%s: no function given", reflect.TypeFor[Req]()))
+	}
 	if err != nil {
 		panic("webv4: Handle: " + err.Error())
 	}
-	rt := p.route
-	if fn == nil {
-		panic("webv4: Handle: " + rt.path + ": no function given")
-	}
-	if p.auth && a.auth == nil {
-		panic("webv4: Handle: " + rt.path + ": auth without Options.Authenticator")
-	}
-	op := a.operation(rt)
+	op := a.operation(rt, site)
 	op.plan, op.call, op.auth = p, erased(fn), a.auth
 	op.bind = func(r *http.Request, path []string, maxBody int64) (any, error) {
 		req := new(Req)
 		return req, p.bind(r, path, unsafe.Pointer(req), maxBody)
 	}
-	if op.reply, err = modelOf(reflect.TypeFor[Resp]()); err != nil {
-		panic("webv4: Handle: " + rt.path + ": " + err.Error())
-	}
+	op.reply, _ = modelOf(reflect.TypeFor[Resp]())
 	op.promised = reflect.TypeFor[*Resp]()
 	op.own = a.codecs(reflect.TypeFor[Resp]())
-	if p.body >= 0 {
-		p.own = a.codecs(p.fields[p.body].typ)
-	}
 	op.trimmed = op.reply.trimmed(map[*model]*model{})
 	op.picks = &selections{}
 	op.accepts = !strings.HasSuffix(rt.path, ".json")
-	op.streams = op.promised.Implements(reflect.TypeFor[replier]())
+	op.streams = writesItself(reflect.TypeFor[Resp]())
 	if reflect.TypeFor[Resp]() == reflect.TypeFor[BatchReply]() {
 		op.batch, a.batches = true, true
-	}
-	if op.streams && (p.once > 0 || p.steps.has[Stale] || p.steps.has[Static] && !p.steps.fall || p.selects != "" || p.etag) {
-		panic("webv4: Handle: " + rt.path + ": the reply writes itself: no stale, static, select, etag or idempotent")
 	}
 	if p.steps.name != "" {
 		op.points = append([]*point{a.point(p.steps.name, p.steps.has)}, a.degradable...)
@@ -173,27 +169,19 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	}
 	op.limiter = a.limiter(p.cost)
 	op.limit(a)
-	if err := a.attach(op, p.with); err != nil {
-		panic("webv4: Handle: " + rt.path + ": " + err.Error())
-	}
+	a.attach(op, p.with)
 	a.register(rt, op)
-	if base, ok := strings.CutSuffix(rt.path, ".json"); ok {
-		for suffix, f := range op.own.suffixes() {
-			twin := *op
-			twin.twin, twin.format = true, f
-			other, err := parseRoute(rt.method, base+suffix)
-			if err != nil {
-				panic("webv4: Handle: " + err.Error())
-			}
-			a.register(other, &twin)
-		}
+	for _, t := range twins {
+		other := *op
+		other.twin, other.format = true, t.format
+		a.register(t.route, &other)
 	}
 }
 
 // operation makes what an interface or a mounted handler has in any case.
-func (a *API) operation(rt *route) *operation {
+func (a *API) operation(rt *route, site string) *operation {
 	name := rt.method + " " + rt.path
-	return &operation{name: name, site: callSite(), style: a.style, codes: a.codes, watch: a.opt.Watchman.Operation(watchman.Server, name)}
+	return &operation{name: name, site: site, style: a.style, codes: a.codes, watch: a.opt.Watchman.Operation(watchman.Server, name)}
 }
 
 // Fallback registers what answers an interface whose degrade tag has the step
@@ -264,11 +252,15 @@ func (a *API) Mount(route string, h http.Handler) {
 	if !slices.Contains(methods[:], method) || h == nil {
 		panic(fmt.Sprintf("webv4: Mount %q: want a method, a path and a handler", route))
 	}
+	site := callSite()
 	rt, err := parseRoute(method, a.prefix+path)
+	if err == nil {
+		err = a.router.check(rt, site)
+	}
 	if err != nil {
 		panic("webv4: Mount: " + err.Error())
 	}
-	op := a.operation(rt)
+	op := a.operation(rt, site)
 	op.mounted, op.names = h, rt.names
 	a.register(rt, op)
 }
@@ -279,9 +271,7 @@ func (a *API) register(rt *route, op *operation) {
 	op.outer = a.wrap(op)
 	op.lends = op.outer != nil || op.mounted != nil
 	op.asks = a.asks(op)
-	if err := a.router.add(rt); err != nil {
-		panic("webv4: " + err.Error())
-	}
+	a.router.add(rt)
 }
 
 // asks reports whether somebody wants to know who makes the calls of op.
@@ -290,14 +280,6 @@ func (a *API) asks(op *operation) bool {
 		return true
 	}
 	return a.log != nil || a.deny != nil || a.opt.RequestIDs || len(a.opt.TrustedProxies) > 0
-}
-
-// callSite is where the application called this package.
-func callSite() string {
-	if _, file, line, ok := runtime.Caller(3); ok {
-		return fmt.Sprintf("%s:%d", file, line)
-	}
-	return "an unknown place"
 }
 
 // Server returns an http.Server for the API with limits for slow and idle

@@ -124,7 +124,7 @@ func TestJSONBodyRefused(t *testing.T) {
 		{`{"id":1.0}`, "(id) expect (integer)", webv4.CodeInvalid},
 		{`{"id":9223372036854775808}`, "(id) expect (number within", webv4.CodeInvalid},
 		{`{"id":1,"big":5}`, "(big) expect (string)", webv4.CodeInvalid},
-		{`{"id":1,"big":"-5"}`, "(big) expect (number in quotes)", webv4.CodeInvalid},
+		{`{"id":1,"big":"-5"}`, "(big) expect (integer >= 0)", webv4.CodeInvalid},
 		{`{"id":1,"ok":"true"}`, "(ok) expect (true or false)", webv4.CodeInvalid},
 		{`{"id":1,"ratio":1e999}`, "(ratio) expect (number within", webv4.CodeInvalid},
 		{`{"id":1,"note":"toolong"}`, "(note) expect (at most 5", webv4.CodeInvalid},

@@ -145,6 +145,17 @@ func appendPlainXML(b []byte, name string, v any) []byte {
 	return shut(b, name)
 }
 
+// reader is one that may read a body; nil if none does.
+func (s *codecs) reader() Codec {
+	switch {
+	case s == nil:
+		return nil
+	case s.json != nil:
+		return s.json
+	}
+	return s.more[0]
+}
+
 // readBody reads a body by the codec for its media type; false if there is none.
 func (s *codecs) readBody(kind, data string, to unsafe.Pointer, t reflect.Type) (bool, error) {
 	if s == nil {

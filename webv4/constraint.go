@@ -36,6 +36,31 @@ func check(rules []rule, at unsafe.Pointer) error {
 	return nil
 }
 
+// check checks a variable of type t that was read as a whole.
+func (c *constraints) check(t reflect.Type, at unsafe.Pointer) error {
+	if !isList(t) {
+		return check(c.value, at)
+	}
+	list := (*sliceHeader)(at)
+	for i := range list.len {
+		item := unsafe.Add(list.data, uintptr(i)*t.Elem().Size())
+		if t.Elem().Kind() == reflect.Pointer {
+			if item = *(*unsafe.Pointer)(item); item == nil {
+				continue
+			}
+		}
+		if err := check(c.value, item); err != nil {
+			return err
+		}
+	}
+	return check(c.list, at)
+}
+
+// isList reports whether constraints are about the items of t.
+func isList(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8
+}
+
 // constraintTags are the tags that readConstraints knows.
 var constraintTags = [...]string{"min", "max", "minLength", "maxLength", "pattern", "format", "enum", "minItems", "maxItems", "uniqueItems"}
 
@@ -46,8 +71,7 @@ var constraintTags = [...]string{"min", "max", "minLength", "maxLength", "patter
 func readConstraints(tag reflect.StructTag, t reflect.Type, bad func(string, ...any)) constraints {
 	var c constraints
 	elem := t
-	isList := t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8
-	if isList {
+	if isList(t) {
 		elem = t.Elem()
 	}
 	if elem.Kind() == reflect.Pointer {
@@ -72,7 +96,7 @@ func readConstraints(tag reflect.StructTag, t reflect.Type, bad func(string, ...
 			r, err = enumRule(s, elem)
 		default:
 			onList = true
-			r, err = itemsRule(name, s, t, isList)
+			r, err = itemsRule(name, s, t)
 		}
 		switch {
 		case err != nil:
@@ -262,8 +286,8 @@ func enumRule(s string, t reflect.Type) (rule, error) {
 	return nil, fmt.Errorf("type %s is neither a string nor an integer", t)
 }
 
-func itemsRule(name, s string, t reflect.Type, isList bool) (rule, error) {
-	if !isList {
+func itemsRule(name, s string, t reflect.Type) (rule, error) {
+	if !isList(t) {
 		return nil, fmt.Errorf("type %s is no list", t)
 	}
 	if name == "uniqueItems" {

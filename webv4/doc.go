@@ -93,9 +93,12 @@
 //
 // In a body the same tags apply to the fields of the struct, at any depth, and
 // names are those of json tags. Null is as good as absent, except for Opt,
-// pointers, maps, lists and interfaces. The reader is stricter than
+// pointers, maps, lists and interfaces; as an item of a list, array or map it is
+// refused except for these. The reader is stricter than
 // encoding/json: names must match in case, a name given twice, invalid UTF-8
-// and more than 100 levels are refused.
+// and more than 100 levels are refused. A type with methods that read it reads
+// itself, and a [Codec] what it is for: tags on fields in there are refused, as nobody
+// would look at them.
 //
 // # Replies and errors
 //
@@ -237,8 +240,8 @@
 //
 // # Reading order
 //
-// api.go and group.go, plan.go and field.go (what tags say), serve.go (the
-// chain) with call.go and reply.go, route.go, bind.go, model.go with jsonread.go, jsoncontainer.go,
-// jsonwrite.go and jsonstring.go, quota.go, degrade.go with switches.go
+// api.go with register.go and group.go, plan.go and field.go (what tags say), serve.go (the
+// chain) with call.go and reply.go, route.go, bind.go, model.go with mapkey.go, unread.go, jsonread.go,
+// jsoncontainer.go, jsonwrite.go and jsonstring.go, quota.go, degrade.go with switches.go
 // and breaker.go, overload.go with place.go and strain.go; the rest stands alone.
 package webv4

@@ -35,7 +35,7 @@ type field struct {
 }
 
 // fieldTags reads one parameter's tags.
-func (p *plan) fieldTags(sf reflect.StructField, base uintptr, bad func(string, ...any)) {
+func (p *plan) fieldTags(sf reflect.StructField, base uintptr, a *API, bad func(string, ...any)) {
 	f := field{goName: sf.Name, offset: base + sf.Offset, typ: sf.Type, tag: sf.Tag, source: -1}
 	for s, tag := range sourceTags {
 		name, ok := sf.Tag.Lookup(tag)
@@ -69,6 +69,14 @@ func (p *plan) fieldTags(sf reflect.StructField, base uintptr, bad func(string, 
 		var err error
 		if f.body, err = modelOf(sf.Type); err != nil {
 			bad("%v", err)
+		}
+		p.own = a.codecs(sf.Type)
+		if codec := p.own.reader(); codec != nil {
+			rulesWithin(sf.Type, map[reflect.Type]bool{}, func(t reflect.Type, field, rule string) {
+				bad("%s.%s: %s is never looked at: the codec for %s reads it", t, field, rule, codec.MediaTypes()[0])
+			})
+		} else {
+			f.body.unread(map[*model]bool{}, bad)
 		}
 		if f.body.kind == modelOpt {
 			bad("type %s: a body tells by itself whether it is there", sf.Type)
@@ -107,7 +115,7 @@ func (f *field) valueTags(sf reflect.StructField, bad func(string, ...any)) {
 		f.isOpt, f.optional, t = true, f.offset+set, inner
 		f.offset += value
 	}
-	f.list = t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8
+	f.list = isList(t)
 	f.rules = readConstraints(sf.Tag, t, bad)
 	var err error
 	if f.set, err = setterOf(t, f.rules.value); err != nil {

@@ -70,26 +70,24 @@ func (c *core) step(s interceptor, ok bool) {
 }
 
 // attach gives an operation the interceptors and filters of its group and its tag.
-func (a *API) attach(op *operation, own []string) error {
+func (a *API) attach(op *operation, own []string) {
 	names := slices.Concat(a.with, own)
-	found := map[string]bool{}
 	for _, s := range a.steps {
-		if !slices.Contains(names, s.name) {
-			continue
-		}
-		found[s.name] = true
-		if s.filter != nil {
+		switch {
+		case !slices.Contains(names, s.name):
+		case s.filter != nil:
 			op.filters = append(op.filters, s.filter)
-		} else {
+		default:
 			op.around = append(op.around, s.around)
 		}
 	}
-	for _, name := range names {
-		if !found[name] {
-			return fmt.Errorf("no interceptor or filter %q is registered", name)
-		}
-	}
-	return nil
+}
+
+// unknownSteps are the names that no interceptor or filter has.
+func (a *API) unknownSteps(own []string) []string {
+	return slices.DeleteFunc(slices.Concat(a.with, own), func(name string) bool {
+		return slices.ContainsFunc(a.steps, func(s interceptor) bool { return s.name == name })
+	})
 }
 
 // intercepted calls the handler through what stands around it.

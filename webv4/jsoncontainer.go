@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
-	"strings"
 	"unsafe"
 )
 
@@ -70,7 +69,11 @@ func (r *jsonReader) object(m *model, to unsafe.Pointer) error {
 			if r.peek() != 'n' || f.model.kind == modelOpt {
 				given.add(i)
 			}
-			if err := r.member(f, unsafe.Add(to, f.offset)); err != nil {
+			at := unsafe.Add(to, f.offset)
+			if f.via != nil {
+				at = f.reach(to)
+			}
+			if err := r.member(f, at); err != nil {
 				return under(f.name, err)
 			}
 		}
@@ -85,7 +88,7 @@ func (r *jsonReader) object(m *model, to unsafe.Pointer) error {
 		case f.required:
 			return &valueError{path: f.name, missing: true}
 		case f.hasDef:
-			f.setDefault(unsafe.Add(to, f.offset))
+			f.setDefault(f.reach(to))
 		}
 	}
 	return nil
@@ -104,8 +107,15 @@ func (r *jsonReader) member(f *modelField, to unsafe.Pointer) error {
 		return err
 	}
 	inner := jsonReader{s: text}
-	if err := inner.value(f.model, to, &f.rules); err != nil || inner.at != len(text) {
-		return r.wrong(from, expect("number in quotes"))
+	if inner.peek() == 'n' {
+		return r.wrong(from, errNull)
+	}
+	err = inner.value(f.model, to, &f.rules)
+	if _, ok := err.(*valueError); ok {
+		return err
+	}
+	if err != nil || inner.at != len(text) {
+		return r.wrong(from, expect("one value in quotes"))
 	}
 	return nil
 }
@@ -153,12 +163,8 @@ func (r *jsonReader) list(m *model, to unsafe.Pointer, rules *constraints) error
 		}
 		list.SetLen(n + 1)
 		item := unsafe.Add(header.data, uintptr(n)*size)
-		from := r.at
-		if err := r.value(m.elem, item, each); err != nil {
+		if err := r.item(m.elem, item, each); err != nil {
 			return under("["+strconv.Itoa(n)+"]", err)
-		}
-		if r.at-from == 4 && r.s[from] == 'n' && m.elem.kind < modelPointer {
-			return under("["+strconv.Itoa(n)+"]", r.wrong(from, errNull))
 		}
 		var err error
 		if more, err = r.more(']'); err != nil {
@@ -166,6 +172,19 @@ func (r *jsonReader) list(m *model, to unsafe.Pointer, rules *constraints) error
 		}
 	}
 	return nil
+}
+
+// item reads one value of a list, array or map. A null among them is none, unless it
+// can be told from a zero value.
+func (r *jsonReader) item(m *model, to unsafe.Pointer, rules *constraints) error {
+	from := r.at
+	if !m.nulls && r.peek() == 'n' {
+		if !r.literal("null") {
+			return r.syntax("not JSON")
+		}
+		return r.wrong(from, errNull)
+	}
+	return r.value(m, to, rules)
 }
 
 // array reads exactly as many items as there are.
@@ -187,7 +206,7 @@ func (r *jsonReader) array(m *model, to unsafe.Pointer) error {
 		if n == m.length {
 			return &valueError{reason: expect(fmt.Sprintf("%d items", m.length)), got: "more"}
 		}
-		if err := r.value(m.elem, unsafe.Add(to, uintptr(n)*m.elem.typ.Size()), nil); err != nil {
+		if err := r.item(m.elem, unsafe.Add(to, uintptr(n)*m.elem.typ.Size()), nil); err != nil {
 			return under("["+strconv.Itoa(n)+"]", err)
 		}
 		n++
@@ -221,12 +240,15 @@ func (r *jsonReader) mapping(m *model, to unsafe.Pointer) error {
 		if err != nil {
 			return err
 		}
-		key := reflect.ValueOf(strings.Clone(name)).Convert(m.typ.Key())
+		key, err := m.key(name)
+		if err != nil {
+			return under(shorten(name), &valueError{reason: err, got: shorten(name)})
+		}
 		if dst.MapIndex(key).IsValid() {
 			return r.syntax(fmt.Sprintf("%q a second time", shorten(name)))
 		}
 		item := reflect.New(m.elem.typ)
-		if err := r.value(m.elem, item.UnsafePointer(), nil); err != nil {
+		if err := r.item(m.elem, item.UnsafePointer(), nil); err != nil {
 			return under(shorten(name), err)
 		}
 		dst.SetMapIndex(key, item.Elem())

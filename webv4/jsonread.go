@@ -163,8 +163,18 @@ func (r *jsonReader) value(m *model, to unsafe.Pointer, rules *constraints) erro
 		return r.array(m, to)
 	case modelMap:
 		return r.mapping(m, to)
-	case modelAny, modelForeign:
-		return r.foreign(m, to)
+	case modelAny, modelText, modelForeign:
+		if m.kind == modelText {
+			err = r.scalar(m, to)
+		} else {
+			err = r.foreign(m, to)
+		}
+		if err == nil && rules != nil {
+			if broken := rules.check(m.typ, to); broken != nil {
+				return r.wrong(from, broken)
+			}
+		}
+		return err
 	default:
 		err = r.scalar(m, to)
 	}

@@ -82,10 +82,12 @@ func (m *model) appendStruct(b []byte, at unsafe.Pointer, depth int) ([]byte, er
 	start := len(b)
 	for i := range m.fields {
 		f := &m.fields[i]
-		if f.omit != never && f.omitted(at) {
-			continue
-		}
 		p := unsafe.Add(at, f.offset)
+		if f.omit != never {
+			if p = f.present(at); p == nil {
+				continue
+			}
+		}
 		// Most fields are of these kinds, and written without a further call.
 		switch {
 		case f.quoted:
@@ -100,13 +102,12 @@ func (m *model) appendStruct(b []byte, at unsafe.Pointer, depth int) ([]byte, er
 		var err error
 		b = f.key.appendTo(b)
 		if f.quoted {
-			b = append(b, '"')
+			b, err = f.model.appendInQuotes(b, p, depth)
+		} else {
+			b, err = f.model.appendJSON(b, p, depth)
 		}
-		if b, err = f.model.appendJSON(b, p, depth); err != nil {
+		if err != nil {
 			return b, err
-		}
-		if f.quoted {
-			b = append(b, '"')
 		}
 	}
 	if len(b) == start {
@@ -114,6 +115,23 @@ func (m *model) appendStruct(b []byte, at unsafe.Pointer, depth int) ([]byte, er
 	}
 	b[start] = '{' // in the place of the first name's comma
 	return append(b, '}'), nil
+}
+
+// appendInQuotes appends a value whose json tag has the option string.
+func (m *model) appendInQuotes(b []byte, at unsafe.Pointer, depth int) ([]byte, error) {
+	switch m.kind {
+	case modelString:
+		text := appendJSONString(nil, *(*string)(at))
+		return appendJSONString(b, string(text)), nil
+	case modelPointer:
+		p := *(*unsafe.Pointer)(at)
+		if p == nil {
+			return append(b, "null"...), nil
+		}
+		return m.elem.appendInQuotes(b, p, depth)
+	}
+	b, err := m.appendJSON(append(b, '"'), at, depth)
+	return append(b, '"'), err
 }
 
 func (m *model) appendItems(b []byte, at unsafe.Pointer, n, depth int) ([]byte, error) {
@@ -147,33 +165,21 @@ func (m *model) appendMap(b []byte, at unsafe.Pointer, depth int) ([]byte, error
 		return b, errTooDeep
 	}
 	b = append(b, '{')
-	for i, key := range sortedKeys(v) {
+	entries, err := m.entries(v)
+	if err != nil {
+		return b, err
+	}
+	for i, e := range entries {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendJSONString(b, key.String())
+		b = appendJSONString(b, e.name)
 		b = append(b, ':')
-		var err error
-		if b, err = m.elem.appendJSON(b, addressOf(v.MapIndex(key)), depth); err != nil {
+		if b, err = m.elem.appendJSON(b, addressOf(v.MapIndex(e.key)), depth); err != nil {
 			return b, err
 		}
 	}
 	return append(b, '}'), nil
-}
-
-// sortedKeys are the keys of a map whose keys are strings.
-func sortedKeys(v reflect.Value) []reflect.Value {
-	keys := v.MapKeys()
-	slices.SortFunc(keys, func(a, b reflect.Value) int {
-		switch x, y := a.String(), b.String(); {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
-	})
-	return keys
 }
 
 // addressOf copies a value to where it has an address.

@@ -22,7 +22,9 @@ type model struct {
 	size int // of a number, in bytes
 
 	elem   *model // of a pointer, list, array, map or Opt
-	length int    // of an array
+	keys   keyKind
+	nulls  bool // null is a value of the type, or the type's own business
+	length int  // of an array
 	fields []modelField
 	byName map[string]int // of a struct with many fields
 	value  uintptr        // offsets within an Opt
@@ -44,7 +46,7 @@ const (
 	modelPointer
 	modelList
 	modelArray
-	modelMap // with keys of kind string
+	modelMap
 	modelAny // an interface
 	modelOpt
 	modelText    // has MarshalText or UnmarshalText, and is a string
@@ -60,6 +62,7 @@ type modelField struct {
 	element  string // the name in XML
 	item     string // what XML calls an item of a list
 	offset   uintptr
+	via      []hop // embedded pointers on the way; offset is within what the last one points at
 	model    *model
 	omit     omission
 	quoted   bool // the json tag's option string
@@ -77,19 +80,29 @@ const (
 	never omission = iota
 	ifEmpty
 	ifZero
+	ifUnreachable // a pointer on the way is nil
 )
+
+// hop is an embedded pointer.
+type hop struct {
+	offset uintptr
+	to     reflect.Type // what it points at
+}
 
 // models are all that were made, by reflect.Type.
 var models sync.Map
 
-// modelOf returns the model of t. The errors are about constraint tags; a model
-// with errors still writes.
+// modelOf returns the model of t. The errors are about tags and types that have no
+// JSON; a model with errors still writes what it can.
 func modelOf(t reflect.Type) (*model, error) {
 	if m, ok := models.Load(t); ok {
 		return m.(*model), nil
 	}
 	b := modelBuilder{made: map[reflect.Type]*model{}}
 	m := b.of(t)
+	if unwritable := m.unwritable(); unwritable != nil {
+		b.errs = append(b.errs, fmt.Errorf("type %s has no JSON", unwritable))
+	}
 	if len(b.errs) > 0 {
 		return m, errors.Join(b.errs...)
 	}
@@ -121,14 +134,27 @@ func (b *modelBuilder) of(t reflect.Type) *model {
 	}
 	m := &model{typ: t, size: int(t.Size())}
 	b.made[t] = m
+	b.kind(m, t)
+	switch m.kind {
+	case modelPointer, modelOpt, modelList, modelMap, modelAny:
+		m.nulls = true
+	case modelForeign:
+		k := t.Kind()
+		m.nulls = k == reflect.Pointer || k == reflect.Slice || k == reflect.Map || k == reflect.Interface || reflect.PointerTo(t).Implements(jsonUnmarshaler)
+	}
+	return m
+}
+
+// kind finds out what t is to JSON.
+func (b *modelBuilder) kind(m *model, t reflect.Type) {
 	if inner, value, set, null, ok := optType(t); ok {
 		m.kind, m.value, m.set, m.null = modelOpt, value, set, null
 		m.elem = b.of(inner)
-		return m
+		return
 	}
 	if t == reflect.TypeFor[time.Time]() {
 		m.kind = modelTime
-		return m
+		return
 	}
 	pt := reflect.PointerTo(t)
 	switch {
@@ -136,13 +162,13 @@ func (b *modelBuilder) of(t reflect.Type) *model {
 		// Their elements decide.
 	case pt.Implements(jsonMarshaler) || pt.Implements(jsonUnmarshaler):
 		m.kind = modelForeign
-		return m
+		return
 	case pt.Implements(textMarshaler) && pt.Implements(textUnmarshaler):
 		m.kind = modelText
-		return m
+		return
 	case pt.Implements(textMarshaler) || pt.Implements(textUnmarshaler):
 		m.kind = modelForeign
-		return m
+		return
 	}
 	switch t.Kind() {
 	case reflect.Bool:
@@ -170,7 +196,7 @@ func (b *modelBuilder) of(t reflect.Type) *model {
 		m.kind, m.elem, m.length = modelArray, b.of(t.Elem()), t.Len()
 	case reflect.Map:
 		m.kind = modelForeign
-		if t.Key().Kind() == reflect.String && !reflect.PointerTo(t.Key()).Implements(textMarshaler) && !reflect.PointerTo(t.Key()).Implements(textUnmarshaler) {
+		if m.keys = keyKindOf(t.Key()); m.keys != otherKeys {
 			m.kind, m.elem = modelMap, b.of(t.Elem())
 		}
 	case reflect.Struct:
@@ -185,7 +211,33 @@ func (b *modelBuilder) of(t reflect.Type) *model {
 			m.kind = modelUint
 		}
 	}
-	return m
+}
+
+// unwritable is the type within m's, not behind a struct's fields, that encoding/json
+// cannot write; nil if there is none.
+func (m *model) unwritable() reflect.Type {
+	for range maxReadDepth { // a type may contain itself
+		if m.elem == nil {
+			break
+		}
+		m = m.elem
+	}
+	if m.kind != modelForeign || m.marshals() {
+		return nil
+	}
+	switch m.typ.Kind() {
+	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer:
+		return m.typ
+	case reflect.Map:
+		return m.typ // of its keys
+	}
+	return nil
+}
+
+// marshals reports whether the type has methods that write or read it.
+func (m *model) marshals() bool {
+	pt := reflect.PointerTo(m.typ)
+	return pt.Implements(jsonMarshaler) || pt.Implements(jsonUnmarshaler) || pt.Implements(textMarshaler) || pt.Implements(textUnmarshaler)
 }
 
 // candidate is a field found on the way through embedded structs.
@@ -200,13 +252,10 @@ type candidate struct {
 // fields collects a struct's fields with encoding/json's rules: of several
 // fields of one name the shallowest counts, then the tagged one, else none.
 func (b *modelBuilder) fields(m *model, t reflect.Type) {
-	var found []candidate
-	if !collect(t, 0, 0, nil, &found, map[reflect.Type]bool{}) {
-		m.kind = modelForeign // embeds pointers: rare, and encoding/json's business
-		return
-	}
+	found := collector{within: map[reflect.Type]bool{}}
+	found.collect(t, nil, 0, nil)
 	byName := map[string][]candidate{}
-	for _, c := range found {
+	for _, c := range found.list {
 		byName[c.name] = append(byName[c.name], c)
 	}
 	var chosen []candidate
@@ -232,6 +281,10 @@ func (b *modelBuilder) fields(m *model, t reflect.Type) {
 	for _, c := range chosen {
 		f := c.modelField
 		f.model = b.of(c.typ)
+		f.quoted = f.quoted && f.model.quotable()
+		if f.via != nil && f.omit == never {
+			f.omit = ifUnreachable
+		}
 		key := string(append(appendJSONString([]byte{','}, f.name), ':'))
 		f.key, f.keyQuote = newWords(key), newWords(key+`"`)
 		f.element, f.item = xmlName(f.name), xmlName(f.item)
@@ -250,6 +303,9 @@ func (b *modelBuilder) fields(m *model, t reflect.Type) {
 func (b *modelBuilder) annotations(t reflect.Type, f *modelField, ft reflect.Type) {
 	bad := func(format string, args ...any) {
 		b.errs = append(b.errs, fmt.Errorf("%s.%s: %s", t, f.goName, fmt.Sprintf(format, args...)))
+	}
+	if unwritable := f.model.unwritable(); unwritable != nil {
+		bad("type %s has no JSON", unwritable)
 	}
 	if inner, _, _, _, ok := optType(ft); ok {
 		ft = inner
@@ -275,14 +331,20 @@ func (b *modelBuilder) annotations(t reflect.Type, f *modelField, ft reflect.Typ
 	}
 }
 
-// collect walks the fields of a struct and of those embedded in it. It returns
-// false for what it cannot flatten.
-func collect(t reflect.Type, depth int, base uintptr, order []int, found *[]candidate, within map[reflect.Type]bool) bool {
-	if within[t] {
-		return true
+// collector walks the fields of a struct and of those embedded in it.
+type collector struct {
+	list   []candidate
+	within map[reflect.Type]bool
+}
+
+// collect adds the fields of t, which is found by way of embedded pointers and at
+// base from there.
+func (c *collector) collect(t reflect.Type, via []hop, base uintptr, order []int) {
+	if c.within[t] {
+		return
 	}
-	within[t] = true
-	defer delete(within, t)
+	c.within[t] = true
+	defer delete(c.within, t)
 	for i := range t.NumField() {
 		sf := t.Field(i)
 		tag := sf.Tag.Get("json")
@@ -296,46 +358,48 @@ func collect(t reflect.Type, depth int, base uintptr, order []int, found *[]cand
 		at := append(slices.Clone(order), i)
 		if sf.Anonymous && name == "" {
 			ft := sf.Type
-			if ft.Kind() == reflect.Pointer && ft.Elem().Kind() == reflect.Struct {
-				return false
-			}
-			if ft.Kind() == reflect.Struct && !reflect.PointerTo(ft).Implements(jsonMarshaler) && !reflect.PointerTo(ft).Implements(textMarshaler) {
-				if !collect(ft, depth+1, base+sf.Offset, at, found, within) {
-					return false
-				}
+			switch {
+			case ft.Kind() == reflect.Pointer && ft.Elem().Kind() == reflect.Struct:
+				c.collect(ft.Elem(), append(slices.Clip(via), hop{base + sf.Offset, ft.Elem()}), 0, at)
+				continue
+			case ft.Kind() == reflect.Struct && !reflect.PointerTo(ft).Implements(jsonMarshaler) && !reflect.PointerTo(ft).Implements(textMarshaler):
+				c.collect(ft, via, base+sf.Offset, at)
 				continue
 			}
 		}
 		if !sf.IsExported() {
 			continue
 		}
-		c := candidate{typ: sf.Type, depth: depth, tagged: name != "", order: at}
-		c.modelField = modelField{name: name, goName: sf.Name, offset: base + sf.Offset, tag: sf.Tag, item: "item"}
+		f := candidate{typ: sf.Type, depth: len(order), tagged: name != "", order: at}
+		f.modelField = modelField{name: name, goName: sf.Name, via: via, offset: base + sf.Offset, tag: sf.Tag, item: "item"}
 		if name == "" {
-			c.name = sf.Name
+			f.name = sf.Name
 		}
 		if x := sf.Tag.Get("xml"); strings.Contains(x, ">") {
 			x, _, _ = strings.Cut(x, ",")
-			c.item = x[strings.LastIndexByte(x, '>')+1:]
+			f.item = x[strings.LastIndexByte(x, '>')+1:]
 		}
 		for o := range strings.SplitSeq(options, ",") {
 			switch o {
 			case "omitempty":
-				c.omit = ifEmpty
+				f.omit = ifEmpty
 			case "omitzero":
-				c.omit = ifZero
+				f.omit = ifZero
 			case "string":
-				switch sf.Type.Kind() {
-				case reflect.String, reflect.Bool, reflect.Pointer, reflect.Float32, reflect.Float64:
-					return false // rare enough for encoding/json
-				default:
-					c.quoted = isInt(sf.Type) || isUint(sf.Type)
-				}
+				f.quoted = true
 			}
 		}
-		*found = append(*found, c)
+		c.list = append(c.list, f)
 	}
-	return true
+}
+
+// quotable reports whether the option string of a json tag means anything for
+// values of the model.
+func (m *model) quotable() bool {
+	if m.kind == modelPointer && m.typ.Name() == "" {
+		m = m.elem
+	}
+	return m.kind <= modelString || m.typ == reflect.TypeFor[json.Number]()
 }
 
 // field finds a struct's field by name, -1 if there is none. Fields mostly come
@@ -361,15 +425,32 @@ func (m *model) field(name string, after int) int {
 	return -1
 }
 
-// omitted reports whether the field of the struct at an address is left out.
-func (f *modelField) omitted(at unsafe.Pointer) bool {
-	switch f.omit {
-	case ifEmpty:
-		return f.model.isEmpty(unsafe.Add(at, f.offset))
-	case ifZero:
-		return f.model.isZero(unsafe.Add(at, f.offset))
+// present returns the address of the field of the struct at an address, nil if it
+// is left out.
+func (f *modelField) present(at unsafe.Pointer) unsafe.Pointer {
+	for _, h := range f.via {
+		if at = *(*unsafe.Pointer)(unsafe.Add(at, h.offset)); at == nil {
+			return nil
+		}
 	}
-	return false
+	at = unsafe.Add(at, f.offset)
+	if f.omit == ifEmpty && f.model.isEmpty(at) || f.omit == ifZero && f.model.isZero(at) {
+		return nil
+	}
+	return at
+}
+
+// reach returns the address of the field of the struct at an address. It makes what
+// embedded pointers on the way are to point at.
+func (f *modelField) reach(at unsafe.Pointer) unsafe.Pointer {
+	for _, h := range f.via {
+		p := (*unsafe.Pointer)(unsafe.Add(at, h.offset))
+		if *p == nil {
+			*p = reflect.New(h.to).UnsafePointer()
+		}
+		at = *p
+	}
+	return unsafe.Add(at, f.offset)
 }
 
 // isEmpty is what omitempty means by empty.

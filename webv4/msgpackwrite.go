@@ -58,26 +58,24 @@ func (m *model) appendMsgpack(b []byte, at unsafe.Pointer, depth int) ([]byte, e
 	case modelStruct:
 		n := 0
 		for i := range m.fields {
-			if !m.fields[i].omitted(at) {
+			if m.fields[i].present(at) != nil {
 				n++
 			}
 		}
 		b = packSize(b, n, 0x80, 15, 0, 0xde, 0xdf)
 		for i := range m.fields {
 			f := &m.fields[i]
-			if f.omitted(at) {
+			p := f.present(at)
+			if p == nil {
 				continue
 			}
 			b = packString(b, f.name)
 			if f.quoted {
-				text, err := f.model.appendJSON(nil, unsafe.Add(at, f.offset), depth)
-				if err != nil {
-					return b, err
-				}
-				b = packString(b, string(text))
-				continue
+				b, err = f.model.packInQuotes(b, p, depth)
+			} else {
+				b, err = f.model.appendMsgpack(b, p, depth)
 			}
-			if b, err = f.model.appendMsgpack(b, unsafe.Add(at, f.offset), depth); err != nil {
+			if err != nil {
 				return b, err
 			}
 		}
@@ -104,9 +102,13 @@ func (m *model) appendMsgpack(b []byte, at unsafe.Pointer, depth int) ([]byte, e
 			return append(b, 0xc0), nil
 		}
 		b = packSize(b, v.Len(), 0x80, 15, 0, 0xde, 0xdf)
-		for _, key := range sortedKeys(v) {
-			b = packString(b, key.String())
-			if b, err = m.elem.appendMsgpack(b, addressOf(v.MapIndex(key)), depth); err != nil {
+		entries, err := m.entries(v)
+		if err != nil {
+			return b, err
+		}
+		for _, e := range entries {
+			b = packString(b, e.name)
+			if b, err = m.elem.appendMsgpack(b, addressOf(v.MapIndex(e.key)), depth); err != nil {
 				return b, err
 			}
 		}
@@ -132,6 +134,19 @@ func (m *model) appendMsgpack(b []byte, at unsafe.Pointer, depth int) ([]byte, e
 	}
 	dynamic, p := variable(v)
 	return dynamic.appendMsgpack(b, p, depth)
+}
+
+// packInQuotes appends a value whose json tag has the option string: the string that
+// JSON has.
+func (m *model) packInQuotes(b []byte, at unsafe.Pointer, depth int) ([]byte, error) {
+	for m.kind == modelPointer {
+		if at = *(*unsafe.Pointer)(at); at == nil {
+			return append(b, 0xc0), nil
+		}
+		m = m.elem
+	}
+	text, err := m.appendJSON(nil, at, depth)
+	return packString(b, string(text)), err
 }
 
 func packInt(b []byte, n int64) []byte {

@@ -60,8 +60,8 @@ type plan struct {
 // maxFields is what the mask of parameters seen has bits for.
 const maxFields = 64
 
-// compile reads the tags of a request struct of a group below prefix. All that is wrong is reported together.
-func compile(t reflect.Type, prefix string) (*plan, error) {
+// compile reads the tags of a request struct for a. All that is wrong is reported together.
+func compile(t reflect.Type, a *API) (*plan, error) {
 	if t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("request type %s: want a struct", t)
 	}
@@ -73,7 +73,7 @@ func compile(t reflect.Type, prefix string) (*plan, error) {
 		f := t.Field(i)
 		if route, ok := f.Tag.Lookup("route"); ok && f.Name == "_" {
 			declared = true
-			p.interfaceTags(route, prefix, f.Tag, func(format string, args ...any) {
+			p.interfaceTags(route, a.prefix, f.Tag, func(format string, args ...any) {
 				errs = append(errs, fmt.Errorf("%s: %s", t, fmt.Sprintf(format, args...)))
 			})
 		}
@@ -81,7 +81,7 @@ func compile(t reflect.Type, prefix string) (*plan, error) {
 	if !declared {
 		errs = append(errs, fmt.Errorf("%s: no field `_ struct{}` with a route tag, such as route:\"GET /2/things.json\"", t))
 	}
-	p.structTags(t, 0, &errs)
+	p.structTags(t, 0, a, &errs)
 	if len(p.fields) > maxFields {
 		errs = append(errs, fmt.Errorf("%s: %d parameters, limit %d", t, len(p.fields), maxFields))
 	}
@@ -90,17 +90,17 @@ func compile(t reflect.Type, prefix string) (*plan, error) {
 }
 
 // structTags reads the parameters of a struct and of the structs embedded in it.
-func (p *plan) structTags(t reflect.Type, base uintptr, errs *[]error) {
+func (p *plan) structTags(t reflect.Type, base uintptr, a *API, errs *[]error) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		if f.Name == "_" {
 			continue
 		}
 		if f.Anonymous && f.Type.Kind() == reflect.Struct && f.Tag == "" {
-			p.structTags(f.Type, base+f.Offset, errs)
+			p.structTags(f.Type, base+f.Offset, a, errs)
 			continue
 		}
-		p.fieldTags(f, base, func(format string, args ...any) {
+		p.fieldTags(f, base, a, func(format string, args ...any) {
 			*errs = append(*errs, fmt.Errorf("%s.%s: %s", t, f.Name, fmt.Sprintf(format, args...)))
 		})
 	}

@@ -160,13 +160,13 @@ func compareRoutes(a, b *route) int {
 	return len(b.segments) - len(a.segments)
 }
 
-func (t *router) add(rt *route) error {
+// check reports why a route cannot be registered at a place in the application.
+func (t *router) check(rt *route, site string) error {
 	if t.built {
 		return fmt.Errorf("route %s %s: registered after the first request", rt.method, rt.path)
 	}
-	key := rt.key()
-	if other := t.routes[key]; other != nil {
-		return fmt.Errorf("route %s %s is registered twice: at %s and at %s", rt.method, rt.path, other.op.site, rt.op.site)
+	if other := t.routes[rt.key()]; other != nil {
+		return fmt.Errorf("route %s %s is registered twice: at %s and at %s", rt.method, rt.path, other.op.site, site)
 	}
 	if len(rt.names) > 0 {
 		// httprouter may refuse it for reasons of its own: say so now.
@@ -174,12 +174,16 @@ func (t *router) add(rt *route) error {
 			return fmt.Errorf("route %s %s: %v", rt.method, rt.path, err)
 		}
 	}
+	return nil
+}
+
+// add takes a route that check has nothing against.
+func (t *router) add(rt *route) {
 	if t.routes == nil {
 		t.routes = map[string]*route{}
 	}
-	t.routes[key] = rt
+	t.routes[rt.key()] = rt
 	t.list = append(t.list, rt)
-	return nil
 }
 
 // leaf holds the routes that differ in their last parameter's suffix only,

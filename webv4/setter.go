@@ -27,7 +27,7 @@ var (
 // setterOf returns the setter for type t; each value it sets satisfies the
 // rules. A slice's setter appends.
 func setterOf(t reflect.Type, rules []rule) (setter, error) {
-	if t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8 {
+	if isList(t) {
 		elem, err := scalarSetter(t.Elem())
 		if err != nil {
 			return nil, err

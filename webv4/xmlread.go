@@ -97,7 +97,7 @@ func (r *xmlReader) leaf() (string, error) {
 	return r.text.String(), nil
 }
 
-// element writes the element that began as JSON for m. quoted numbers are in a
+// element writes the element that began as JSON for m. quoted values are in a
 // string.
 func (r *xmlReader) element(m *model, start *xml.StartElement, quoted bool) error {
 	if r.depth++; r.depth > maxReadDepth {
@@ -147,7 +147,7 @@ func (r *xmlReader) element(m *model, start *xml.StartElement, quoted bool) erro
 		r.out = append(r.out, ']')
 		return nil
 	case modelAny, modelForeign:
-		return r.anything(m.kind == modelForeign)
+		return r.anything(m.kind == modelForeign && !quoted)
 	}
 	text, err := r.leaf()
 	if err != nil {
@@ -156,6 +156,11 @@ func (r *xmlReader) element(m *model, start *xml.StartElement, quoted bool) erro
 	switch m.kind {
 	case modelBool, modelInt, modelUint, modelFloat:
 		r.literal(strings.TrimSpace(text), !quoted)
+	case modelString:
+		if quoted {
+			text = string(appendJSONString(nil, text))
+		}
+		r.literal(text, false)
 	case modelTime:
 		r.literal(strings.TrimSpace(text), false)
 	default:

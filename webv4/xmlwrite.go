@@ -79,8 +79,8 @@ func (m *model) appendElement(b []byte, name, item string, at unsafe.Pointer, de
 		b = open(b, name)
 		for i := range m.fields {
 			f := &m.fields[i]
-			p := unsafe.Add(at, f.offset)
-			if f.goName == "XMLName" || f.omitted(at) {
+			p := f.present(at)
+			if f.goName == "XMLName" || p == nil {
 				continue
 			}
 			if b, err = f.model.appendElement(b, f.element, f.item, p, depth); err != nil {
@@ -110,8 +110,12 @@ func (m *model) appendElement(b []byte, name, item string, at unsafe.Pointer, de
 			return b, nil
 		}
 		b = open(b, name)
-		for _, key := range sortedKeys(v) {
-			if b, err = m.elem.appendEntry(b, key.String(), addressOf(v.MapIndex(key)), depth); err != nil {
+		entries, err := m.entries(v)
+		if err != nil {
+			return b, err
+		}
+		for _, e := range entries {
+			if b, err = m.elem.appendEntry(b, e.name, addressOf(v.MapIndex(e.key)), depth); err != nil {
 				return b, err
 			}
 		}
