@@ -61,6 +61,7 @@ type operation struct {
 	style    ErrorStyle
 	codes    ErrorCodes // of the version
 	auth     *scheme
+	unscoped []string // challenges to those whose token lacks scopes
 	quotas   []*quota
 	policy   []string // the RateLimit-Policy header
 	degraded *degradedBy
@@ -103,7 +104,7 @@ func New(opts *Options) (*API, error) {
 	}
 	a.style, a.codes, a.middleware = WeiboErrors, o.ErrorCodes, o.Middleware
 	if o.Authenticator != nil {
-		a.auth = &scheme{o.Authenticator}
+		a.auth = newScheme(o.Authenticator)
 	}
 	if o.Errors != 0 {
 		a.style = o.Errors
@@ -145,6 +146,9 @@ func Handle[Req, Resp any](a *API, fn func(context.Context, *Req) (*Resp, error)
 	}
 	op := a.operation(rt, site)
 	op.plan, op.call, op.auth = p, erased(fn), a.auth
+	if len(p.scopes) > 0 {
+		op.unscoped = a.auth.unscoped(p.scopes)
+	}
 	op.bind = func(r *http.Request, path []string, maxBody int64) (any, error) {
 		req := new(Req)
 		return req, p.bind(r, path, unsafe.Pointer(req), maxBody)

@@ -31,7 +31,11 @@ type Authenticator interface {
 
 // scheme is the Authenticator of an API or a group, by which it is known that
 // another interface has the same.
-type scheme struct{ Authenticator }
+type scheme struct {
+	Authenticator
+	challenges []string // of a 401
+	refused    []string // the same when the request had a token
+}
 
 // of tells who makes a call. A call of a batch has the batch's caller if both have
 // the same scheme: its own request has no signature, nor all that a scheme looks at.
@@ -45,15 +49,18 @@ func (s *scheme) of(r *http.Request) (Principal, error) {
 // AccessToken returns the token of a request: from an Authorization header of
 // the scheme Bearer or OAuth2, or else from the query parameter access_token,
 // or else from a form field of that name. Only an Authenticator given to an API
-// sees the form field.
+// sees the form field. An Authorization header of another scheme is none of a token's:
+// ErrTokenMissing, whatever the rest of the request has.
 func AccessToken(r *http.Request) (string, error) {
 	if h := r.Header.Get("Authorization"); h != "" {
 		scheme, token, _ := strings.Cut(h, " ")
-		token = strings.TrimSpace(token)
-		if (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "OAuth2")) && token != "" {
-			return token, nil
+		if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "OAuth2") {
+			return "", ErrTokenMissing
 		}
-		return "", ErrTokenInvalid
+		if token = strings.TrimSpace(token); token == "" {
+			return "", ErrTokenInvalid
+		}
+		return token, nil
 	}
 	if token, ok := pairValue(r.URL.RawQuery, "access_token"); ok {
 		return token, nil

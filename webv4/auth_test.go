@@ -65,7 +65,7 @@ func TestAuthentication(t *testing.T) {
 		{"POST /mine", "", nil, 401, webv4.CodeTokenMissing},
 		{"POST /mine?access_token=", "", nil, 401, webv4.CodeTokenMissing},
 		{"POST /mine", "text=x", []string{formBody}, 401, webv4.CodeTokenMissing},
-		{"POST /mine", "", []string{"Authorization: Basic Nzo3"}, 401, webv4.CodeTokenInvalid},
+		{"POST /mine", "", []string{"Authorization: Basic Nzo3"}, 401, webv4.CodeTokenMissing},
 		{"POST /mine?access_token=7", "", []string{"Authorization: Bearer  "}, 401, webv4.CodeTokenInvalid},
 		{"POST /mine?access_token=old", "", nil, 401, webv4.CodeTokenExpired},
 		{"POST /mine?access_token=bad", "", nil, 401, webv4.CodeTokenInvalid},

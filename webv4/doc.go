@@ -135,7 +135,8 @@
 //
 // [NewAPIKeys], [Basic], [ClientCert], [NewHMAC] for signed requests, package
 // jwtauth for JSON Web Tokens, [FirstOf] for several; or your own, often on
-// [AccessToken]. A [DenyList] refuses addresses, users and applications.
+// [AccessToken]. A 401 has the challenges of all schemes that would do; see
+// [Challenger]. A [DenyList] refuses addresses, users and applications.
 //
 // # Degradation
 //

@@ -24,15 +24,11 @@ const (
 var (
 	problemType    = []string{"application/problem+json"}
 	problemXMLType = []string{"application/problem+xml"}
-	challenge      = []string{`Bearer error="invalid_token"`}
 )
 
 // error writes an error reply.
 func (o *reply) error(path string, e *Error) {
 	o.code = e.Code
-	if h := o.w.Header(); e.Status == http.StatusUnauthorized && h["Www-Authenticate"] == nil {
-		h["Www-Authenticate"] = challenge
-	}
 	o.buf = o.appendError(o.buf[:0], o.style, path, e)
 	o.send(e.status(), o.errorType(), o.buf)
 }

@@ -73,7 +73,7 @@ func (a *API) Group(path string, opts *GroupOptions) *API {
 		errs = append(errs, fmt.Errorf("GroupOptions.%w", err))
 	}
 	if o.Authenticator != nil {
-		g.auth = &scheme{o.Authenticator}
+		g.auth = newScheme(o.Authenticator)
 	}
 	if o.Degrade == Everything {
 		errs = append(errs, errors.New("GroupOptions.Degrade: the name * is taken"))

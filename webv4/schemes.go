@@ -68,6 +68,10 @@ type Basic struct {
 	// Check tells whose name and password these are. It compares in constant
 	// time; any error means that they are wrong.
 	Check func(ctx context.Context, name, password string) (Principal, error)
+
+	// Realm is what the name and the password are for, as browsers show it. "" means
+	// api.
+	Realm string
 }
 
 // Authenticate implements Authenticator.

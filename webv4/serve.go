@@ -76,7 +76,12 @@ func (a *API) respond(ctx context.Context, c *call, op *operation, r *http.Reque
 	case abort:
 		out.status = statusGone
 	case err != nil:
-		out.error(r.URL.Path, out.codes.seen(a.errorFor(c, err)))
+		e := a.errorFor(c, err)
+		seen := out.codes.seen(e)
+		if seen.Status == http.StatusUnauthorized {
+			op.challenge(out.w.Header(), r, e)
+		}
+		out.error(r.URL.Path, seen)
 	default:
 		out.status = http.StatusOK // a mounted handler that wrote nothing
 	}
@@ -476,6 +481,9 @@ func (a *API) authenticate(c *call, op *operation, r *http.Request) error {
 		return refusal(CodeAppPermission)
 	}
 	if !principal.allows(p.scopes) {
+		if len(op.unscoped) > 0 && hasToken(r) {
+			c.w.Header()["Www-Authenticate"] = op.unscoped
+		}
 		return refusal(CodePermission)
 	}
 	return nil

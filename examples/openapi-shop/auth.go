@@ -52,8 +52,7 @@ func (i *issuer) issue(p webv4.Principal) (string, error) {
 	}).SignedString(i.key)
 }
 
-// newAuth returns who knows the callers, in any of the five ways. Tokens are
-// asked last, since theirs is the header that others use too.
+// newAuth returns who knows the callers, in any of the five ways.
 func newAuth() (*issuer, webv4.Authenticator, error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
