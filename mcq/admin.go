@@ -50,6 +50,7 @@ func (q *Queue) Peek(_ context.Context, limit int) ([]Message, error) {
 			}
 			if !q.skipLocked(m) && !q.expired(m, now) {
 				msgs = append(msgs, *m)
+				msgs[len(msgs)-1].Attempts = q.earlier[seq]
 			}
 		}
 		q.mu.Unlock()
@@ -98,6 +99,7 @@ func (q *Queue) Purge(_ context.Context) (int, error) {
 	clear(q.returned)
 	clear(q.delayed)
 	clear(q.jumped)
+	clear(q.earlier)
 	q.again.list, q.laters.list = nil, nil
 	left := int64(0)
 	for _, l := range q.leases {

@@ -24,8 +24,10 @@ import (
 //	m id seq 8   → record          the messages
 //	d id ms 8 seq 8 →              messages that wait for their time
 //	i id ms 8 seq 8 → key          keys of the messages put last
+//	h id seq 8   → uvarint         how often a message has been handed out, where that is recorded
 //	f            → format 1
 //	o            → uvarint         how often the store was opened, from 1 to 127 and again
+//	e            →                 it has been closed since
 //
 // The id of a subscriber is followed by the number of its first message, 8.
 const (
@@ -34,8 +36,10 @@ const (
 	prefixRecord = 'm'
 	prefixDelay  = 'd'
 	prefixSeen   = 'i'
+	prefixHanded = 'h'
 	prefixFormat = 'f'
 	prefixOpens  = 'o'
+	prefixClosed = 'e'
 
 	storeFormat = 1
 )
@@ -215,9 +219,13 @@ func (b *Broker) loadQueues() error {
 	if err := it.Error(); err != nil {
 		return err
 	}
+	closed, err := b.wasClosed()
+	if err != nil {
+		return err
+	}
 	for name, q := range b.queues {
 		if q.parent == nil {
-			if err := q.log.load(b.db); err != nil {
+			if err := q.log.load(b.db, closed); err != nil {
 				return fmt.Errorf("queue %q: %w", name, err)
 			}
 		}
@@ -395,7 +403,7 @@ func (b *Broker) Close() error {
 func (b *Broker) closeStore() error {
 	cause := b.err()
 	if cause == nil {
-		return guard(func() error { return errors.Join(b.emptyLog(), b.db.Close()) })
+		return guard(func() error { return errors.Join(b.saveHanded(), b.emptyLog(), b.db.Close()) })
 	}
 	done := make(chan struct{})
 	go func() {

@@ -25,6 +25,8 @@ type op struct {
 	ripe  []later // no longer delayed
 	drop  bool
 
+	handed []handed // to be recorded
+
 	// finish is told, on the committer's goroutine, when the op is durable or
 	// has failed. It must not block.
 	finish func(*op)
@@ -59,7 +61,7 @@ func takeOp(q *Queue) *op {
 
 func (o *op) release() {
 	o.q, o.msgs, o.from, o.acks, o.bytes = nil, nil, nil, o.acks[:0], 0
-	o.count, o.ripe, o.drop = nil, nil, false
+	o.count, o.ripe, o.drop, o.handed = nil, nil, false, o.handed[:0]
 	o.finish, o.err, o.done = nil, nil, false
 	o.session, o.lane, o.one[0] = nil, nil, Message{}
 	if o.reply, o.taken = o.reply[:0], 0; cap(o.reply) > maxKeptReply {
@@ -277,6 +279,11 @@ func (b *Broker) writeOp(batch *pebble.Batch, o *op, ms int64) error {
 		from.ackedChanged = true
 		from.log.untrimmed += o.bytes
 	}
+	if len(o.handed) > 0 {
+		if err := q.writeHanded(batch, o.handed); err != nil {
+			return err
+		}
+	}
 	for _, l := range o.ripe {
 		if err := batch.Delete(indexKey(prefixDelay, q.log.id, l.ms, l.seq), nil); err != nil {
 			return err
@@ -408,7 +415,7 @@ func (q *Queue) writeForgotten(batch *pebble.Batch) error {
 			return err
 		}
 	}
-	return batch.Delete(cursorKey(q.id), nil)
+	return errors.Join(batch.Delete(cursorKey(q.id), nil), batch.DeleteRange(handedKey(q.id, 0), handedKey(q.id, 1<<64-1), nil))
 }
 
 // guard calls write, which writes to the store. Pebble reports that its log

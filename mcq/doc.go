@@ -17,7 +17,12 @@
 //	visible        a message is handed out only once it is durable
 //	order          messages come in the order of Put; what is given back, or whose lease
 //	               ran out, comes before what was never handed out
-//	delivery       Take: at most once. Lease: at least once. Attempts counts since Open
+//	delivery       Take: at most once. Lease: at least once
+//	attempts       Message.Attempts counts across restarts. A process that ends without Close
+//	               forgets the first attempt of what was put since Open, unless there was a
+//	               second; all others are recorded before the message is handed out. So one
+//	               that ends the process each time is handed out QueueOptions.MaxAttempts
+//	               times and one more. Those that were handed out come again one at a time
 //	limits         Put fails with ErrFull, or the oldest go, before QueueOptions' limits are broken
 //	duplicates     a Message.Key is stored once in QueueOptions.DedupeWindow, across restarts
 //	crash          every acknowledged Put is there, every acknowledged Ack stays, leases end
@@ -159,7 +164,7 @@
 //
 // # Reading order
 //
-// message.go, policy.go, queue.go, window.go, memory.go, lease.go, receipt.go, settle.go, delay.go,
+// message.go, policy.go, queue.go, window.go, memory.go, lease.go, attempts.go, receipt.go, settle.go, delay.go,
 // deadletter.go, admin.go, check.go; broker.go, inbox.go, commit.go, log.go, room.go, reclaim.go, fullfs.go,
 // intervals.go; backend.go, keyoptions.go, server.go, lane.go, loop_linux.go, loopcommit_linux.go, quick.go,
 // session.go, auth.go, storage.go, pipeline.go, commands.go, transaction.go, meta.go; client.go, clientconn.go, remote.go;

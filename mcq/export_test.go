@@ -28,6 +28,10 @@ func RecordsHeld(b *Broker) int { return countKeys(b, prefixRecord) }
 // KeysHeld is how many keys of messages are in the store.
 func KeysHeld(b *Broker) int { return countKeys(b, prefixSeen) }
 
+// HandedHeld is of how many messages it is in the store how often they were
+// handed out.
+func HandedHeld(b *Broker) int { return countKeys(b, prefixHanded) }
+
 func countKeys(b *Broker, prefix byte) (n int) {
 	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
 	if err != nil {

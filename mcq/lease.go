@@ -66,7 +66,14 @@ func (q *Queue) Lease(ctx context.Context, limit int, o LeaseOptions) ([]Message
 	if limit < 1 {
 		return nil, fmt.Errorf("mcq: lease from %s: limit %d, want at least 1", q.name, limit)
 	}
-	return q.receive(ctx, limit, o.Duration, o.Wait)
+	msgs, err := q.receive(ctx, limit, o.Duration, o.Wait)
+	if err == nil {
+		err = q.recorded(msgs)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return msgs, nil
 }
 
 // receive hands messages out, waiting for the first one. A hold of 0 hands them
@@ -161,13 +168,15 @@ func (q *Queue) inMemoryLocked(seq uint64) *Message {
 }
 
 // skipLocked reports whether m is not handed out in its turn: it waits for its
-// time, or came before its turn when that had come.
+// time, came before its turn when that had come, or is buried.
 func (q *Queue) skipLocked(m *Message) bool {
-	if m.Delay == 0 {
-		return false
+	if m.Delay > 0 {
+		if _, ok := q.delayed[m.ID]; ok {
+			return true
+		}
 	}
-	if _, ok := q.delayed[m.ID]; ok {
-		return true
+	if len(q.jumped) == 0 {
+		return false
 	}
 	_, ok := q.jumped[m.ID]
 	return ok
@@ -199,7 +208,7 @@ func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message,
 		if m == nil {
 			break
 		}
-		if m.Delay > 0 && q.skipLocked(m) {
+		if q.skipLocked(m) {
 			endRun()
 			q.passLocked(m)
 			runs = q.head
@@ -217,15 +226,25 @@ func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message,
 			runs = q.head
 			continue
 		}
+		attempts := 1
+		if n := q.earlier[q.head]; n > 0 {
+			if attempts += n; q.suspects > q.head {
+				if len(msgs) > 0 {
+					break
+				}
+				limit = 1
+			}
+			delete(q.earlier, q.head)
+		}
 		if msgs == nil {
 			msgs = make([]Message, 0, min(limit, int(q.tail-q.head), 1024))
 		}
 		msgs = append(msgs, *m)
-		msgs[len(msgs)-1].Attempts = 1
+		msgs[len(msgs)-1].Attempts = attempts
 		size += len(m.Body)
 		if hold > 0 {
-			msgs[len(msgs)-1].Receipt = q.receipt(q.head, 1)
-			q.leases[q.head] = lease{until, 1, len(m.Body)}
+			msgs[len(msgs)-1].Receipt = q.receipt(q.head, attempts)
+			q.leases[q.head] = lease{until, attempts, len(m.Body)}
 		} else {
 			q.size -= int64(len(m.Body))
 		}

@@ -43,11 +43,15 @@ func (l *messageLog) trim(batch *pebble.Batch) error {
 	from, to := recordKey(l.id, l.trimmed), recordKey(l.id, least)
 	l.readers[0].b.removed(l.id, l.trimmed, least, l.untrimmed)
 	l.trimmed, l.untrimmed = least, 0
-	return batch.DeleteRange(from, to, nil)
+	errs := []error{batch.DeleteRange(from, to, nil)}
+	for _, q := range l.readers {
+		errs = append(errs, q.forgetHanded(batch))
+	}
+	return errors.Join(errs...)
 }
 
 // load finds out where the log ends and what it remembers; readers are loaded.
-func (l *messageLog) load(db *pebble.DB) error {
+func (l *messageLog) load(db *pebble.DB, closed bool) error {
 	l.trimmed = 1<<64 - 1
 	for _, q := range l.readers {
 		l.next = max(l.next, q.acked.end())
@@ -76,7 +80,7 @@ func (l *messageLog) load(db *pebble.DB) error {
 		return err
 	}
 	for _, q := range l.readers {
-		if err := q.begin(it); err != nil {
+		if err := errors.Join(q.begin(it), q.loadHanded(db, closed)); err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,7 @@ type Message struct {
 	Body     []byte    // the caller's; Put does not keep it
 	Flags    uint32    // the memcached flags, for the application
 	Enqueued time.Time // when the queue took it, to the millisecond
-	Attempts int       // how often it has been handed out, this time included; counted since the store was opened
+	Attempts int       // how often it has been handed out, this time included
 
 	// Delay is how long after Enqueued the message is handed out at the
 	// earliest; then it comes before those that were never handed out. It is

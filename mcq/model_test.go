@@ -72,13 +72,11 @@ func (m *modelQueue) giveBack(id uint64) {
 	m.again = slices.Insert(m.again, i, id)
 }
 
-// reopen is what a restart does: leases are void, and nothing is known of what
-// had been handed out.
+// reopen is what a restart does: leases are void.
 func (m *modelQueue) reopen() {
 	m.ready = slices.Sorted(maps.Keys(m.bodies))
 	m.again = nil
 	clear(m.leased)
-	clear(m.tries)
 }
 
 // TestModel runs random operations on a Broker and on the model side by side.

@@ -102,7 +102,8 @@ func (c *session) quickGet(cmd *memcached.Command) (*op, verdict) {
 		o.reply = appendValue(o.reply, cmd.Args[0], &msgs[i], cas, c.head)
 	}
 	o.reply = append(o.reply, replyEnd...)
-	if k.lease > 0 && !waited {
+	recording := k.lease > 0 && q.record(o, msgs)
+	if k.lease > 0 && !waited && !recording {
 		c.out.Push(o.reply) // there is nothing to wait for
 		o.release()
 		return nil, answeredNow

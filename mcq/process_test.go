@@ -22,6 +22,9 @@ import (
 // childEnv makes the test binary play another process.
 const childEnv = "MCQ_TEST_CHILD"
 
+// poisonRole is in front of a directory for a child that consumes its store.
+const poisonRole = "poisoned:"
+
 // child serves the store in the directory role on a loopback port, which it
 // prints, until its standard input ends.
 func child(dir string) {
@@ -30,6 +33,10 @@ func child(dir string) {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
+	}
+	if dir, ok := strings.CutPrefix(dir, poisonRole); ok {
+		fail(poisoned(dir))
+		return
 	}
 	b, err := mcq.Open(dir, nil)
 	fail(err)

@@ -40,7 +40,10 @@ type Queue struct {
 	dropTo       uint64 // messages below are gone though not visible yet, to make room
 	freshBytes   int64  // of those of the group that are not
 
+	noted interval // of the messages of which it is recorded that they were handed out
+
 	consumed progress // what had been acknowledged when the store was opened
+	suspects uint64   // the store was not closed, and messages below were there
 
 	put, doneCount, duplicates, discarded atomic.Uint64 // for Stats
 
@@ -63,7 +66,8 @@ type Queue struct {
 	again     minHeap[uint64]  // returned, and what was acknowledged since
 	delayed   map[uint64]struct{}
 	laters    minHeap[later]      // delayed, and what was purged since
-	jumped    map[uint64]struct{} // from head on, but came first when their time came
+	jumped    map[uint64]struct{} // from head on, but came first when their time came, or are buried
+	earlier   map[uint64]int      // from head on: how often they were handed out before Open
 	waiters   []chan struct{}     // closed when it is their turn
 	turns     int                 // waiters whose turn it is, 0 or 1
 	paused    bool

@@ -42,7 +42,14 @@ func (b *Broker) countOpen() error {
 	}
 	opens = opens%(1<<openBits-1) + 1
 	b.opens = opens
-	return b.db.Set([]byte{prefixOpens}, binary.AppendUvarint(nil, opens), pebble.Sync)
+	batch := b.db.NewBatch()
+	defer batch.Close()
+	if err := errors.Join(
+		batch.Set([]byte{prefixOpens}, binary.AppendUvarint(nil, opens), nil), batch.Delete([]byte{prefixClosed}, nil),
+	); err != nil {
+		return err
+	}
+	return batch.Commit(pebble.Sync)
 }
 
 func (b *Broker) loadOpens() (uint64, error) {
