@@ -16,9 +16,20 @@ import (
 )
 
 // CommandSource tells what operators have ordered for the services of a group, as
-// the JSON that Motan's tools write. The rules are those of Registry: Watch calls
-// update with the current command, empty if there is none, before it returns nil,
-// and again after each change, never twice at once, until ctx is done.
+// the JSON that Motan's tools write. The rules:
+//
+//  1. WatchCommands calls update with the current command before it returns nil,
+//     and again after each change, never twice at once. An empty one means that
+//     there is none, or none any more.
+//  2. It returns an error, and never calls update again, if it cannot tell the
+//     current command.
+//  3. When ctx is done, calls of update stop; one that is under way finishes.
+//  4. The bytes belong to the callee of update.
+//  5. WatchCommands may be called by many at once, for the same group too.
+//  6. What is there is passed on even if it is no command: who obeys keeps the one
+//     before then, which a source that gave nothing would take back.
+//
+// motantest.TestCommandSource checks them.
 type CommandSource interface {
 	WatchCommands(ctx context.Context, group string, update func(command []byte)) error
 }

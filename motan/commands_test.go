@@ -19,26 +19,44 @@ import (
 
 // orders is a CommandSource that the test commands.
 type orders struct {
-	mu      sync.Mutex
-	command string
-	updates []func([]byte)
+	mu       sync.Mutex
+	commands map[string]string
+	updates  []ordered
 }
 
-func (o *orders) WatchCommands(_ context.Context, _ string, update func([]byte)) error {
+type ordered struct {
+	ctx    context.Context
+	group  string
+	update func([]byte)
+}
+
+func (o *orders) WatchCommands(ctx context.Context, group string, update func([]byte)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	update([]byte(o.command))
-	o.updates = append(o.updates, update)
+	update([]byte(o.commands[group]))
+	o.updates = append(o.updates, ordered{ctx, group, update})
 	return nil
 }
 
-func (o *orders) set(command string) {
+func (o *orders) set(group, command string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.command = command
-	for _, u := range o.updates {
-		u([]byte(command))
+	if o.commands == nil {
+		o.commands = make(map[string]string)
 	}
+	o.commands[group] = command
+	for _, u := range o.updates {
+		if u.group == group && u.ctx.Err() == nil {
+			u.update([]byte(command))
+		}
+	}
+}
+
+func TestOrdersIsACommandSource(t *testing.T) {
+	motantest.TestCommandSource(t, func(t *testing.T) motantest.CommandTarget {
+		o := new(orders)
+		return motantest.CommandTarget{Source: o, Set: func(group string, command []byte) { o.set(group, string(command)) }}
+	})
 }
 
 // groups is a Registry with a fixed list for each group.
@@ -98,13 +116,13 @@ func TestCommands(t *testing.T) {
 		{"not of a type that is known", cmd(`{"pattern":"*","commandType":3,"mergeGroups":["other"]}`), own},
 		{"back", "", own},
 	} {
-		o.set(tc.command)
+		o.set("own", tc.command)
 		if got() != tc.want {
 			t.Errorf("%s: %s, want %s", tc.name, got(), tc.want)
 		}
 	}
 	n := updates
-	o.set("")
+	o.set("own", "")
 	if updates != n {
 		t.Error("an update without a change")
 	}
@@ -138,7 +156,7 @@ func TestCommandPatterns(t *testing.T) {
 		{"com.$a", "com.$a", true},
 	} {
 		var o orders
-		o.command = `{"clientCommandList":[{"pattern":"` + tc.pattern + `","commandType":1}]}`
+		o.set("own", `{"clientCommandList":[{"pattern":"`+tc.pattern+`","commandType":1}]}`)
 		r := motan.Commanded(groups{"own": point}, &o, &motan.CommandedOptions{Logger: quiet()})
 		matched := false
 		if err := r.Watch(t.Context(), tc.service, "own", "1.0", func(list []motan.Endpoint) { matched = len(list) == 0 }); err != nil {
@@ -177,18 +195,18 @@ func TestCommandsTurnSwitches(t *testing.T) {
 		}
 	}
 	is("at first", false, true, false, 1)
-	o.set(`{"clientCommandList":[{"index":2,"commandType":2,"pattern":"a:false, c:x:true"},
+	o.set("own", `{"clientCommandList":[{"index":2,"commandType":2,"pattern":"a:false, c:x:true"},
 		{"index":1,"commandType":2,"pattern":"a:true,b:false,no.such:true","remark":"drill"}]}`)
 	is("commanded", true, false, true, 4)
 	if ch := w.Changes()[0]; ch.By != "command of group own" {
 		t.Errorf("%+v", ch)
 	}
-	o.set(`{"clientCommandList":[{"commandType":2,"pattern":"a:true,b:false"}]}`)
+	o.set("own", `{"clientCommandList":[{"commandType":2,"pattern":"a:true,b:false"}]}`)
 	is("one less", true, false, false, 5)
 	if err := w.SetSwitch("a", true, "an operator", "keep it"); err != nil {
 		t.Fatal(err)
 	}
-	o.set("")
+	o.set("own", "")
 	is("no more", true, true, false, 7)
 	for _, s := range w.Switches() {
 		if s.Name == "b" && (s.By != "an operator" || s.Reason != "to be sure") {
@@ -200,7 +218,7 @@ func TestCommandsTurnSwitches(t *testing.T) {
 	cl := newClient(t, "com.example.S", r, &motan.ClientOptions{Group: "own", Timeout: 10 * time.Millisecond})
 	other := newClient(t, "com.example.S", groups{"own": nil}, nil)
 	motan.Send(t.Context(), cl, "m", "") // it fails; the group is being watched then
-	o.set(`{"clientCommandList":[{"index":2,"pattern":"com.*","remark":"drain"},{"index":1,"pattern":"other"},{"index":3,"commandType":1,"pattern":"*"}]}`)
+	o.set("own", `{"clientCommandList":[{"index":2,"pattern":"com.*","remark":"drain"},{"index":1,"pattern":"other"},{"index":3,"commandType":1,"pattern":"*"}]}`)
 	list, ok := cl.Commands()
 	if _, none := other.Commands(); !ok || none || len(list) != 3 || list[0].Index != 1 {
 		t.Errorf("%v %v, and %v of a registry without commands", list, ok, none)
@@ -245,7 +263,7 @@ func FuzzCommands(f *testing.F) {
 	f.Add([]byte(`{"clientCommandList":[{"pattern":"[","mergeGroups":["a"],"routeRules":["* to *"]}]}`))
 	reg := groups{"own": {{Addr: "10.1.0.1:1"}}}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		o := orders{command: string(b)}
+		o := orders{commands: map[string]string{"own": string(b)}}
 		r := motan.Commanded(reg, &o, &motan.CommandedOptions{LocalHost: "10.1.0.9", Logger: quiet()})
 		r.Watch(t.Context(), "com.example.S", "own", "1.0", func([]motan.Endpoint) {})
 	})
@@ -256,7 +274,8 @@ func TestDegradedSaysSo(t *testing.T) {
 		{"new year", "no endpoint of s: degraded by a command of group default_rpc: new year"},
 		{"", "no endpoint of s: degraded by a command of group default_rpc"},
 	} {
-		o := orders{command: fmt.Sprintf(`{"clientCommandList":[{"commandType":1,"pattern":"*","remark":%q}]}`, tc.remark)}
+		var o orders
+		o.set("default_rpc", fmt.Sprintf(`{"clientCommandList":[{"commandType":1,"pattern":"*","remark":%q}]}`, tc.remark))
 		c := newClient(t, "s", motan.Commanded(motan.Static("127.0.0.1:1"), &o, nil), nil)
 		_, err := motan.Call[string](t.Context(), c, "m", "x")
 		var e *motan.Error

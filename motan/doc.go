@@ -49,8 +49,8 @@
 // [Server.Announce] puts them. An endpoint is host:port, unix:PATH, or the URL of a
 // [Server.HTTPHandler]; [InProcess] is a server of this process. [Commanded] makes
 // a registry obey the commands of operators: groups, shares, routes, degradation,
-// switches. Package motantest holds the contract of registries as a test. [MC] calls
-// memcached servers the same way.
+// switches. Package motantest holds the contracts of registries and of sources of
+// commands as tests. [MC] calls memcached servers the same way.
 //
 // # Operating
 //

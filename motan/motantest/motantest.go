@@ -1,6 +1,6 @@
 // Package motantest holds the executable form of motan's contracts. An
-// implementation of [motan.Registry] or [motan.Announcer] runs it in a test of its
-// own.
+// implementation of [motan.Registry], [motan.Announcer] or [motan.CommandSource] runs
+// it in a test of its own.
 package motantest
 
 import (
@@ -44,43 +44,14 @@ func TestRegistry(t *testing.T, open func(t *testing.T) Target) {
 	}
 }
 
-// watcher collects what update is called with.
-type watcher struct {
-	t      *testing.T
-	mu     sync.Mutex
-	inside bool
-	lists  [][]motan.Endpoint
-}
+// watcher collects the lists that update is called with.
+type watcher struct{ recorder[[]motan.Endpoint] }
 
 func (w *watcher) update(list []motan.Endpoint) {
-	w.mu.Lock()
-	if w.inside {
-		w.t.Error("update was called twice at once")
-	}
-	w.inside = true
-	w.mu.Unlock()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.inside = false
-	w.lists = append(w.lists, slices.Clone(list))
+	w.record(slices.Clone(list))
 	for i := range list { // rule 4: it is ours
 		list[i] = motan.Endpoint{Addr: "overwritten:1"}
 	}
-}
-
-func (w *watcher) last() []motan.Endpoint {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.lists) == 0 {
-		return nil
-	}
-	return w.lists[len(w.lists)-1]
-}
-
-func (w *watcher) count() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.lists)
 }
 
 // wants waits until the last list has the given addresses.
@@ -102,7 +73,7 @@ func (w *watcher) wants(addrs ...string) {
 
 func start(t *testing.T, ctx context.Context, r motan.Registry, service, group, version string) *watcher {
 	t.Helper()
-	w := &watcher{t: t}
+	w := &watcher{recorder[[]motan.Endpoint]{t: t}}
 	if err := r.Watch(ctx, service, group, version, w.update); err != nil {
 		t.Fatalf("Watch: %v", err)
 	}
@@ -179,7 +150,7 @@ func testMany(t *testing.T, target Target) {
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
-			w := &watcher{t: t}
+			w := &watcher{recorder[[]motan.Endpoint]{t: t}}
 			if err := target.Registry.Watch(t.Context(), "test.Many", "motantest", "1.0", w.update); err != nil {
 				t.Errorf("Watch: %v", err)
 				return

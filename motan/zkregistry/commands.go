@@ -9,7 +9,8 @@ import (
 )
 
 // WatchCommands implements motan.CommandSource: the command is the contents of
-// /motan/GROUP/command, empty if the node is not there.
+// /motan/GROUP/command, a Java-serialized string or not, and empty if the node is not
+// there.
 func (r *Registry) WatchCommands(ctx context.Context, group string, update func([]byte)) error {
 	if _, err := servicePath(group, "command"); err != nil {
 		return err
@@ -78,10 +79,8 @@ func (r *Registry) command(path string) (command string, changed <-chan zk.Event
 	if err != nil {
 		return "", nil, err
 	}
-	text, err := plain(content)
-	if err != nil {
-		r.opt.Logger.Warn("zkregistry: command ignored", "path", path, "error", err)
-		return "", changed, nil
+	if text, err := plain(content); err == nil {
+		return text, changed, nil
 	}
-	return text, changed, nil
+	return string(content), changed, nil // no command, but not the end of the one before
 }

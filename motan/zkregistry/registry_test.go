@@ -85,6 +85,81 @@ func TestZooKeeperIsARegistry(t *testing.T) {
 	})
 }
 
+func (a apart) WatchCommands(ctx context.Context, group string, update func([]byte)) error {
+	return a.Registry.WatchCommands(ctx, a.prefix+group, update)
+}
+
+func TestZooKeeperIsACommandSource(t *testing.T) {
+	addr := server(t)
+	raw, _, err := zk.Connect([]string{addr}, 10*time.Second, zk.WithLogger(noLog{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(raw.Close)
+	motantest.TestCommandSource(t, func(t *testing.T) motantest.CommandTarget {
+		r := apart{open(t, addr, nil), group(t)}
+		t.Cleanup(func() {
+			for _, g := range []string{"motantest", "motantest2"} {
+				raw.Delete("/motan/"+r.prefix+g+"/command", -1)
+				raw.Delete("/motan/"+r.prefix+g, -1)
+			}
+		})
+		return motantest.CommandTarget{Source: r, Set: func(group string, command []byte) {
+			t.Helper()
+			if err := setCommand(raw, r.prefix+group, command); err != nil {
+				t.Fatal(err)
+			}
+		}}
+	})
+}
+
+// setCommand writes the command of a group as Motan's tools do.
+func setCommand(conn *zk.Conn, group string, command []byte) error {
+	path := "/motan/" + group + "/command"
+	if len(command) == 0 {
+		return conn.Delete(path, -1)
+	}
+	_, err := conn.Set(path, command, -1)
+	if !errors.Is(err, zk.ErrNoNode) {
+		return err
+	}
+	for _, dir := range []string{"/motan", "/motan/" + group} {
+		if _, err := conn.Create(dir, nil, 0, zk.WorldACL(zk.PermAll)); err != nil && !errors.Is(err, zk.ErrNodeExists) {
+			return err
+		}
+	}
+	_, err = conn.Create(path, command, 0, zk.WorldACL(zk.PermAll))
+	return err
+}
+
+// A node that holds no text is no command, but does not take the one before back.
+func TestUnreadableCommandIsPassedOn(t *testing.T) {
+	addr, g := server(t), group(t)
+	raw, _, err := zk.Connect([]string{addr}, 10*time.Second, zk.WithLogger(noLog{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(raw.Close)
+	t.Cleanup(func() { setCommand(raw, g, nil); raw.Delete("/motan/"+g, -1) })
+	const readable, cutOff = "\xac\xed\x00\x05t\x00\x02{}", "\xac\xed\x00\x05t\x00\x03{}"
+	if err := setCommand(raw, g, []byte(readable)); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 8)
+	if err := open(t, addr, nil).WatchCommands(t.Context(), g, func(b []byte) { got <- string(b) }); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-got; s != "{}" {
+		t.Fatalf("%q", s)
+	}
+	if err := setCommand(raw, g, []byte(cutOff)); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-got; s != cutOff {
+		t.Errorf("%q, want what is there", s)
+	}
+}
+
 // relay stands between a registry and ZooKeeper and can cut the two apart.
 type relay struct {
 	ln    net.Listener
