@@ -41,6 +41,7 @@ type quota struct {
 	policy  string        // the RateLimit-Policy member
 	name    string        // in the RateLimit header
 	scope   string        // the interface, or the group, that it belongs to
+	path    string        // below which all calls count; "" for a quota of one interface
 	general bool          // counts calls of several interfaces
 	total   *rate.Limiter // for byTotal
 	cells   *cells        // for the others
@@ -253,13 +254,14 @@ func (s *scope) sharedQuotas(c *core, text string) ([]*quota, error) {
 			return nil, fmt.Errorf("quota %s: without an Authenticator nobody knows whose calls these are", q)
 		}
 		q.cells, q.general, q.scope = c.cells, true, "*"+s.prefix
-		q.call(q.kind + " " + (&url.URL{Path: s.prefix + "/"}).EscapedPath())
+		q.path = s.prefix + "/"
+		q.call(q.kind + " " + (&url.URL{Path: q.path}).EscapedPath())
 		old := c.shared[q.name]
 		switch {
 		case old == nil:
 			c.shared[q.name] = q
 		case old.limit != q.limit:
-			return nil, fmt.Errorf("quota %s: all calls below %s/ have %s already", q, s.prefix, old)
+			return nil, fmt.Errorf("quota %s: all calls below %s have %s already", q, q.path, old)
 		default:
 			q = old
 		}
@@ -380,12 +382,12 @@ func (c *call) standing(op *operation, s *standing) {
 	b = append(b, `;r=`...)
 	b = strconv.AppendInt(b, int64(s.remaining), 10)
 	b = append(b, `;t=`...)
-	b = strconv.AppendInt(b, int64((s.reset+time.Second-1)/time.Second), 10)
+	b = strconv.AppendInt(b, int64(seconds(s.reset)), 10)
 	c.caller.rateLimit[0] = string(b)
 	h := c.w.Header()
 	h["Ratelimit"] = c.caller.rateLimit[:]
 	h["Ratelimit-Policy"] = op.policy
 	if !s.ok {
-		h["Retry-After"] = numberHeader(int((s.retry + time.Second - 1) / time.Second))
+		h["Retry-After"] = numberHeader(seconds(s.retry))
 	}
 }

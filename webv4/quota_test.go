@@ -109,7 +109,7 @@ func TestQuotaOfAnIPv6Network(t *testing.T) {
 
 func TestRateLimitStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := quotaAPI(t, "user=10/d,ip=100/h,app=50/h")
+		a := quotaAPI(t, "user=30/d,user=10/h,ip=100/h,app=50/h,ip=1000/d,total=200/s")
 		get := func() (st webv4.RateLimitStatus) {
 			t.Helper()
 			r := do(t, a, "GET /status.json?access_token=7@app", "", "RemoteAddr: 1.2.3.4:5")
@@ -124,8 +124,11 @@ func TestRateLimitStatus(t *testing.T) {
 		}
 		do(t, a, "GET /limited.json?access_token=7@app", "", "RemoteAddr: 1.2.3.4:5")
 		st = get()
-		if st.RemainingUser != 9 || st.RemainingIPHits != 99 || st.ResetTimeSeconds != 8640 || st.ResetTime != time.Now().Add(8640*time.Second).UTC().Format(time.DateTime) {
+		if st.LimitTimeUnit != "HOURS" || st.RemainingUser != 9 || st.RemainingIPHits != 99 || st.ResetTimeSeconds != 360 || st.ResetTime != time.Now().Add(360*time.Second).UTC().Format(time.DateTime) {
 			t.Errorf("after a call: %+v", st)
+		}
+		if got, want := fmt.Sprint(st.RateLimits), "[{/ 30 user DAYS 29 2880} {/ 10 user HOURS 9 360} {/ 100 ip HOURS 99 36} {/ 50 app HOURS 49 72} {/ 1000 ip DAYS 999 87} {/ 200 total SECONDS 199 1}]"; got != want {
+			t.Errorf("rate_limits %s\nwant %s", got, want)
 		}
 		for _, api := range st.APIs {
 			if api.API != "/limited.json" || api.Method != "GET" || api.RemainingHits != api.Limit-1 {
@@ -142,6 +145,37 @@ func TestRateLimitStatus(t *testing.T) {
 			t.Error("an answer outside a call")
 		}
 	})
+}
+
+// The platform's fields have one unit of time, and never a limit of another.
+func TestRateLimitStatusHasOneUnit(t *testing.T) {
+	for quotas, want := range map[string]string{
+		"":                           "HOURS ip 0/0 user 0/0",
+		"app=5/m":                    "HOURS ip 0/0 user 0/0",
+		"user=10/d":                  "DAYS ip 0/0 user 10/10",
+		"user=10/d,ip=5/h":           "HOURS ip 5/5 user 0/0",
+		"ip=5/h,user=10/d":           "HOURS ip 5/5 user 0/0",
+		"user=10/d,ip=5/m":           "MINUTES ip 5/5 user 0/0",
+		"ip=5/s,user=10/d,user=20/h": "HOURS ip 0/0 user 20/20",
+	} {
+		a := newAPI(t, &webv4.Options{Authenticator: users{}, Quotas: quotas})
+		// The group's quota is tighter where it has the same unit.
+		g := a.Group("/g", &webv4.GroupOptions{Quotas: "user=7/h"})
+		var in, out *webv4.RateLimitStatus
+		webv4.Handle(a, func(ctx context.Context, _ *status) (_ *empty, err error) {
+			if out, err = a.RateLimitStatus(ctx); err == nil {
+				in, err = g.RateLimitStatus(ctx)
+			}
+			return nil, err
+		})
+		do(t, a, "GET /status.json?access_token=7", "").is(t, 200, "{}")
+		if got := fmt.Sprintf("%s ip %d/%d user %d/%d", out.LimitTimeUnit, out.RemainingIPHits, out.IPLimit, out.RemainingUser, out.UserLimit); got != want {
+			t.Errorf("%q: %s, want %s", quotas, got, want)
+		}
+		if in.LimitTimeUnit != "HOURS" || in.UserLimit != 7 || in.IPLimit != 0 && in.IPLimit != 5 {
+			t.Errorf("%q in the group: %+v", quotas, in)
+		}
+	}
 }
 
 func TestQuotaTags(t *testing.T) {

@@ -93,19 +93,29 @@ func (q *quota) standing(s *Standing) standing {
 	return standing{quota: q, ok: s.OK, remaining: s.Remaining, reset: s.Reset, retry: s.Retry}
 }
 
-// look tells where the caller stands without counting anything; false if the
-// quota does not concern it.
-func (a *API) look(ctx context.Context, c *call, q *quota, now moment) (standing, bool, error) {
-	key, ok := c.quotaKey(q)
-	if !ok {
-		return standing{}, false, nil
+// look tells where the caller stands with each of the quotas without counting
+// anything; the standing of one that does not concern it is zero.
+func (a *API) look(ctx context.Context, c *call, quotas []*quota, now moment) ([]standing, error) {
+	list := make([]standing, len(quotas))
+	var charges []Charge
+	var asked []int
+	for i, q := range quotas {
+		if key, ok := c.quotaKey(q); ok {
+			list[i] = q.spend(key, now, 0)
+			charges, asked = append(charges, q.charge(key, 0)), append(asked, i)
+		}
 	}
-	if a.opt.QuotaStore == nil {
-		return q.spend(key, now, 0), true, nil
+	if a.opt.QuotaStore == nil || len(charges) == 0 {
+		return list, nil
 	}
-	list, err := a.ask(ctx, []Charge{q.charge(key, 0)})
-	if err != nil {
-		return standing{}, false, err
+	shared, err := a.ask(ctx, charges)
+	switch {
+	case err == nil:
+		for at, i := range asked {
+			list[i] = quotas[i].standing(&shared[at])
+		}
+	case a.opt.QuotaFailClosed:
+		return nil, Wrap(CodeUnavailable, err)
 	}
-	return q.standing(&list[0]), true, nil
+	return list, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // stubStore answers what a test says and remembers what it was asked.
 type stubStore struct {
 	charges []webv4.Charge
+	calls   int
 	answer  func(i int, c webv4.Charge) webv4.Standing
 	err     error
 	slow    bool
@@ -20,6 +22,7 @@ type stubStore struct {
 
 func (s *stubStore) Spend(ctx context.Context, charges []webv4.Charge) ([]webv4.Standing, error) {
 	s.charges = charges
+	s.calls++
 	if s.slow {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -57,12 +60,20 @@ func TestQuotaStore(t *testing.T) {
 			t.Errorf("%v", r.header)
 		}
 		s.answer = ok
-		if r := do(t, a, "GET /status.json?access_token=7", ""); r.status != 200 {
+		before := s.calls
+		if r := do(t, a, "GET /status.json?access_token=7", "", "RemoteAddr: 1.2.3.4:5"); r.status != 200 || !strings.Contains(r.body, `"remaining_ip_hits":10,`) {
 			t.Errorf("%+v", r)
 		}
-		if s.charges[0].Cost != 0 {
-			t.Error("asking counts")
+		if len(s.charges) != 4 || s.charges[0].Cost != 0 || s.calls != before+1 {
+			t.Errorf("asking takes %d calls and charges %+v", s.calls-before, s.charges)
 		}
+		s.err = errors.New("down")
+		if r := do(t, a, "GET /status.json?access_token=7", ""); closed {
+			r.fails(t, 503, webv4.CodeUnavailable, "")
+		} else if r.status != 200 {
+			t.Errorf("%+v", r)
+		}
+		s.err = nil
 		// When the store fails, the process counts by itself, or refuses.
 		for _, fail := range []func(){func() { s.err = errors.New("down") }, func() { s.err, s.slow = nil, true }} {
 			fail()
@@ -79,7 +90,7 @@ func TestQuotaStore(t *testing.T) {
 		if !closed {
 			r.fails(t, 429, webv4.CodeUserAPILimit, "")
 		}
-		if a.Stats().StoreFailed != 5 {
+		if a.Stats().StoreFailed != 6 {
 			t.Errorf("%+v", a.Stats())
 		}
 		s.slow = false
