@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -29,6 +30,10 @@ type ConsumeOptions struct {
 	// Batch is how many messages a call of the function gets at most.
 	// 0 means 256, at most 4096.
 	Batch int
+
+	// MaxWait is how long to wait for a batch to become full once it has a message.
+	// 0 means not at all: the function gets what is there.
+	MaxWait time.Duration
 
 	// Lease is how long one call of the function may take. Messages that are
 	// not acknowledged by then are handed out again. 0 means 30 s.
@@ -73,7 +78,9 @@ func (o *ConsumeOptions) filled() (ConsumeOptions, error) {
 	if out.Concurrency < 1 || out.Concurrency > 1024 {
 		errs = append(errs, fmt.Errorf("mcq: ConsumeOptions.Concurrency %d: want 1 to 1024", out.Concurrency))
 	}
-	if _, err := (LeaseOptions{Duration: out.Lease}).filled(); err != nil {
+	if out.MaxWait < 0 || out.MaxWait > time.Hour {
+		errs = append(errs, fmt.Errorf("mcq: ConsumeOptions.MaxWait %v: want 0 to 1h", out.MaxWait))
+	} else if _, err := (LeaseOptions{Duration: out.Lease + out.MaxWait}).filled(); err != nil {
 		errs = append(errs, err)
 	}
 	return out, errors.Join(errs...)
@@ -89,8 +96,10 @@ const pollWait = 500 * time.Millisecond
 // messages come again one at a time, so that a bad one fails alone. So fn sees
 // every message at least once, and may see one twice. A panic in fn is a failure.
 //
-// Consume returns ErrClosed, ErrDropped or ErrName as src does; other errors of
-// src are taken to be passing.
+// Consume returns ErrClosed, ErrDropped, ErrName or ErrFailed as src does. Other
+// errors of src are taken to be passing: the lease is tried again, after a pause
+// that grows from 20 ms to 1 s, while the Logger hears of it every minute and
+// Watchman counts each as a failure of the operation "mcq lease" and the queue.
 //
 // fn gets a context that is not cancelled by ctx but ends when the lease does.
 // A message that was put under a sampled trace gets a consumer span that
@@ -103,6 +112,7 @@ func Consume(ctx context.Context, src Source, fn func(ctx context.Context, batch
 	c := &consumer{
 		src: src, fn: fn, opt: o,
 		batchOp:   o.Watchman.Operation(watchman.Internal, "mcq batch "+src.Name()),
+		leaseOp:   o.Watchman.Operation(watchman.Internal, "mcq lease "+src.Name()),
 		messageOp: o.Watchman.Operation(watchman.Consumer, "mcq process "+src.Name()),
 		rate:      o.Watchman.Dial("mcq."+src.Name()+".rate", noRate, 1, noRate),
 		limiter:   rate.NewLimiter(rate.Inf, o.Batch),
@@ -119,15 +129,21 @@ func Consume(ctx context.Context, src Source, fn func(ctx context.Context, batch
 }
 
 type consumer struct {
-	src                Source
-	fn                 func(context.Context, []Message) error
-	opt                ConsumeOptions
-	batchOp, messageOp *watchman.Operation
-	rate               *watchman.Dial
-	limiter            *rate.Limiter
+	src     Source
+	fn      func(context.Context, []Message) error
+	opt     ConsumeOptions
+	rate    *watchman.Dial
+	limiter *rate.Limiter
+
+	batchOp, leaseOp, messageOp *watchman.Operation
 
 	once  sync.Once
 	fatal error
+
+	lost     atomic.Bool // src fails, as far as was told
+	mu       sync.Mutex
+	told     time.Time // when, last
+	failures int       // since then
 }
 
 func (c *consumer) run(ctx context.Context) {
@@ -144,14 +160,19 @@ func (c *consumer) run(ctx context.Context) {
 			return
 		}
 		last = 0
-		batch, err := c.src.Lease(context.WithoutCancel(ctx), limit, LeaseOptions{Duration: c.opt.Lease, Wait: pollWait})
+		began := time.Now()
+		batch, err := c.lease(ctx, limit)
 		switch {
-		case errors.Is(err, ErrClosed), errors.Is(err, ErrDropped), errors.Is(err, ErrName):
+		case errors.Is(err, ErrClosed), errors.Is(err, ErrDropped), errors.Is(err, ErrName), errors.Is(err, ErrFailed):
 			c.once.Do(func() { c.fatal = err })
 			return
 		case err != nil:
+			c.leaseOp.Observe(ctx, time.Since(began), err)
+			c.lostSource(err)
 			pause.wait(ctx)
 			continue
+		case c.lost.Load() && c.lost.Swap(false):
+			c.opt.Logger.Info("mcq: messages can be leased again", "queue", c.src.Name())
 		}
 		pause.reset()
 		if last = len(batch); last == 0 {
@@ -176,6 +197,52 @@ func (c *consumer) run(ctx context.Context) {
 			c.opt.Logger.Error("mcq: batch not acknowledged, it will come again", "queue", c.src.Name(), "messages", len(batch), "error", err)
 		}
 	}
+}
+
+// lease leases a batch, waiting for it to become full.
+func (c *consumer) lease(ctx context.Context, limit int) ([]Message, error) {
+	leasing := context.WithoutCancel(ctx)
+	o := LeaseOptions{Duration: c.opt.Lease + c.opt.MaxWait, Wait: pollWait}
+	batch, err := c.src.Lease(leasing, limit, o)
+	if len(batch) == 0 || c.opt.MaxWait == 0 {
+		return batch, err
+	}
+	until := time.NewTimer(c.opt.MaxWait)
+	defer until.Stop()
+	o.Wait = 0
+	for len(batch) < limit {
+		more, err := c.src.Lease(leasing, limit-len(batch), o)
+		if err != nil {
+			break // if it lasts, the next batch will say so
+		}
+		if batch = append(batch, more...); len(more) > 0 {
+			continue
+		}
+		// A lease costs as much for one message as for many.
+		select {
+		case <-time.After(c.opt.MaxWait / 10):
+			continue
+		case <-until.C:
+		case <-ctx.Done():
+		}
+		break
+	}
+	return batch, nil
+}
+
+// lostEvery is how often the logger hears of a source that fails.
+const lostEvery = time.Minute
+
+func (c *consumer) lostSource(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failures++
+	if !c.told.IsZero() && time.Since(c.told) < lostEvery {
+		return
+	}
+	c.opt.Logger.Error("mcq: messages cannot be leased, it will be tried again", "queue", c.src.Name(), "failures", c.failures, "error", err)
+	c.told, c.failures = time.Now(), 0
+	c.lost.Store(true)
 }
 
 // pace waits until messages may be leased again after the last ones, and returns

@@ -172,6 +172,102 @@ func TestConsumeOptions(t *testing.T) {
 			t.Errorf("%v says nothing about %s", err, part)
 		}
 	}
+	if err := mcq.Consume(t.Context(), nil, nil, &mcq.ConsumeOptions{MaxWait: -1}); err == nil || !strings.Contains(err.Error(), "MaxWait") {
+		t.Errorf("a negative MaxWait: %v", err)
+	}
+}
+
+// A batch that has a message waits for more for MaxWait, and not any longer than
+// it takes to be full, or than ctx lasts. The function has its whole time then.
+func TestConsumeMaxWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memBroker(t, nil)
+		defer b.Close()
+		q := queue(t, b, "q")
+		began := time.Now()
+		var log []string
+		stop := consume(t, q, func(ctx context.Context, batch []mcq.Message) error {
+			until, _ := ctx.Deadline()
+			log = append(log, fmt.Sprintf("%d after %v, has %v", len(batch), time.Since(began).Round(time.Second), time.Until(until)))
+			began = time.Now()
+			return nil
+		}, &mcq.ConsumeOptions{Batch: 10, MaxWait: time.Minute, Lease: 40 * time.Second})
+		for range 3 { // a full one while it waits
+			time.Sleep(5 * time.Second)
+			put(t, q, "a", "b", "c", "d")
+		}
+		time.Sleep(2 * time.Minute) // two are left, and nothing comes
+		put(t, q, "e")
+		time.Sleep(10 * time.Second)
+		if err := stop(); err != nil { // one is under way
+			t.Fatal(err)
+		}
+		want := []string{"10 after 18s, has 40s", "2 after 1m0s, has 40s", "1 after 1m7s, has 40s"}
+		if len(log) != 3 || !strings.HasPrefix(log[0], "10 after 1") || log[1] != want[1] || !strings.HasPrefix(log[2], "1 after ") {
+			t.Errorf("batches: %q, want about %q", log, want)
+		}
+		if s := q.Stats(); s.Done != 13 || s.Leased != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// flaky is a source that fails while down is set.
+type flaky struct {
+	mcq.Source
+	down  atomic.Bool
+	tries atomic.Int64
+}
+
+func (f *flaky) Lease(ctx context.Context, limit int, o mcq.LeaseOptions) ([]mcq.Message, error) {
+	if f.down.Load() {
+		f.tries.Add(1)
+		return nil, errors.New("no such host")
+	}
+	return f.Source.Lease(ctx, limit, o)
+}
+
+// A source that fails is told of, but not each time, and consumed when it works.
+func TestConsumeTellsOfItsSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memBroker(t, nil)
+		defer b.Close()
+		q := queue(t, b, "q")
+		put(t, q, "a")
+		w, err := watchman.New("test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src := &flaky{Source: q}
+		src.down.Store(true)
+		var log safeBuffer
+		stop := consume(t, src, func(context.Context, []mcq.Message) error { return nil },
+			&mcq.ConsumeOptions{Concurrency: 3, Watchman: w, Logger: log.logger()})
+		time.Sleep(10*time.Minute + time.Second)
+		if n := strings.Count(log.String(), "cannot be leased"); n < 8 || n > 11 || !strings.Contains(log.String(), "no such host") {
+			t.Errorf("in ten minutes the log says %d times that it fails: %s", n, log.String())
+		}
+		if n := src.tries.Load(); n < 600 || n > 10_000 {
+			t.Errorf("%d tries in ten minutes", n)
+		}
+		failed := 0
+		for _, op := range w.Operations() {
+			if op.Name == "mcq lease q" {
+				failed = int(op.Errors)
+			}
+		}
+		if failed == 0 {
+			t.Error("watchman knows of no failed lease")
+		}
+		src.down.Store(false)
+		time.Sleep(10 * time.Second)
+		if s := q.Stats(); s.Done != 1 || strings.Count(log.String(), "leased again") != 1 {
+			t.Errorf("%+v, the log says %s", s, log.String())
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // The trace of who put a message continues where it is consumed, also when it
