@@ -23,9 +23,9 @@ func (q *Queue) Peek(_ context.Context, limit int) ([]Message, error) {
 	now := time.Now()
 	for filled := false; ; filled = true {
 		q.mu.Lock()
-		if q.closed != nil {
+		if err := q.errLocked(); err != nil {
 			defer q.mu.Unlock()
-			return nil, q.closed
+			return nil, err
 		}
 		var msgs []Message
 		if q.skipAcknowledgedLocked(); q.again.len() > 0 {
@@ -68,10 +68,10 @@ func (q *Queue) Peek(_ context.Context, limit int) ([]Message, error) {
 func (q *Queue) Purge(_ context.Context) (int, error) {
 	o := takeOp(q)
 	q.mu.Lock()
-	if q.closed != nil {
+	if err := q.errLocked(); err != nil {
 		defer q.mu.Unlock()
 		o.release()
-		return 0, q.closed
+		return 0, err
 	}
 	// Of those from head on some may be handed out: they were delayed and came first.
 	from := q.head

@@ -459,14 +459,21 @@ func (b *Broker) sweep() {
 				b.lookAtDisk()
 			}
 			b.shareMemory(n%20 == 0)
+			failed := b.err()
 			b.mu.RLock()
 			due = due[:0]
 			for _, q := range b.queues {
-				if q.due.Load() <= now.UnixNano() {
+				if q.due.Load() <= now.UnixNano() || failed != nil {
 					due = append(due, q)
 				}
 			}
 			b.mu.RUnlock()
+			if failed != nil { // what fails may hold locks: those who wait hear of it here
+				for _, q := range due {
+					q.end(failed)
+				}
+				continue
+			}
 			for _, q := range due {
 				q.expire(now)
 			}

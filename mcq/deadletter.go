@@ -15,9 +15,9 @@ func (q *Queue) Reject(_ context.Context, reason string, ids ...uint64) error {
 	missing := 0
 	var dying []uint64
 	q.mu.Lock()
-	if q.closed != nil {
+	if err := q.errLocked(); err != nil {
 		defer q.mu.Unlock()
-		return q.closed
+		return err
 	}
 	for _, receipt := range ids {
 		id := receiptID(receipt)

@@ -2,7 +2,6 @@ package mcq
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -111,7 +110,7 @@ func (q *Queue) handOut(limit int, hold time.Duration, mayWait, waited bool) (ms
 	}
 	for {
 		q.mu.Lock()
-		if err := cmp.Or(q.closed, q.b.err()); err != nil {
+		if err := q.errLocked(); err != nil {
 			defer q.mu.Unlock()
 			return nil, nil, err
 		}

@@ -193,7 +193,7 @@ func (q *Queue) check(msgs []Message) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return cmp.Or(q.closed, q.b.spaceFor("put to", q))
+	return cmp.Or(q.errLocked(), q.b.spaceFor("put to", q))
 }
 
 // checkMessage reports what keeps m from being put.
@@ -271,11 +271,15 @@ func (q *Queue) Stats() QueueStats {
 	return s
 }
 
-// end makes every further use fail and wakes those who wait.
+// errLocked is why the queue cannot be used any more, nil while it can.
+func (q *Queue) errLocked() error { return cmp.Or(q.closed, q.b.err()) }
+
+// end makes every further use fail and wakes those who wait. What has failed may
+// be closed.
 func (q *Queue) end(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed != nil {
+	if q.closed != nil && !errors.Is(q.closed, ErrFailed) {
 		return
 	}
 	q.closed = err

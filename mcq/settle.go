@@ -49,7 +49,7 @@ func (q *Queue) claim(o *op, ids []uint64) (missing int, err error) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := cmp.Or(q.closed, q.b.spaceFor("acknowledge to", q)); err != nil {
+	if err := cmp.Or(q.errLocked(), q.b.spaceFor("acknowledge to", q)); err != nil {
 		return 0, err
 	}
 	for _, receipt := range ids {
@@ -83,9 +83,9 @@ func (q *Queue) Nack(_ context.Context, ids ...uint64) error {
 	missing := 0
 	var dying []uint64
 	q.mu.Lock()
-	if q.closed != nil {
+	if err := q.errLocked(); err != nil {
 		defer q.mu.Unlock()
-		return q.closed
+		return err
 	}
 	for _, receipt := range ids {
 		id := receiptID(receipt)
@@ -130,8 +130,8 @@ func (q *Queue) Extend(_ context.Context, receipt uint64, d time.Duration) error
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed != nil {
-		return q.closed
+	if err := q.errLocked(); err != nil {
+		return err
 	}
 	id := receiptID(receipt)
 	l, ok := q.leases[id]
