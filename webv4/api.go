@@ -327,7 +327,7 @@ type Stats struct {
 	Callers      uint64 // callers whose quotas are remembered now; goes up and down
 	Denied       uint64 // requests refused by the deny list
 	Unauthorized uint64 // requests refused by the authenticator
-	OnceFailed   uint64 // replies that Options.IdempotencyStore did not keep
+	OnceFailed   uint64 // replies that Options.IdempotencyStore did not keep, and claims that it did not renew
 	OnceDropped  uint64 // replies of Idempotency-Keys that went before their time, because of Options.KeepIdempotent
 	LogDropped   uint64 // access log lines lost because the writer was too slow
 	LogFailed    uint64 // writes of the access log that failed

@@ -209,7 +209,8 @@
 //	              the writer is too slow for is dropped and counted
 //	once          of requests with one Idempotency-Key at most one is under way at any time, and
 //	              after one that succeeded none is done again, as long as the store remembers it;
-//	              in a store that processes share, if handlers end within 30 s of their deadline
+//	              in a store that processes share, unless it is out of reach for 20 s while a
+//	              handler is late, or the handler takes longer than the tag's TTL
 //
 // # Caveats
 //

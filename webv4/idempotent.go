@@ -18,13 +18,17 @@ import (
 //     or until Finish if claims cannot outlive the process that has them, and
 //     returns nil. Else it returns what it remembers. Of several calls at once
 //     one claims the key.
-//  2. Finish replaces a claim by the reply, to be remembered for ttl, or frees the
-//     key if r is nil.
-//  3. Keys are 64 bytes of hexadecimal text, and no two callers have the same.
-//  4. It honours ctx, and is called by many goroutines at once. What it returns is
+//  2. Renew makes a claim of that fingerprint hold for that long from now. It fails
+//     if there is none, and changes nothing but claims. It is called while a handler
+//     takes longer than its time.
+//  3. Finish replaces a claim by the reply, to be remembered for ttl, or frees the
+//     key of its claim if r is nil.
+//  4. Keys are 64 bytes of hexadecimal text, and no two callers have the same.
+//  5. It honours ctx, and is called by many goroutines at once. What it returns is
 //     not changed by anybody.
 type IdempotencyStore interface {
 	Begin(ctx context.Context, key string, fingerprint [32]byte, hold time.Duration) (*IdempotentReply, error)
+	Renew(ctx context.Context, key string, fingerprint [32]byte, hold time.Duration) error
 	Finish(ctx context.Context, key string, r *IdempotentReply, ttl time.Duration) error
 }
 
@@ -44,17 +48,30 @@ const (
 	maxIdempotencyKey = 255
 
 	// claimGrace is how much longer than its call a claim holds, should the
-	// process end meanwhile.
+	// process end meanwhile. While the call lasts longer than its time, the claim
+	// is renewed every renewEvery.
 	claimGrace = 30 * time.Second
+	renewEvery = claimGrace / 3
+
+	// storeTimeout is what a store has for what does not belong to a call's time.
+	storeTimeout = time.Second
 )
 
 // claim is a key that a call holds.
 type claim struct {
-	store IdempotencyStore
+	api   *core
+	name  string // of the interface
 	key   string
 	print [32]byte
 	ttl   time.Duration
 	done  bool
+
+	// late starts to renew the claim, until the call has ended, or for ttl: then the
+	// reply would be forgotten as well.
+	late    *time.Timer
+	ctx     context.Context // of the renewals
+	end     context.CancelFunc
+	renewed chan struct{} // closed when they have ended
 }
 
 // once claims the request's key, or answers as the first time: then done is true.
@@ -77,7 +94,7 @@ func (a *API) once(ctx context.Context, c *call, op *operation, r *http.Request)
 		return false, err
 	}
 	r.Body = newFormBody(body)
-	cl := &claim{store: a.opt.IdempotencyStore, ttl: op.plan.once}
+	cl := &claim{api: a.core, name: op.name, ttl: op.plan.once}
 	cl.key = keyOf(op.name, c.caller.principal.App, c.caller.principal.ID, sent[0])
 	h := sha256.New()
 	for _, part := range [...]string{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Get("Content-Type"), body} {
@@ -89,11 +106,12 @@ func (a *API) once(ctx context.Context, c *call, op *operation, r *http.Request)
 	if d, ok := c.Deadline(); ok {
 		hold += time.Until(d)
 	}
-	kept, err := cl.store.Begin(ctx, cl.key, cl.print, hold)
+	kept, err := a.opt.IdempotencyStore.Begin(ctx, cl.key, cl.print, hold)
 	switch {
 	case err != nil:
 		return false, Wrap(CodeUnavailable, err)
 	case kept == nil:
+		cl.keepUp(max(hold-claimGrace, renewEvery))
 		c.out.claim = cl
 		return false, nil
 	case kept.Fingerprint != cl.print:
@@ -165,9 +183,47 @@ func (cl *claim) release() error {
 
 // finish has time of its own: the call's may be over.
 func (cl *claim) finish(r *IdempotentReply) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	if cl.late != nil && !cl.late.Stop() {
+		cl.end()
+		<-cl.renewed
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return cl.store.Finish(ctx, cl.key, r, cl.ttl)
+	return cl.api.opt.IdempotencyStore.Finish(ctx, cl.key, r, cl.ttl)
+}
+
+// keepUp sees to it that the claim does not end before its call, which is late after
+// a while.
+func (cl *claim) keepUp(after time.Duration) {
+	if _, own := cl.api.opt.IdempotencyStore.(*onceStore); own {
+		return
+	}
+	cl.ctx, cl.end = context.WithCancel(context.Background())
+	cl.renewed = make(chan struct{})
+	until := time.Now().Add(max(cl.ttl, after))
+	cl.late = time.AfterFunc(after, func() {
+		defer close(cl.renewed)
+		defer cl.end()
+		again := time.NewTicker(renewEvery)
+		defer again.Stop()
+		for time.Now().Before(until) {
+			cl.renew()
+			select {
+			case <-cl.ctx.Done():
+				return
+			case <-again.C:
+			}
+		}
+	})
+}
+
+func (cl *claim) renew() {
+	ctx, cancel := context.WithTimeout(cl.ctx, storeTimeout)
+	defer cancel()
+	if err := cl.api.opt.IdempotencyStore.Renew(ctx, cl.key, cl.print, claimGrace); err != nil && cl.ctx.Err() == nil {
+		cl.api.stats.onceFailed.Add(1)
+		cl.api.opt.Logger.Warn("webv4: idempotency store", "interface", cl.name, "error", err)
+	}
 }
 
 // parseOnce reads an idempotent tag: a duration, and perhaps ,required.

@@ -173,6 +173,8 @@ func (s brokenStore) Begin(context.Context, string, [32]byte, time.Duration) (*w
 	return nil, s.begin
 }
 
+func (s brokenStore) Renew(context.Context, string, [32]byte, time.Duration) error { return nil }
+
 func (s brokenStore) Finish(context.Context, string, *webv4.IdempotentReply, time.Duration) error {
 	return s.finish
 }
@@ -218,27 +220,113 @@ func TestIdempotentTags(t *testing.T) {
 	}
 }
 
-// A handler that does not end in its time still has its key to itself.
+// expiring is a store whose claims end by themselves, as they do where processes
+// share one.
+type expiring struct {
+	mu      sync.Mutex
+	until   time.Time
+	print   [32]byte
+	renewed int
+	gone    bool // for Renew
+}
+
+func (s *expiring) Begin(_ context.Context, _ string, print [32]byte, hold time.Duration) (*webv4.IdempotentReply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Now().Before(s.until) {
+		return &webv4.IdempotentReply{Fingerprint: s.print}, nil
+	}
+	s.print, s.until = print, time.Now().Add(hold)
+	return nil, nil
+}
+
+func (s *expiring) Renew(_ context.Context, _ string, print [32]byte, hold time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewed++
+	if s.gone || print != s.print || !time.Now().Before(s.until) {
+		return errors.New("gone")
+	}
+	s.until = time.Now().Add(hold)
+	return nil
+}
+
+func (s *expiring) Finish(context.Context, string, *webv4.IdempotentReply, time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.until = time.Time{}
+	return nil
+}
+
+func (s *expiring) renewals() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.renewed
+}
+
+// A handler that does not end in its time still has its key to itself, though not
+// for longer than its reply would be kept.
 func TestOnceOutlivesTheDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newAPI(t, &webv4.Options{Authenticator: users{}})
-		type pay struct {
-			_ struct{} `route:"POST /pay" auth:"user" idempotent:"1h" timeout:"1s"`
-		}
-		calls := 0
-		webv4.Handle(a, func(context.Context, *pay) (*empty, error) {
-			calls++
-			time.Sleep(10 * time.Minute)
-			return nil, nil
+	for _, shared := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &expiring{}
+			opts := &webv4.Options{Authenticator: users{}}
+			if shared {
+				opts.IdempotencyStore = store
+			}
+			a := newAPI(t, opts)
+			type pay struct {
+				_     struct{}      `route:"POST /pay" auth:"user" idempotent:"1h" timeout:"1s"`
+				Takes time.Duration `query:"takes"`
+			}
+			calls := 0
+			webv4.Handle(a, func(_ context.Context, in *pay) (*empty, error) {
+				calls++
+				time.Sleep(in.Takes)
+				return nil, nil
+			})
+			send := func(takes string) answer {
+				return do(t, a, "POST /pay?takes="+takes, "", "Authorization: Bearer 7", "Idempotency-Key: "+takes)
+			}
+			send("1s")
+			if n := store.renewals(); n != 0 {
+				t.Errorf("%d renewals for a handler that ends in its time", n)
+			}
+			var first sync.WaitGroup
+			first.Go(func() { send("10m") })
+			for range 3 {
+				time.Sleep(3 * time.Minute)
+				send("10m").fails(t, 409, webv4.CodeBusy, "under way")
+			}
+			first.Wait()
+			if calls != 2 {
+				t.Errorf("done %d times", calls-1)
+			}
+			if !shared {
+				return
+			}
+			if n := store.renewals(); n < 55 || n > 62 {
+				t.Errorf("%d renewals in ten minutes", n)
+			}
+			first.Go(func() { send("3h") })
+			time.Sleep(59 * time.Minute)
+			send("3h").fails(t, 409, webv4.CodeBusy, "under way")
+			time.Sleep(2 * time.Minute)
+			renewed := store.renewals()
+			time.Sleep(time.Hour)
+			if n := store.renewals() - renewed; n != 0 {
+				t.Errorf("%d renewals beyond the reply's time", n)
+			}
+			first.Wait()
+
+			store.mu.Lock()
+			store.gone = true
+			store.mu.Unlock()
+			before := a.Stats().OnceFailed
+			send("15s")
+			if n := a.Stats().OnceFailed - before; n != 1 {
+				t.Errorf("%d renewals failed", n)
+			}
 		})
-		send := func() answer { return do(t, a, "POST /pay", "", "Authorization: Bearer 7", "Idempotency-Key: k") }
-		var first sync.WaitGroup
-		first.Go(func() { send() })
-		time.Sleep(9 * time.Minute)
-		send().fails(t, 409, webv4.CodeBusy, "under way")
-		first.Wait()
-		if calls != 1 {
-			t.Errorf("done %d times", calls)
-		}
-	})
+	}
 }

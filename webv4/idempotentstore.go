@@ -49,6 +49,9 @@ func (s *onceStore) Begin(_ context.Context, key string, fingerprint [32]byte, _
 	return nil, nil
 }
 
+// Renew does nothing: a claim holds until it is finished.
+func (s *onceStore) Renew(context.Context, string, [32]byte, time.Duration) error { return nil }
+
 func (s *onceStore) Finish(_ context.Context, key string, r *IdempotentReply, ttl time.Duration) error {
 	now := time.Now()
 	s.mu.Lock()

@@ -6,7 +6,8 @@
 //
 // The client needs ContextTimeoutEnabled, or it waits longer than Options.Timeout
 // for a Redis that is silent. A key of Redis holds a fingerprint and, when the request is done, its reply, and
-// expires by itself. Beginning costs one round trip and finishing another. If Redis
+// expires by itself. Beginning costs one round trip and finishing another; the key of
+// a handler that takes longer than its time is renewed every ten seconds. If Redis
 // does not answer, requests with an Idempotency-Key are refused (10002): done
 // twice would be worse. If Redis loses its data, what was done is forgotten.
 package redisidempotent
@@ -65,9 +66,9 @@ func New(client redis.Cmdable, opts *Options) *Store {
 func (s *Store) Begin(ctx context.Context, key string, fingerprint [32]byte, hold time.Duration) (*webv4.IdempotentReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.Timeout)
 	defer cancel()
-	claim, err := json.Marshal(&webv4.IdempotentReply{Fingerprint: fingerprint})
+	claim, err := claimOf(fingerprint)
 	if err != nil {
-		return nil, fmt.Errorf("redisidempotent: %w", err)
+		return nil, err
 	}
 	// SET NX GET is Redis 7; this is one round trip as well.
 	var set *redis.BoolCmd
@@ -90,12 +91,52 @@ func (s *Store) Begin(ctx context.Context, key string, fingerprint [32]byte, hol
 	return r, nil
 }
 
+// claimOf is what a key holds while its request is under way.
+func claimOf(fingerprint [32]byte) ([]byte, error) {
+	claim, err := json.Marshal(&webv4.IdempotentReply{Fingerprint: fingerprint})
+	if err != nil {
+		return nil, fmt.Errorf("redisidempotent: %w", err)
+	}
+	return claim, nil
+}
+
+// renew lets a claim live longer, but nothing that has come in its place.
+var renew = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0
+`)
+
+// Renew implements webv4.IdempotencyStore.
+func (s *Store) Renew(ctx context.Context, key string, fingerprint [32]byte, hold time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opt.Timeout)
+	defer cancel()
+	claim, err := claimOf(fingerprint)
+	if err != nil {
+		return err
+	}
+	held, err := renew.Run(ctx, s.client, []string{s.opt.Prefix + key}, claim, hold.Milliseconds()).Bool()
+	switch {
+	case err != nil:
+		return fmt.Errorf("redisidempotent: %w", err)
+	case !held:
+		return errors.New("redisidempotent: the claim is gone")
+	}
+	return nil
+}
+
+// free deletes a claim, but no reply that somebody else has put in its place.
+var free = redis.NewScript(`
+local kept = redis.call('GET', KEYS[1])
+if kept and not cjson.decode(kept).Done then redis.call('DEL', KEYS[1]) end
+return 1
+`)
+
 // Finish implements webv4.IdempotencyStore.
 func (s *Store) Finish(ctx context.Context, key string, r *webv4.IdempotentReply, ttl time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.Timeout)
 	defer cancel()
 	if r == nil {
-		if err := s.client.Del(ctx, s.opt.Prefix+key).Err(); err != nil {
+		if err := free.Run(ctx, s.client, []string{s.opt.Prefix + key}).Err(); err != nil {
 			return fmt.Errorf("redisidempotent: %w", err)
 		}
 		return nil

@@ -61,6 +61,15 @@ func TestStore(t *testing.T) {
 	if ttl := c.PTTL(ctx, o.Prefix+"k").Val(); ttl <= 0 || ttl > time.Minute {
 		t.Errorf("the claim lives %v", ttl)
 	}
+	if err := other.Renew(ctx, "k", print, 10*time.Minute); err != nil {
+		t.Error(err)
+	}
+	if ttl := c.PTTL(ctx, o.Prefix+"k").Val(); ttl <= 9*time.Minute || ttl > 10*time.Minute {
+		t.Errorf("the claim lives %v after its renewal", ttl)
+	}
+	if err := s.Renew(ctx, "k", [32]byte{9}, time.Hour); err == nil || c.PTTL(ctx, o.Prefix+"k").Val() > 10*time.Minute {
+		t.Errorf("another's claim was renewed: %v", err)
+	}
 	reply := webv4.IdempotentReply{Fingerprint: print, Done: true, Status: 201, ContentType: "a/b", Location: "/x", ETag: `"5"`, Body: []byte("\x00body\xff")}
 	if err := s.Finish(ctx, "k", &reply, time.Hour); err != nil {
 		t.Fatal(err)
@@ -71,6 +80,25 @@ func TestStore(t *testing.T) {
 	}
 	if ttl := c.PTTL(ctx, o.Prefix+"k").Val(); ttl <= 59*time.Minute || ttl > time.Hour {
 		t.Errorf("the reply lives %v", ttl)
+	}
+	// What was done is neither renewed nor freed by who lost its claim meanwhile.
+	if err := s.Renew(ctx, "k", print, time.Minute); err == nil {
+		t.Error("a reply was renewed")
+	}
+	if err := s.Finish(ctx, "k", nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if ttl := c.PTTL(ctx, o.Prefix+"k").Val(); ttl <= 59*time.Minute {
+		t.Errorf("the reply lives %v", ttl)
+	}
+	if err := c.Del(ctx, o.Prefix+"k").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Renew(ctx, "k", print, time.Minute); err == nil {
+		t.Error("a claim was renewed that there is not")
+	}
+	if r, err := s.Begin(ctx, "k", print, time.Minute); r != nil || err != nil {
+		t.Errorf("%+v %v", r, err)
 	}
 	if err := s.Finish(ctx, "k", nil, 0); err != nil {
 		t.Fatal(err)
@@ -132,6 +160,9 @@ func TestRedisIsGone(t *testing.T) {
 	s := redisidempotent.New(c, &redisidempotent.Options{Timeout: 20 * time.Millisecond})
 	if _, err := s.Begin(context.Background(), "k", [32]byte{}, time.Minute); err == nil {
 		t.Error("claimed")
+	}
+	if err := s.Renew(context.Background(), "k", [32]byte{}, time.Minute); err == nil {
+		t.Error("renewed")
 	}
 	if err := s.Finish(context.Background(), "k", nil, 0); err == nil {
 		t.Error("freed")
