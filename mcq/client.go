@@ -103,6 +103,23 @@ func (c *Client) Queue(name string) *RemoteQueue {
 	return &RemoteQueue{c: c, name: name, putOp: c.opt.Watchman.Operation(watchman.Producer, "mcq put "+name)}
 }
 
+// Drop is Broker.Drop on the server.
+func (c *Client) Drop(ctx context.Context, name string) (there bool, err error) {
+	if err := CheckName(name); err != nil {
+		return false, err
+	}
+	err = c.command(ctx, 1, []byte("delete "+name+"\r\n"), func(line []byte) error {
+		if string(line) == "DELETED" {
+			return nil
+		}
+		return errorOf(line)
+	})
+	if errors.Is(err, ErrNotLeased) { // there, NOT_FOUND means this
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Close closes the connections; what is under way fails with ErrClosed.
 func (c *Client) Close() error {
 	c.mu.Lock()

@@ -102,8 +102,12 @@ func TestClientRefuses(t *testing.T) {
 		q := c.Queue(name)
 		_, leaseErr := q.Lease(ctx, 1, mcq.LeaseOptions{})
 		_, takeErr := q.Take(ctx)
+		_, peekErr := q.Peek(ctx, 1)
+		_, purgeErr := q.Purge(ctx)
+		_, dropErr := c.Drop(ctx, name)
 		for what, err := range map[string]error{
 			"put": q.Put(ctx, mcq.Message{}), "lease": leaseErr, "take": takeErr, "ack": q.Ack(ctx, 1), "nack": q.Nack(ctx, 1), "extend": q.Extend(ctx, 1, 0),
+			"reject": q.Reject(ctx, "", 1), "peek": peekErr, "purge": purgeErr, "drop": dropErr,
 		} {
 			if !errors.Is(err, mcq.ErrName) {
 				t.Errorf("%s of %q: %v", what, name, err)
@@ -211,7 +215,7 @@ func TestImpatientCaller(t *testing.T) {
 			if n == 0 {
 				<-hold
 			}
-			io.WriteString(out, "STORED\r\n")
+			io.WriteString(out, "1 1\r\n")
 		}
 	})
 	q := dial(t, addr).Queue("q")
@@ -236,13 +240,13 @@ func TestImpatientDialer(t *testing.T) {
 	addr := fakeServer(t, func(in *bufio.Reader, out io.Writer) {
 		asked <- struct{}{}
 		<-hold
-		for {
+		for reply := "STORED\r\n"; ; reply = "1 1\r\n" {
 			for range 2 {
 				if _, err := in.ReadString('\n'); err != nil {
 					return
 				}
 			}
-			io.WriteString(out, "STORED\r\n")
+			io.WriteString(out, reply)
 		}
 	})
 	c, err := mcq.Dial(addr, &mcq.ClientOptions{User: "ada", Password: "secret", Timeout: patience})
@@ -377,38 +381,110 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
-// A message has on the server all that it had here, or is refused.
+// A message has on the server all that it had here, and here what the server made of it.
 func TestRemoteFields(t *testing.T) {
-	b := memBroker(t, nil)
-	q := dial(t, serve(t, b)).Queue("q")
+	b := memBroker(t, &mcq.Options{Queues: map[string]mcq.QueueOptions{"full": {MaxLength: 1}}})
+	c := dial(t, serve(t, b))
+	q, here := c.Queue("q"), queue(t, b, "q")
 	ctx := t.Context()
+	key := "order 5/7\x00" + strings.Repeat("k", 240)
+	var first uint64
 	for range 2 {
-		if err := q.Put(ctx, mcq.Message{Body: []byte("once"), Key: "order-5"}); err != nil {
-			t.Fatal(err)
+		once := []mcq.Message{{Body: []byte("once"), Key: key}}
+		if err := q.Put(ctx, once...); err != nil || once[0].ID == 0 || first != 0 && first != once[0].ID || time.Since(once[0].Enqueued) > patience {
+			t.Fatalf("%+v, %v", once, err)
 		}
+		first = once[0].ID
 	}
-	if err := q.Put(ctx,
-		mcq.Message{Body: []byte("late"), Delay: 90 * time.Second, Key: "k"},
-		mcq.Message{Body: []byte("brief"), TTL: 1500 * time.Millisecond},
-		mcq.Message{Body: []byte("long"), TTL: 40 * 24 * time.Hour, Flags: 3},
-	); err != nil {
-		t.Fatal(err)
+	sent := []mcq.Message{
+		{Body: []byte("late"), Delay: 90500 * time.Millisecond, Key: "k"},
+		{Body: []byte("brief"), TTL: patience + time.Millisecond},
+		{Body: []byte("long"), TTL: 40 * 24 * time.Hour, Flags: 3, Dead: &mcq.Dead{Queue: "elsewhere"}},
 	}
-	here, err := b.Queue("q")
-	if err != nil {
-		t.Fatal(err)
+	if err := q.Put(ctx, sent...); err != nil || sent[0].ID != first+1 || sent[2].ID != first+3 {
+		t.Fatalf("%+v, %v", sent, err)
 	}
 	if st := here.Stats(); st.Duplicates != 1 || st.Delayed != 1 {
 		t.Errorf("%+v", st)
 	}
-	msgs := lease(t, here, 9, mcq.LeaseOptions{Duration: time.Hour})
-	expect(t, "leased", bodies(msgs), "once", "brief", "long")
-	if once, brief, long := msgs[0], msgs[1], msgs[2]; once.Key != "order-5" || brief.TTL != 2*time.Second || long.TTL < 40*24*time.Hour-time.Minute || long.TTL > 40*24*time.Hour || long.Flags != 3 {
-		t.Errorf("%+v", msgs)
+	for where, reader := range map[string]interface {
+		Peek(ctx context.Context, limit int) ([]mcq.Message, error)
+	}{"there": here, "here": q} {
+		msgs, err := reader.Peek(ctx, 9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, where, bodies(msgs), "once", "brief", "long")
+		if once, brief, long := msgs[0], msgs[1], msgs[2]; once.Key != key || brief.TTL != sent[1].TTL || long.TTL != sent[2].TTL || long.Flags != 3 || long.Dead != nil || !long.Enqueued.Equal(sent[2].Enqueued) {
+			t.Errorf("%s: %+v", where, msgs)
+		}
 	}
-	for _, m := range []mcq.Message{{Key: "a b"}, {Key: "a/b"}, {Key: "\x00"}, {Key: strings.Repeat("k", 240)}, {Delay: -1}, {TTL: -1}} {
+	for _, m := range []mcq.Message{{Key: strings.Repeat("k", 251)}, {Delay: -1}, {TTL: -1}} {
 		if err := q.Put(ctx, m); !errors.Is(err, mcq.ErrMessage) {
 			t.Errorf("%+v: %v", m, err)
 		}
 	}
+	both := make([]mcq.Message, 2)
+	if err := c.Queue("full").Put(ctx, both...); !errors.Is(err, mcq.ErrFull) || both[0].ID != 1 || both[1].ID != 0 {
+		t.Errorf("one fits: %+v, %v", both, err)
+	}
+}
+
+// What operators do with a queue they can do from elsewhere.
+func TestRemoteOperations(t *testing.T) {
+	b := memBroker(t, &mcq.Options{Queues: map[string]mcq.QueueOptions{"q": {DeadLetters: "dead"}}})
+	c := dial(t, serve(t, b))
+	q, dead := c.Queue("q"), c.Queue("dead")
+	ctx := t.Context()
+	if msgs, err := q.Peek(ctx, 1); len(msgs) > 0 || err != nil {
+		t.Errorf("peek at none: %v, %v", msgs, err)
+	}
+	if n, err := q.Purge(ctx); n != 0 || err != nil {
+		t.Errorf("purge of none: %d, %v", n, err)
+	}
+	put(t, q, "1", "2", "3", "4")
+	msgs := lease(t, q, 2, mcq.LeaseOptions{})
+	const reason = "50% of \"ä/b\"\r\nis wrong"
+	if err := q.Reject(ctx, reason, msgs[1].Receipt); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Reject(ctx, reason, msgs[1].ID); !errors.Is(err, mcq.ErrNotLeased) {
+		t.Errorf("rejected again: %v", err)
+	}
+	if err := q.Reject(ctx, strings.Repeat("%", 2000), msgs[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	there, err := dead.Peek(ctx, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, msgs := range map[string][]mcq.Message{"peeked at": there, "leased": lease(t, dead, 9, mcq.LeaseOptions{})} {
+		expect(t, what, bodies(msgs), "2", "1")
+		if d := msgs[0].Dead; d == nil || *d != (mcq.Dead{Queue: "q", ID: 2, Attempts: 1, Reason: reason}) {
+			t.Errorf("%s: %+v", what, d)
+		}
+		if d := msgs[1].Dead; d == nil || d.Reason != strings.Repeat("%", 1000) {
+			t.Errorf("%s: %+v", what, d)
+		}
+	}
+	if n, err := q.Purge(ctx); n != 2 || err != nil {
+		t.Errorf("purged %d, %v", n, err)
+	}
+	for _, want := range []bool{true, false} {
+		if there, err := c.Drop(ctx, "q"); there != want || err != nil {
+			t.Errorf("dropped %v, %v", there, err)
+		}
+	}
+}
+
+// A wait longer than one command may have is several.
+func TestLongWait(t *testing.T) {
+	b := memBroker(t, nil)
+	s, addr := startServer(t, b, nil)
+	c := dial(t, addr)
+	synced := make(chan []mcq.Message, 1)
+	go func() { synced <- lease(t, c.Queue("q"), 1, mcq.LeaseOptions{Wait: time.Hour}) }()
+	waitFor(t, "the reader", func() bool { return s.Stats().Gets > 0 })
+	put(t, c.Queue("q"), "x")
+	expect(t, "waited for", bodies(<-synced), "x")
 }

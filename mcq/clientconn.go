@@ -39,8 +39,20 @@ type exchange struct {
 	values  int                          // VALUEs that may still come
 	line    func(line []byte) error      // told each reply that is one line
 	value   func(key, head, body []byte) // told each VALUE, if the reply is a list
-	done    chan struct{}                // capacity 1
+	stat    func(name, value []byte)     // told each STAT, if replies are lists of these
+	done    chan struct{}                // capacity 1: it has ended; nil if then is not
+	ended   bool                         // do has seen that: nothing is told to the others any more
+	then    func()                       // told that by the reader: must not block
 	err     error
+}
+
+// end tells whoever waits for x.
+func (x *exchange) end() {
+	if x.then != nil {
+		x.then()
+		return
+	}
+	x.done <- struct{}{}
 }
 
 func newClientConn(conn net.Conn, maxBody int, ended func(*clientConn)) *clientConn {
@@ -56,6 +68,34 @@ func newClientConn(conn net.Conn, maxBody int, ended func(*clientConn)) *clientC
 // exchange.
 func (c *clientConn) do(ctx context.Context, timeout time.Duration, x *exchange, add func([]byte) []byte) error {
 	x.done = make(chan struct{}, 1)
+	if err := c.start(x, add); err != nil {
+		return lost(err)
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	var err error
+	select {
+	case <-x.done:
+		x.ended = true
+		return x.err
+	case <-timer.C:
+		err = c.late(timeout)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return lost(err)
+}
+
+// late gives the connection up: replies come in order, so one that is late for one is
+// late for all.
+func (c *clientConn) late(timeout time.Duration) error {
+	err := fmt.Errorf("no answer in %v", timeout)
+	c.fail(err)
+	return err
+}
+
+// start sends the commands that add appends. Unless it fails, x ends.
+func (c *clientConn) start(x *exchange, add func([]byte) []byte) error {
 	var refused error
 	err := c.out.Append(func(b []byte) []byte {
 		// Under the writer's lock, so that exchanges queue up in the order in
@@ -68,26 +108,10 @@ func (c *clientConn) do(ctx context.Context, timeout time.Duration, x *exchange,
 		c.waiting = append(c.waiting, x)
 		return add(b)
 	})
-	if refused != nil {
-		return lost(refused)
+	if refused == nil && err != nil {
+		return cmp.Or(c.failure(), err)
 	}
-	if err != nil {
-		return lost(cmp.Or(c.failure(), err))
-	}
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	select {
-	case <-x.done:
-		return x.err
-	case <-timer.C:
-		// Replies come in order, so a connection that is late for one is late
-		// for all.
-		err = fmt.Errorf("no answer in %v", timeout)
-		c.fail(err)
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	return lost(err)
+	return refused
 }
 
 // lost words why an exchange got no answer.
@@ -126,7 +150,7 @@ func (c *clientConn) giveUp() {
 	c.mu.Unlock()
 	for _, x := range waiting {
 		x.err = lost(err)
-		x.done <- struct{}{}
+		x.end()
 	}
 }
 
@@ -158,7 +182,7 @@ func (c *clientConn) finish(x *exchange) {
 		c.first = 0
 	}
 	c.mu.Unlock()
-	x.done <- struct{}{}
+	x.end()
 }
 
 func (c *clientConn) read() {
@@ -179,6 +203,7 @@ func (c *clientConn) read() {
 
 var (
 	valueWord  = []byte("VALUE ")
+	statWord   = []byte("STAT ")
 	endLine    = []byte("END")
 	spaceBytes = []byte{' '}
 )
@@ -194,6 +219,9 @@ func (c *clientConn) readReply() error {
 		return fmt.Errorf("reply to nothing: %.40q", line)
 	}
 	line = bytes.TrimRight(line, "\r\n")
+	if x.stat != nil {
+		return c.readStat(x, line)
+	}
 	if x.value == nil {
 		if err := x.line(line); err != nil && x.err == nil {
 			x.err = err
@@ -234,16 +262,55 @@ func (c *clientConn) readReply() error {
 	return nil
 }
 
+// readStat takes a line of a list of STATs.
+func (c *clientConn) readStat(x *exchange, line []byte) error {
+	rest, ok := bytes.CutPrefix(line, statWord)
+	if !ok {
+		if !bytes.Equal(line, endLine) && x.err == nil {
+			x.err = errorOf(line)
+		}
+		if x.replies--; x.replies == 0 {
+			c.finish(x)
+		}
+		return nil
+	}
+	at := bytes.LastIndexByte(rest, ' ')
+	if at < 0 {
+		return fmt.Errorf("malformed STAT line %.80q", line)
+	}
+	if x.values--; x.values < 0 {
+		return errors.New("more STATs than there can be")
+	}
+	x.stat(rest[:at], rest[at+1:])
+	return nil
+}
+
 // errorOf makes an error of a reply that is not what was asked for.
 func errorOf(line []byte) error {
-	if bytes.Equal(line, []byte("NOT_FOUND")) {
+	switch string(line) + "\r\n" {
+	case replyNotFound:
 		return ErrNotLeased
-	}
-	if bytes.Equal(line, []byte("NOT_STORED")) {
+	case replyNotStored:
 		return ErrFull
-	}
-	if string(line)+"\r\n" == replyNoSpace {
+	case replyNoSpace:
 		return ErrNoSpace
+	case replyTooLarge:
+		return fmt.Errorf("%w: %w", ErrServer, ErrTooLarge)
+	}
+	// What a server of ours says begins with its error's text.
+	if text, ok := bytes.CutPrefix(line, []byte("SERVER_ERROR ")); ok {
+		for _, known := range []error{ErrFull, ErrName, ErrMessage, ErrTooMany, ErrNoSpace, ErrFailed} {
+			if bytes.HasPrefix(text, []byte(known.Error())) {
+				return fmt.Errorf("%w: %.200s", answered{known}, text)
+			}
+		}
 	}
 	return fmt.Errorf("%w: %.200s", ErrServer, line)
 }
+
+// answered is an error of the server's, which stands in the text behind it.
+type answered struct{ cause error }
+
+func (answered) Error() string { return ErrServer.Error() }
+
+func (e answered) Unwrap() []error { return []error{ErrServer, e.cause} }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +37,7 @@ func TestTimeoutAmongReplies(t *testing.T) {
 					if err != nil {
 						return
 					}
-					if strings.HasPrefix(line, "set ") {
+					if strings.HasPrefix(line, "eset ") {
 						if n++; n%50 == 0 {
 							time.Sleep(100 * time.Microsecond)
 						}
@@ -52,6 +53,7 @@ func TestTimeoutAmongReplies(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	for range 8 {
+		msgs := slices.Clone(msgs)
 		all.Go(func() {
 			for i := range 60 {
 				c, err := mcq.Dial(ln.Addr().String(), &mcq.ClientOptions{Timeout: time.Duration(1+i%4) * time.Millisecond})

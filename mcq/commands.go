@@ -2,6 +2,7 @@ package mcq
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,7 +99,7 @@ func (c *session) fetch(k *keyOptions) ([]Message, error) {
 		if !ok {
 			return nil, errors.New("mcq: peek is not supported here")
 		}
-		return p.Peek(c.srv.ctx, 1)
+		return p.Peek(c.srv.ctx, max(k.n, 1))
 	}
 	return c.take(q, k)
 }
@@ -173,8 +174,9 @@ func (c *session) remove(key []byte) string {
 		list, act = k.ack, BackendQueue.Ack
 	case k.given == optionNack:
 		list, act = k.nack, BackendQueue.Nack
-	case k.given == optionReject:
-		list, act = k.reject, reject
+	case k.given&^optionReason == optionReject:
+		reason := cmp.Or(k.reason, "rejected")
+		list, act = k.reject, func(q BackendQueue, ctx context.Context, ids ...uint64) error { return reject(q, ctx, reason, ids) }
 	case k.given != 0: // more than one
 		return replyBadFormat
 	case c.srv.opt.RefuseDrop:
@@ -209,14 +211,14 @@ func (c *session) remove(key []byte) string {
 	return replyDeleted
 }
 
-func reject(q BackendQueue, ctx context.Context, ids ...uint64) error {
+func reject(q BackendQueue, ctx context.Context, reason string, ids []uint64) error {
 	r, ok := q.(interface {
 		Reject(ctx context.Context, reason string, ids ...uint64) error
 	})
 	if !ok {
 		return errors.New("mcq: reject is not supported here")
 	}
-	return r.Reject(ctx, "rejected", ids...)
+	return r.Reject(ctx, reason, ids...)
 }
 
 // ack is wqs's acknowledgement: ack key id [noreply].
@@ -262,7 +264,7 @@ func (c *session) acknowledge(name, id []byte) string {
 
 // purge is kestrel's flush: it empties one queue.
 func (c *session) purge(cmd *memcached.Command) {
-	if len(cmd.Args) != 1 || c.key.parse(cmd.Args[0], optionsOfNone) != nil {
+	if len(cmd.Args) != 1 || c.key.parse(cmd.Args[0], optionsOfFlush) != nil {
 		c.complain(replyBadFormat)
 		return
 	}
@@ -271,6 +273,7 @@ func (c *session) purge(cmd *memcached.Command) {
 		return
 	}
 	q, err := c.find(c.key.name, false)
+	n := 0
 	if q != nil && err == nil {
 		p, ok := q.(interface {
 			Purge(ctx context.Context) (int, error)
@@ -279,13 +282,16 @@ func (c *session) purge(cmd *memcached.Command) {
 			c.complain(replyNoQueue)
 			return
 		}
-		_, err = p.Purge(context.Background())
+		n, err = p.Purge(context.Background())
 	}
-	if err != nil {
+	switch {
+	case err != nil && !errors.Is(err, ErrDropped):
 		c.complain(serverError(err))
-		return
+	case c.key.count:
+		c.say(strconv.Itoa(n) + "\r\n")
+	default:
+		c.say(replyEnd)
 	}
-	c.say(replyEnd)
 }
 
 // touch extends a lease: touch q/id=ID seconds.

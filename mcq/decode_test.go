@@ -38,7 +38,8 @@ func FuzzRecord(f *testing.F) {
 }
 
 func FuzzEnvelope(f *testing.F) {
-	for _, m := range []Message{{}, {Attempts: 3, Enqueued: time.UnixMilli(1)}, {Trace: traced}} {
+	for _, m := range []Message{{}, {Attempts: 3, Enqueued: time.UnixMilli(1)}, {Trace: traced},
+		{Trace: traced, Delay: time.Second, TTL: time.Hour, Key: "key", Dead: &Dead{Queue: "q", ID: 7, Attempts: 3, Reason: "why"}}} {
 		f.Add(append(appendEnvelope(nil, &m), "body"...))
 	}
 	f.Add([]byte{4, 1, 0, 0, 0})
@@ -50,7 +51,8 @@ func FuzzEnvelope(f *testing.F) {
 			return
 		}
 		got, err := parseEnvelope(append(appendEnvelope(nil, &m), body...), &again)
-		if err != nil || !bytes.Equal(got, body) || m.Attempts != again.Attempts || !m.Enqueued.Equal(again.Enqueued) || m.Trace != again.Trace {
+		if err != nil || !bytes.Equal(got, body) || m.Attempts != again.Attempts || !m.Enqueued.Equal(again.Enqueued) || m.Trace != again.Trace ||
+			m.Delay != again.Delay || m.TTL != again.TTL || m.Key != again.Key || (m.Dead == nil) != (again.Dead == nil) || m.Dead != nil && *m.Dead != *again.Dead {
 			t.Fatalf("%+v became %+v, %v", m, again, err)
 		}
 	})

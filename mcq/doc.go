@@ -61,15 +61,20 @@
 //	gets q/lease=30/receipt     the cas value is the Receipt; it goes wherever an id does
 //	gets q/lease=30/n=256/t=500 up to 256 messages, waiting up to 500 ms for the first
 //	delete q/ack=7,9-12         acknowledge; nack gives back, reject buries
+//	delete q/reject=7/reason=T  and says why, percent-encoded
 //	touch q/id=8 60             make a lease last 60 s from now
 //	set q/delay=60, q/key=K     hand out in 60 s; store once
-//	set q/h, gets q/h           the body has an envelope with trace and times in front
+//	set q/h, gets q/h           the body has an envelope with trace, times, key and, of a
+//	                            dead letter, its origin in front
 //	get q+s                     read as the subscriber s
+//	get q/peek/n=100            show the next messages
+//	flush q/count               empty the queue, and say how many there were
 //	get q/open, q/close, q/abort, q/close/open, q/peek, flush q     as kestrel does
 //	monitor q 30 100, confirm q 7                                   the same, up to 30 s
 //
 // The exptime of a set is how long the message is worth handing out. Of wqs
-// there are eset, eget, ack and eack; of the meta commands mn, ms, mg and md with
+// there are eset, eget, ack and eack; eset q/h answers the id and when, in Unix
+// milliseconds; of the meta commands mn, ms, mg and md with
 // the flags that a queue has a sense for.
 //
 // An option that a command has no sense for is refused. Other storage commands, and

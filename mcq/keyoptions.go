@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -14,19 +15,22 @@ import (
 //
 //	lease=SECONDS  hand out, do not remove; the cas value is the message's id
 //	receipt        the cas value is the lease's Message.Receipt; what takes an id takes it
-//	n=COUNT        up to so many messages
+//	n=COUNT        up to so many messages; of peek too
 //	t=MS           wait so long for the first one
-//	h              bodies have an envelope with the trace in front
+//	h              bodies have an envelope with the trace, the times and the key in
+//	               front; of eset: the time comes behind the id that is answered
 //	delay=SECONDS  of set: hand out after so long
 //	key=TEXT       of set: store once in the queue's window
 //	ack=IDS        remove leased messages: ids and from-to ranges, separated by commas
 //	nack=IDS       give leased messages back
 //	reject=IDS     move leased messages to the dead letters
+//	reason=TEXT    of reject: why, with %XX for what a key cannot hold
 //	id=ID          the leased message that touch is about
 //	open           hand out to this connection, as kestrel does
 //	close          remove what this connection has open
 //	abort          give back what this connection has open
 //	peek           show the next message and leave it there
+//	count          of flush: answer how many messages there were
 type keyOptions struct {
 	name     []byte
 	given    option // those that are there
@@ -38,6 +42,7 @@ type keyOptions struct {
 	ack      []byte
 	nack     []byte
 	reject   []byte
+	reason   string
 	id       uint64
 	delay    time.Duration
 	dedupe   []byte
@@ -45,10 +50,11 @@ type keyOptions struct {
 	close    bool
 	abort    bool
 	peek     bool
+	count    bool
 }
 
 // option is a set of options.
-type option uint16
+type option uint32
 
 const (
 	optionLease option = 1 << iota
@@ -66,12 +72,15 @@ const (
 	optionClose
 	optionAbort
 	optionPeek
+	optionReason
+	optionCount
 
 	optionsOfNone    option = 0
 	optionsOfGet            = optionLease | optionReceipt | optionN | optionT | optionH | optionOpen | optionClose | optionAbort | optionPeek
 	optionsOfMetaGet        = optionLease | optionReceipt | optionOpen | optionClose | optionAbort | optionPeek
 	optionsOfSet            = optionDelay | optionKey | optionH
-	optionsOfDelete         = optionAck | optionNack | optionReject
+	optionsOfDelete         = optionAck | optionNack | optionReject | optionReason
+	optionsOfFlush          = optionCount
 	optionsOfTouch          = optionID
 	anyOption               = ^option(0)
 )
@@ -124,6 +133,9 @@ func (o *keyOptions) parse(key []byte, allowed option) error {
 		case "reject":
 			o.given |= optionReject
 			o.reject = value
+		case "reason":
+			o.given |= optionReason
+			o.reason, err = url.PathUnescape(string(value))
 		case "delay":
 			o.given |= optionDelay
 			v, err = number(value, uint64(maxDelay/time.Second))
@@ -133,7 +145,7 @@ func (o *keyOptions) parse(key []byte, allowed option) error {
 			if o.dedupe = value; len(value) == 0 {
 				err = errOption
 			}
-		case "receipt", "open", "close", "abort", "peek":
+		case "receipt", "open", "close", "abort", "peek", "count":
 			if len(value) > 0 {
 				err = errOption
 			}
@@ -143,7 +155,11 @@ func (o *keyOptions) parse(key []byte, allowed option) error {
 			case 'o':
 				o.open, o.given = true, o.given|optionOpen
 			case 'c':
-				o.close, o.given = true, o.given|optionClose
+				if opt[1] == 'o' {
+					o.count, o.given = true, o.given|optionCount
+				} else {
+					o.close, o.given = true, o.given|optionClose
+				}
 			case 'a':
 				o.abort, o.given = true, o.given|optionAbort
 			case 'p':
@@ -163,8 +179,8 @@ func (o *keyOptions) parse(key []byte, allowed option) error {
 		return fmt.Errorf("%w: %.80q: not one of this command's", errOption, key)
 	}
 	// What kestrel has no sense for, and its options together with ours.
-	leased := o.lease > 0 || o.n > 0
-	if o.abort && (o.open || o.close || o.peek) || o.peek && (o.open || o.close) || leased && (o.abort || o.open || o.close || o.peek) {
+	open := o.open || o.close || o.abort
+	if o.abort && (o.open || o.close) || o.peek && open || o.lease > 0 && (open || o.peek) || o.n > 0 && open || o.reason != "" && o.reject == nil {
 		return fmt.Errorf("%w: %.80q: options do not go together", errOption, key)
 	}
 	return nil

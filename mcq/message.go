@@ -59,7 +59,7 @@ type Dead struct {
 	Reason   string // in words
 }
 
-// A record is a message as it lies in the store:
+// A record is a message as it lies in the store (an envelope, below, on the wire):
 //
 //	format 1 | uvarint enqueued ms | uvarint flags | uvarint n, trace n | body
 //	format 2 | uvarint enqueued ms | uvarint flags | uvarint n, trace n | extras | body
@@ -244,9 +244,14 @@ func parseTrace(b []byte) (sc watchman.SpanContext, rest []byte, err error) {
 // appendEnvelope appends what goes in front of a body under the /h option:
 //
 //	uvarint length of the rest | format 1 | uvarint enqueued ms | uvarint attempts | uvarint n, trace n
+//	uvarint length of the rest | format 2 | uvarint enqueued ms | uvarint attempts | uvarint n, trace n | extras
 func appendEnvelope(b []byte, m *Message) []byte {
 	var room [64]byte
+	extras := m.extras()
 	h := append(room[:0], recordFormat)
+	if extras != 0 {
+		h[0] = recordFormatExtra
+	}
 	var ms int64
 	if !m.Enqueued.IsZero() {
 		ms = max(m.Enqueued.UnixMilli(), 0)
@@ -254,6 +259,9 @@ func appendEnvelope(b []byte, m *Message) []byte {
 	h = binary.AppendUvarint(h, uint64(ms))
 	h = binary.AppendUvarint(h, uint64(m.Attempts))
 	h = appendTrace(h, m.Trace)
+	if extras != 0 {
+		h = appendExtras(h, m, extras)
+	}
 	return append(binary.AppendUvarint(b, uint64(len(h))), h...)
 }
 
@@ -264,10 +272,10 @@ func parseEnvelope(b []byte, m *Message) ([]byte, error) {
 		return nil, fmt.Errorf("mcq: envelope: bad length")
 	}
 	h, body := b[k:k+int(n)], b[k+int(n):]
-	if len(h) == 0 || h[0] != recordFormat {
+	if len(h) == 0 || h[0] != recordFormat && h[0] != recordFormatExtra {
 		return nil, fmt.Errorf("mcq: envelope: unknown format")
 	}
-	h = h[1:]
+	format, h := h[0], h[1:]
 	ms, k := binary.Uvarint(h)
 	if k <= 0 || ms > 1<<62 {
 		return nil, fmt.Errorf("mcq: envelope: bad time")
@@ -278,8 +286,13 @@ func parseEnvelope(b []byte, m *Message) ([]byte, error) {
 		return nil, fmt.Errorf("mcq: envelope: bad attempts")
 	}
 	sc, rest, err := parseTrace(h[k:])
-	if err != nil || len(rest) != 0 {
+	if err != nil || format == recordFormat && len(rest) != 0 {
 		return nil, fmt.Errorf("mcq: envelope: bad trace")
+	}
+	if format == recordFormatExtra {
+		if rest, err = parseExtras(rest, m); err != nil || len(rest) != 0 {
+			return nil, fmt.Errorf("mcq: envelope: bad extras")
+		}
 	}
 	m.Trace, m.Attempts = sc, int(attempts)
 	if ms > 0 {

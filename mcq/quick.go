@@ -71,11 +71,15 @@ func (ln *lane) quick(data []byte, now time.Time, ops []*op) ([]byte, []*op, ste
 
 var carriageReturn = []byte{'\r'}
 
-// quickSet makes an op of a set whose body is there; rest is what follows it.
+// quickSet makes an op of a set or eset whose body is there; rest is what follows it.
 func (ln *lane) quickSet(cmd *memcached.Command, data []byte) (o *op, rest []byte, v verdict) {
 	c := ln.c
 	n := cmd.Bytes
-	if !cmd.Is("set") || n > quickBody || n > c.srv.local.opt.MaxMessage || c.key.parse(cmd.Key, optionsOfSet) != nil || c.key.envelope {
+	form := replyStatus
+	if !cmd.Is("set") {
+		form = replyID
+	}
+	if form == replyID && !cmd.Is("eset") || n > quickBody || n > c.srv.local.opt.MaxMessage || c.key.parse(cmd.Key, optionsOfSet) != nil {
 		return nil, nil, slow
 	}
 	q := c.srv.local.lookup(string(c.key.name))
@@ -98,6 +102,9 @@ func (ln *lane) quickSet(cmd *memcached.Command, data []byte) (o *op, rest []byt
 		rest = data[n+2:]
 	}
 	m := Message{Body: append(make([]byte, 0, n), data[:n]...), Flags: cmd.Flags, Delay: c.key.delay, Key: string(c.key.dedupe)}
+	if c.key.envelope && openEnvelope(&m, c.srv.local.opt.MaxMessage) != nil {
+		return nil, nil, slow // which says why
+	}
 	if cmd.Exptime != 0 && !c.srv.opt.IgnoreExptime {
 		var over bool
 		if m.TTL, over = timeToLive(cmd.Exptime, time.Now()); over {
@@ -105,6 +112,5 @@ func (ln *lane) quickSet(cmd *memcached.Command, data []byte) (o *op, rest []byt
 		}
 	}
 	c.counted = false
-	o = setOp(q, m, cmd.NoReply)
-	return o, rest, commit
+	return setOp(q, m, finishOf(form, c.key.envelope, cmd.NoReply)), rest, commit
 }

@@ -2,15 +2,15 @@ package mcq
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/heddle-go/heddle/internal/memcached"
 	"github.com/heddle-go/heddle/watchman"
 )
 
@@ -25,28 +25,22 @@ type RemoteQueue struct {
 // Name is the queue's name.
 func (q *RemoteQueue) Name() string { return q.name }
 
-// Put adds messages at the end and returns when the server says that they are
-// stored. They are durable one by one: an error means that some may be stored
-// and others not. Retryable tells errors after which Put may be called again.
-//
-// Delay and TTL are rounded up to whole seconds, and a TTL needs a server that heeds
-// exptimes. A Key travels in the command's: it must have no spaces, control
-// characters or slashes, and with the queue's name and the options at most 250 bytes.
-// What cannot be sent is an error that wraps ErrMessage.
+// Put adds messages at the end, sets their ID and Enqueued, and returns when the
+// server says that they are stored. They are durable one by one: an error means that
+// some may be stored, those with an ID certainly, and others not. Retryable tells
+// errors after which Put may be called again, which stores no message twice that has
+// a Key. What cannot be put is an error that wraps ErrMessage or ErrTooLarge.
 func (q *RemoteQueue) Put(ctx context.Context, msgs ...Message) (err error) {
 	if len(msgs) == 0 {
 		return nil
 	}
-	if err := CheckName(q.name); err != nil {
-		return err
+	for i := range msgs {
+		if err := q.check(&msgs[i]); err != nil {
+			return fmt.Errorf("%w: put to %s, message %d", err, q.name, i)
+		}
 	}
 	for i := range msgs {
-		if n := len(msgs[i].Body); n > q.c.opt.MaxMessage {
-			return fmt.Errorf("%w: put to %s: message %d has %d bytes, limit %d", ErrTooLarge, q.name, i, n, q.c.opt.MaxMessage)
-		}
-		if err := sendable(q.name, &msgs[i]); err != nil {
-			return fmt.Errorf("put to %s: message %d: %w", q.name, i, err)
-		}
+		msgs[i].ID, msgs[i].Enqueued = 0, time.Time{}
 	}
 	ctx, span := q.putOp.Start(ctx)
 	defer func() { span.End(err) }()
@@ -55,13 +49,12 @@ func (q *RemoteQueue) Put(ctx context.Context, msgs ...Message) (err error) {
 	if err != nil {
 		return err
 	}
-	x := &exchange{replies: len(msgs), line: func(line []byte) error {
-		if string(line) == "STORED" {
-			return nil
-		}
-		return errorOf(line)
-	}}
-	return conn.do(ctx, q.c.opt.Timeout, x, func(b []byte) []byte {
+	p := &putExchange{exchange: exchange{replies: len(msgs)}}
+	if p.got = p.one[:0]; len(msgs) > 1 {
+		p.got = make([]stored, 0, len(msgs))
+	}
+	p.line = p.read
+	err = conn.do(ctx, q.c.opt.Timeout, &p.exchange, func(b []byte) []byte {
 		for i := range msgs {
 			m := msgs[i]
 			if !m.Trace.IsValid() {
@@ -71,61 +64,45 @@ func (q *RemoteQueue) Put(ctx context.Context, msgs ...Message) (err error) {
 		}
 		return b
 	})
+	if p.ended {
+		for i, s := range p.got {
+			s.into(&msgs[i])
+		}
+	}
+	return err
 }
 
-// sendable says why a message cannot be sent with all that is in it.
-func sendable(name string, m *Message) error {
-	if m.Delay < 0 || m.Delay > maxDelay || m.TTL < 0 || m.TTL > maxDelay {
-		return fmt.Errorf("%w: Delay %v, TTL %v: want 0 to %v", ErrMessage, m.Delay, m.TTL, maxDelay)
-	}
-	if m.Key == "" {
-		return nil
-	}
-	if i := strings.IndexFunc(m.Key, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '/' }); i >= 0 {
-		return fmt.Errorf("%w: a server takes no Key with %q", ErrMessage, m.Key[i])
-	}
-	if n, most := len(m.Key), memcached.MaxKey-len(name)-len("/delay=/key=/h")-len(strconv.FormatInt(wholeSeconds(maxDelay), 10)); n > most {
-		return fmt.Errorf("%w: Key of %d bytes, limit with this queue's name %d", ErrMessage, n, most)
-	}
-	return nil
+// putExchange keeps the replies to a Put until it has ended: the reader may go on when
+// ctx has ended, and the messages are the caller's again.
+type putExchange struct {
+	exchange
+	got []stored
+	one [1]stored // room for it
 }
 
-// wholeSeconds are those that the protocol carries of a duration.
-func wholeSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
-
-// exptime is the protocol's for a time to live: 0 is for ever, and what is long is a
-// point in time.
-func exptime(ttl time.Duration) int64 {
-	s := wholeSeconds(ttl)
-	if s > relativeExptime {
-		s += time.Now().Unix()
-	}
-	return s
+func (p *putExchange) read(line []byte) error {
+	s, err := parseStored(line)
+	p.got = append(p.got, s)
+	return err
 }
 
-// appendSet appends a set command; a message with a trace carries it in an envelope.
+// check reports what keeps m from being sent.
+func (q *RemoteQueue) check(m *Message) error {
+	return cmp.Or(CheckName(q.name), checkMessage(m, q.c.opt.MaxMessage))
+}
+
+// appendSet appends an eset command whose body has an envelope, in which is all that
+// its line could not say.
 func appendSet(b []byte, name string, m *Message) []byte {
 	var room [128]byte
-	var head []byte
-	b = append(b, "set "...)
+	sent := *m
+	sent.Enqueued, sent.Attempts, sent.Dead = time.Time{}, 0, nil
+	head := appendEnvelope(room[:0], &sent)
+	b = append(b, "eset "...)
 	b = append(b, name...)
-	if m.Delay > 0 {
-		b = append(b, "/delay="...)
-		b = strconv.AppendInt(b, wholeSeconds(m.Delay), 10)
-	}
-	if m.Key != "" {
-		b = append(b, "/key="...)
-		b = append(b, m.Key...)
-	}
-	if m.Trace.IsValid() {
-		head = appendEnvelope(room[:0], m)
-		b = append(b, "/h"...)
-	}
-	b = append(b, ' ')
+	b = append(b, "/h "...)
 	b = strconv.AppendUint(b, uint64(m.Flags), 10)
-	b = append(b, ' ')
-	b = strconv.AppendInt(b, exptime(m.TTL), 10)
-	b = append(b, ' ')
+	b = append(b, " 0 "...)
 	b = strconv.AppendInt(b, int64(len(head)+len(m.Body)), 10)
 	b = append(b, "\r\n"...)
 	b = append(b, head...)
@@ -133,19 +110,41 @@ func appendSet(b []byte, name string, m *Message) []byte {
 	return append(b, "\r\n"...)
 }
 
-// Lease is Queue.Lease on the server; durations are rounded up to what the
-// protocol carries, seconds for the lease and at most 30 s of waiting.
+// stored is the reply to that.
+type stored struct {
+	id uint64 // 0 if it was another
+	ms int64
+}
+
+func (s stored) into(m *Message) {
+	if s.id != 0 {
+		m.ID, m.Enqueued = s.id, time.UnixMilli(s.ms)
+	}
+}
+
+func parseStored(line []byte) (stored, error) {
+	first, second, _ := bytes.Cut(line, spaceBytes)
+	id, err := strconv.ParseUint(string(first), 10, 64)
+	ms, merr := strconv.ParseInt(string(second), 10, 64)
+	if err != nil || merr != nil || id == 0 {
+		return stored{}, errorOf(line)
+	}
+	return stored{id, ms}, nil
+}
+
+// Lease is Queue.Lease on the server; the lease is rounded up to seconds.
 func (q *RemoteQueue) Lease(ctx context.Context, limit int, o LeaseOptions) ([]Message, error) {
 	o, err := o.filled()
 	if err != nil {
 		return nil, err
 	}
-	return q.fetch(ctx, limit, (o.Duration+time.Second-1)/time.Second, min(o.Wait, maxWait))
+	return q.await(ctx, limit, o.Wait, "/receipt/lease="+strconv.FormatInt(wholeSeconds(o.Duration), 10))
 }
 
-// Take is Queue.Take on the server.
+// Take is Queue.Take on the server. If it fails, or ctx ends, the message may be
+// gone nevertheless.
 func (q *RemoteQueue) Take(ctx context.Context) (Message, error) {
-	msgs, err := q.fetch(ctx, 1, 0, 0)
+	msgs, err := q.fetch(ctx, 1, 0, "")
 	if err != nil {
 		return Message{}, err
 	}
@@ -155,13 +154,32 @@ func (q *RemoteQueue) Take(ctx context.Context) (Message, error) {
 	return msgs[0], nil
 }
 
-// fetch gets messages, leased for so many seconds, or removed if that is 0.
-func (q *RemoteQueue) fetch(ctx context.Context, limit int, lease time.Duration, wait time.Duration) ([]Message, error) {
+// Peek is Queue.Peek on the server.
+func (q *RemoteQueue) Peek(ctx context.Context, limit int) ([]Message, error) {
+	return q.fetch(ctx, limit, 0, "/peek")
+}
+
+// wholeSeconds are those that the protocol carries of a duration.
+func wholeSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+
+// await gets messages, waiting for the first one, with as many commands as the limit
+// of the protocol's waiting makes necessary.
+func (q *RemoteQueue) await(ctx context.Context, limit int, wait time.Duration, option string) ([]Message, error) {
+	for end := time.Now().Add(wait); ; {
+		msgs, err := q.fetch(ctx, limit, min(wait, maxWait), option)
+		if wait = time.Until(end); err != nil || len(msgs) > 0 || wait <= 0 {
+			return msgs, err
+		}
+	}
+}
+
+// fetch sends a gets of up to limit messages with that option.
+func (q *RemoteQueue) fetch(ctx context.Context, limit int, wait time.Duration, option string) ([]Message, error) {
 	if err := CheckName(q.name); err != nil {
 		return nil, err
 	}
 	if limit < 1 {
-		return nil, fmt.Errorf("mcq: lease from %s: limit %d, want at least 1", q.name, limit)
+		return nil, fmt.Errorf("mcq: get from %s: limit %d, want at least 1", q.name, limit)
 	}
 	conn, err := q.c.take(ctx)
 	if err != nil {
@@ -172,7 +190,7 @@ func (q *RemoteQueue) fetch(ctx context.Context, limit int, lease time.Duration,
 	limit = min(limit, maxBatch)
 	x := &exchange{replies: 1, values: limit, value: func(_, head, body []byte) {
 		m, err := parseValue(head, body)
-		if lease > 0 && m.ID != receiptID(m.ID) {
+		if m.ID != receiptID(m.ID) {
 			m.Receipt, m.ID = m.ID, receiptID(m.ID)
 		}
 		if err != nil && bad == nil {
@@ -185,10 +203,7 @@ func (q *RemoteQueue) fetch(ctx context.Context, limit int, lease time.Duration,
 		b = append(b, q.name...)
 		b = append(b, "/h/n="...)
 		b = strconv.AppendInt(b, int64(limit), 10)
-		if lease > 0 {
-			b = append(b, "/receipt/lease="...)
-			b = strconv.AppendInt(b, int64(lease), 10)
-		}
+		b = append(b, option...)
 		if wait > 0 {
 			b = append(b, "/t="...)
 			b = strconv.AppendInt(b, max(wait.Milliseconds(), 1), 10)
@@ -226,39 +241,42 @@ func parseValue(head, body []byte) (m Message, err error) {
 const maxAckLine = 7 << 10
 
 // Ack is Queue.Ack on the server.
-func (q *RemoteQueue) Ack(ctx context.Context, ids ...uint64) error { return q.settle(ctx, "ack", ids) }
+func (q *RemoteQueue) Ack(ctx context.Context, ids ...uint64) error {
+	return q.settle(ctx, "ack", ids, "")
+}
 
 // Nack is Queue.Nack on the server.
 func (q *RemoteQueue) Nack(ctx context.Context, ids ...uint64) error {
-	return q.settle(ctx, "nack", ids)
+	return q.settle(ctx, "nack", ids, "")
 }
 
-func (q *RemoteQueue) settle(ctx context.Context, verb string, ids []uint64) error {
+// Reject is Queue.Reject on the server.
+func (q *RemoteQueue) Reject(ctx context.Context, reason string, ids ...uint64) error {
+	return q.settle(ctx, "reject", ids, "/reason="+url.PathEscape(reason[:min(len(reason), maxReason)]))
+}
+
+// settle sends what is to become of leased messages.
+func (q *RemoteQueue) settle(ctx context.Context, verb string, ids []uint64, option string) error {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
-	if len(ids) == 0 {
-		return nil
-	}
 	if err := CheckName(q.name); err != nil {
 		return err
 	}
-	conn, err := q.c.conn(ctx)
-	if err != nil {
-		return err
+	if len(ids) == 0 {
+		return nil
 	}
 	var commands []byte
-	x := &exchange{line: func(line []byte) error {
+	replies := 0
+	for ; len(ids) > 0; replies++ {
+		commands = append(commands, "delete "+q.name+"/"+verb+"="...)
+		commands, ids = appendIDs(commands, ids, maxAckLine-len(option))
+		commands = append(commands, option+"\r\n"...)
+	}
+	return q.c.command(ctx, replies, commands, func(line []byte) error {
 		if string(line) == "DELETED" {
 			return nil
 		}
 		return errorOf(line)
-	}}
-	for len(ids) > 0 {
-		commands = append(commands, "delete "+q.name+"/"+verb+"="...)
-		commands, ids = appendIDs(commands, ids, maxAckLine)
-		commands = append(commands, "\r\n"...)
-		x.replies++
-	}
-	return conn.do(ctx, q.c.opt.Timeout, x, func(b []byte) []byte { return append(b, commands...) })
+	})
 }
 
 // Extend is Queue.Extend on the server; d is rounded up to seconds.
@@ -267,17 +285,39 @@ func (q *RemoteQueue) Extend(ctx context.Context, id uint64, d time.Duration) er
 	if err = errors.Join(err, CheckName(q.name)); err != nil {
 		return err
 	}
-	conn, err := q.c.conn(ctx)
-	if err != nil {
-		return err
-	}
-	x := &exchange{replies: 1, line: func(line []byte) error {
+	return q.c.command(ctx, 1, fmt.Appendf(nil, "touch %s/id=%d %d\r\n", q.name, id, wholeSeconds(o.Duration)), func(line []byte) error {
 		if string(line) == "TOUCHED" {
 			return nil
 		}
 		return errorOf(line)
-	}}
-	return conn.do(ctx, q.c.opt.Timeout, x, func(b []byte) []byte {
-		return fmt.Appendf(b, "touch %s/id=%d %d\r\n", q.name, id, (o.Duration+time.Second-1)/time.Second)
 	})
+}
+
+// Purge is Queue.Purge on the server.
+func (q *RemoteQueue) Purge(ctx context.Context) (int, error) {
+	if err := CheckName(q.name); err != nil {
+		return 0, err
+	}
+	n := 0
+	err := q.c.command(ctx, 1, []byte("flush "+q.name+"/count\r\n"), func(line []byte) (err error) {
+		if n, err = strconv.Atoi(string(line)); err != nil {
+			return errorOf(line)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// command sends commands that are answered by so many lines. line may be told more
+// when an error has been returned.
+func (c *Client) command(ctx context.Context, replies int, commands []byte, line func([]byte) error) error {
+	conn, err := c.conn(ctx)
+	if err != nil {
+		return err
+	}
+	x := &exchange{replies: replies, line: line}
+	return conn.do(ctx, c.opt.Timeout, x, func(b []byte) []byte { return append(b, commands...) })
 }

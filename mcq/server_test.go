@@ -238,10 +238,10 @@ var optionTable = []exchange{
 // An option that a command has no sense for is refused, and nothing happens: it is
 // mostly the wrong command, and a message or a queue would go.
 func TestOptionsOfOthers(t *testing.T) {
-	options := []string{"lease=9", "receipt", "n=1", "t=1", "h", "delay=1", "key=k", "ack=1", "nack=1", "reject=1", "id=1", "open", "close", "abort", "peek"}
+	options := []string{"lease=9", "receipt", "n=1", "t=1", "h", "delay=1", "key=k", "ack=1", "nack=1", "reject=1", "id=1", "open", "close", "abort", "peek", "reason=x", "count"}
 	takes := map[string]string{ // and with a value of its own
 		"get": "lease=9 receipt n=1 t=1 h open close abort peek", "set": "delay=1 key=k h", "delete": "ack=1 nack=1 reject=1", "touch": "id=1",
-		"flush": "", "ack": "", "eack": "", "mg": "lease=9 receipt open close abort peek", "md": "", "ms": "delay=1 key=k h", "monitor": "", "confirm": "",
+		"flush": "count", "ack": "", "eack": "", "mg": "lease=9 receipt open close abort peek", "md": "", "ms": "delay=1 key=k h", "monitor": "", "confirm": "",
 	}
 	requests := map[string]string{
 		"get": "get %s\r\n", "set": "set %s 0 0 1\r\nx\r\n", "delete": "delete %s\r\n", "touch": "touch %s 9\r\n", "flush": "flush %s\r\n", "ack": "ack %s 1\r\n",
@@ -263,7 +263,7 @@ func TestOptionsOfOthers(t *testing.T) {
 			}
 		}
 	}
-	for _, both := range []string{"ack=1/nack=1", "reject=1/ack=1"} {
+	for _, both := range []string{"ack=1/nack=1", "reject=1/ack=1", "ack=1/reason=x", "nack=1/reason="} {
 		w.send("delete q/" + both + "\r\n")
 		w.expect("CLIENT_ERROR bad command line format\r\n")
 	}

@@ -226,6 +226,7 @@ const (
 	replyNoQueue   = "SERVER_ERROR not supported by a queue\r\n"
 	replyNoSpace   = "SERVER_ERROR out of disk space\r\n"
 	replyStored    = "STORED\r\n"
+	replyNotStored = "NOT_STORED\r\n"
 	replyEnd       = "END\r\n"
 	replyDeleted   = "DELETED\r\n"
 	replyNotFound  = "NOT_FOUND\r\n"

@@ -170,14 +170,15 @@ func timeToLive(exptime int64, now time.Time) (ttl time.Duration, over bool) {
 func (c *session) set(in *incoming) {
 	m := in.m
 	if in.envelope {
-		body, err := parseEnvelope(m.Body, &m)
-		if err != nil {
+		if err := openEnvelope(&m, c.srv.b.MaxMessage()); errors.Is(err, ErrTooLarge) {
+			c.refuse(in.noreply, replyTooLarge)
+			return
+		} else if err != nil {
 			c.refuse(in.noreply, "CLIENT_ERROR bad envelope\r\n")
 			return
 		}
-		m.Body = body
 	}
-	if !c.srv.opt.IgnoreExptime {
+	if in.exptime != 0 && !c.srv.opt.IgnoreExptime {
 		var over bool
 		if m.TTL, over = timeToLive(in.exptime, time.Now()); over {
 			m.TTL = time.Nanosecond // it counts as put, and as expired
@@ -196,18 +197,20 @@ func (c *session) set(in *incoming) {
 		}
 	}
 	c.reserve(0)
-	if ok && in.form == replyStatus {
-		c.setLocal(local.Queue, m, in.noreply)
+	if ok && in.form != replyMeta {
+		o := setOp(local.Queue, m, finishOf(in.form, in.envelope, in.noreply))
+		o.session, o.began = c, time.Now()
+		c.hand(o)
 		return
 	}
-	noreply, form, meta := in.noreply, in.form, in.meta
+	noreply, form, timed, meta := in.noreply, in.form, in.envelope, in.meta
 	q.Enqueue(m, func(m Message, err error) {
 		switch {
 		case form == replyMeta:
 			c.out.Push(c.metaStored(&meta, m.ID, err))
 		case noreply:
 		case form == replyID && err == nil:
-			c.out.Push(append(strconv.AppendUint(nil, m.ID, 10), "\r\n"...))
+			c.out.Push(appendStored(nil, &m, timed))
 		default:
 			c.out.Push(c.setReply(err))
 		}
@@ -215,22 +218,36 @@ func (c *session) set(in *incoming) {
 	})
 }
 
-// setLocal is Enqueue of a Broker's queue, sparing a closure for each command.
-func (c *session) setLocal(q *Queue, m Message, noreply bool) {
-	o := setOp(q, m, noreply)
-	o.session, o.began = c, time.Now()
-	c.hand(o)
+// openEnvelope takes m's body out of the envelope that it came in, and what else is in
+// there that a producer may say.
+func openEnvelope(m *Message, most int) (err error) {
+	if m.Body, err = parseEnvelope(m.Body, m); err != nil {
+		return err
+	}
+	m.Dead = nil
+	return checkMessage(m, most)
 }
 
-func setOp(q *Queue, m Message, noreply bool) *op {
+// setOp is Enqueue of a Broker's queue, sparing a closure for each command.
+func setOp(q *Queue, m Message, finish func(*op)) *op {
 	o := takeOp(q)
 	o.one[0] = m
 	o.msgs = o.one[:]
-	o.finish = finishSet
-	if noreply {
-		o.finish = finishSilentSet
-	}
+	o.finish = finish
 	return o
+}
+
+// finishOf is what answers a set or eset.
+func finishOf(form form, timed, noreply bool) func(*op) {
+	switch {
+	case noreply:
+		return finishSilentSet
+	case form == replyStatus:
+		return finishSet
+	case timed:
+		return finishTimedSet
+	}
+	return finishNumberedSet
 }
 
 func (c *session) refuse(noreply bool, reply string) {
@@ -241,12 +258,37 @@ func (c *session) refuse(noreply bool, reply string) {
 	}
 }
 
-var storedBytes, notStoredBytes, endBytes = []byte(replyStored), []byte("NOT_STORED\r\n"), []byte(replyEnd)
+var storedBytes, notStoredBytes, endBytes = []byte(replyStored), []byte(replyNotStored), []byte(replyEnd)
 
 // finishSet answers a set. It runs on the committer's goroutine and must not block.
 func finishSet(o *op) {
 	o.session.out.Push(o.session.setReply(o.err))
 	finishSilentSet(o)
+}
+
+// finishNumberedSet answers an eset.
+func finishNumberedSet(o *op) { o.stored(false) }
+
+// finishTimedSet answers an eset whose body had an envelope.
+func finishTimedSet(o *op) { o.stored(true) }
+
+func (o *op) stored(timed bool) {
+	if o.err != nil {
+		finishSet(o)
+		return
+	}
+	o.reply = appendStored(o.reply[:0], &o.msgs[0], timed)
+	o.session.out.Push(o.reply)
+	finishSilentSet(o)
+}
+
+// appendStored appends what an eset answers: the message's id, and when it was taken.
+func appendStored(b []byte, m *Message, timed bool) []byte {
+	b = strconv.AppendUint(b, m.ID, 10)
+	if timed {
+		b = strconv.AppendInt(append(b, ' '), m.Enqueued.UnixMilli(), 10)
+	}
+	return append(b, "\r\n"...)
 }
 
 func (c *session) setReply(err error) []byte {

@@ -28,6 +28,8 @@ var kestrelTable = []exchange{
 	{"get k/close\r\nget k/abort\r\nget nobody/open\r\nget nobody/close\r\nget nobody/peek\r\n", "END\r\nEND\r\nEND\r\nEND\r\nEND\r\n"},
 	{"get k/open\r\nget k/close\r\nget k\r\nget k/open\r\n", "VALUE k/open 0 1\r\n2\r\nEND\r\nEND\r\nVALUE k 0 1\r\n3\r\nEND\r\nEND\r\n"},
 	{"get k/open/abort\r\nget k/peek/close\r\nget k/open/n=2\r\nget k/open=1\r\n", strings.Repeat("CLIENT_ERROR bad command line format\r\n", 4)},
+	{"set p 0 0 1\r\na\r\nset p 9 0 1\r\nb\r\nset p 0 0 1\r\nc\r\ngets p/peek/n=2\r\nget p/n=2/peek/lease=9\r\nflush p/count\r\nflush p/count\r\nflush nobody/count\r\n",
+		"STORED\r\nSTORED\r\nSTORED\r\nVALUE p/peek/n=2 0 1 1\r\na\r\nVALUE p/peek/n=2 9 1 2\r\nb\r\nEND\r\nCLIENT_ERROR bad command line format\r\n3\r\n0\r\n0\r\n"},
 	{"set k 0 0 1\r\nx\r\nflush k\r\nget k\r\nFLUSH nobody\r\nflush\r\n", "STORED\r\nEND\r\nEND\r\nEND\r\nCLIENT_ERROR bad command line format\r\n"},
 	// Fan-out: a subscriber is made by the first read, and gets what is put from then on.
 	{"set k 0 0 1\r\na\r\nget k+s\r\nset k 0 0 1\r\nb\r\nget k+s\r\nget k+s\r\n", "STORED\r\nEND\r\nSTORED\r\nVALUE k+s 0 1\r\nb\r\nEND\r\nEND\r\n"},
@@ -76,7 +78,7 @@ var setTable = []exchange{
 	{"set s 0 9223372036854775807 1\r\na\r\nget s\r\n", "STORED\r\nVALUE s 0 1\r\na\r\nEND\r\n"},
 	{"set full 0 0 1\r\na\r\nset full 0 0 1\r\nb\r\n", "STORED\r\nNOT_STORED\r\n"},
 	{"gets s/lease=9\r\ndelete s/reject=1\r\n", "END\r\nNOT_FOUND\r\n"},
-	{"set s 0 0 1\r\nr\r\ngets s/lease=9\r\ndelete s/reject=6\r\nget dead\r\n", "STORED\r\nVALUE s/lease=9 0 1 6\r\nr\r\nEND\r\nDELETED\r\nVALUE dead 0 1\r\nr\r\nEND\r\n"},
+	{"set s 0 0 1\r\nr\r\ngets s/lease=9\r\ndelete s/reject=6/reason=%zz\r\ndelete s/reject=6/reason=not%20wanted\r\nget dead\r\n", "STORED\r\nVALUE s/lease=9 0 1 6\r\nr\r\nEND\r\nCLIENT_ERROR bad command line format\r\nDELETED\r\nVALUE dead 0 1\r\nr\r\nEND\r\n"},
 }
 
 // wqs's acknowledged reads.
@@ -146,6 +148,25 @@ func TestNegativeExptime(t *testing.T) {
 	exchange{"set q 0 -1 1\r\nx\r\n", "STORED\r\n"}.run(t, addr, whole)
 	exchange{"get q\r\n", "END\r\n"}.run(t, addr, whole)
 	waitFor(t, "the message to be done", func() bool { s := queue(t, b, "q").Stats(); return s.Put == 1 && s.Done == 1 && s.Expired == 1 })
+}
+
+// An envelope makes no room for a larger body, or for a longer key.
+func TestEnvelopeLimits(t *testing.T) {
+	b := memBroker(t, &mcq.Options{Sync: mcq.Never, MaxMessage: 1024})
+	addr := serve(t, b)
+	envelope := "\x04\x01\x00\x00\x00"
+	key250 := "\x81\x02\x02\x00\x00\x00\x04\xfa\x01" + strings.Repeat("k", 250) // 257 bytes, extras: a key
+	key251 := "\x82\x02\x02\x00\x00\x00\x04\xfb\x01" + strings.Repeat("k", 251)
+	set := func(data string) string { return fmt.Sprintf("set q/h 0 0 %d\r\n%s\r\n", len(data), data) }
+	for _, e := range []exchange{
+		{set(envelope + strings.Repeat("x", 1024)), "STORED\r\n"},
+		{set(envelope + strings.Repeat("x", 1025)), "SERVER_ERROR object too large for cache\r\n"},
+		{set(key250), "STORED\r\n"},
+		{set(key251), "CLIENT_ERROR bad envelope\r\n"},
+		{"stats queue\r\n", "STAT q 2/0\r\nEND\r\n"},
+	} {
+		e.run(t, addr, whole)
+	}
 }
 
 // A connection that ends without a close gives back what it has open.
