@@ -287,9 +287,7 @@ func TestRegistrationReportsAllMistakes(t *testing.T) {
 		O webv4.Opt[chan int] `query:"o"`
 	}
 	_ = wrong{}.e
-	text := panics(t, func() {
-		webv4.Handle(newAPI(t, nil), func(context.Context, *wrong) (*empty, error) { return nil, nil })
-	})
+	text := panics(t, func() { webv4.Handle[wrong, chan int](newAPI(t, nil), nil) })
 	for _, want := range []string{
 		`"FETCH" is not one of`, `path "nowhere"`, `auth "maybe"`, "scopes without auth", `quota "user=x"`, `degrade "x=y"`, `timeout "-1s"`,
 		"wrong.A: comes from both", "wrong.B: query tag without a name", "wrong.C: type chan int", "wrong.D: has tags but none of",
@@ -297,11 +295,37 @@ func TestRegistrationReportsAllMistakes(t *testing.T) {
 		`wrong.G: min "x"`, `wrong.G: maxLength "2"`, `wrong.G: enum "a"`, `wrong.G: minItems "1"`, `wrong.G: default "x"`,
 		"wrong.H: is required and has a default", "H and I both take query h", `wrong.I: required "maybe"`, "wrong.J: type string", `maxSize "5GB"`,
 		"wrong.K: a body has no default", `M: min "x"`, "K and L both take body", "wrong.O: type chan int",
+		"the reply: type chan int has no JSON", "no function given",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("nothing about %q in:\n%s", want, text)
 		}
 	}
+}
+
+// What refers to others is reported with the rest: authenticator, interceptors,
+// routes that are taken.
+func TestRegistrationReportsAllThatIsMissing(t *testing.T) {
+	type taken struct {
+		_ struct{} `route:"GET /taken.xml"`
+	}
+	type in struct {
+		_ struct{} `route:"GET /taken.json" auth:"user" with:"one,two"`
+		A int      `query:"a" min:"2" max:"1"`
+	}
+	a := newAPI(t, nil)
+	webv4.Handle(a, func(context.Context, *taken) (*empty, error) { return nil, nil })
+	text := panics(t, func() { webv4.Handle(a, func(context.Context, *in) (*empty, error) { return nil, nil }) })
+	for _, want := range []string{
+		`in.A: min "2" is above max "1"`, "auth without Options.Authenticator", `no interceptor or filter "one"`, `no interceptor or filter "two"`,
+		"route GET /taken.xml is registered twice: at ",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("nothing about %q in:\n%s", want, text)
+		}
+	}
+	// Nothing of it was registered.
+	do(t, a, "GET /taken.json", "").fails(t, 404, webv4.CodeNoAPI, "")
 }
 
 func TestRegistrationMistakes(t *testing.T) {

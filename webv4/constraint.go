@@ -1,8 +1,10 @@
 package webv4
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/mail"
 	"net/netip"
 	"net/url"
@@ -110,7 +112,45 @@ func readConstraints(tag reflect.StructTag, t reflect.Type, bad func(string, ...
 			c.value = append(c.value, r)
 		}
 	}
+	c.contradictions(tag, elem, bad)
 	return c
+}
+
+// contradictions reports rules that nothing can keep, or that make others idle.
+func (c *constraints) contradictions(tag reflect.StructTag, elem reflect.Type, bad func(string, ...any)) {
+	for _, pair := range [...][2]string{{"min", "max"}, {"minLength", "maxLength"}, {"minItems", "maxItems"}} {
+		if low, high := tag.Get(pair[0]), tag.Get(pair[1]); exceeds(low, high) {
+			bad("%s %q is above %s %q", pair[0], low, pair[1], high)
+		}
+	}
+	enum, ok := tag.Lookup("enum")
+	set, err := scalarSetter(elem)
+	if !ok || err != nil {
+		return
+	}
+	texts := strings.Split(enum, ",")
+	for i, text := range texts {
+		v := reflect.New(elem).UnsafePointer()
+		if slices.Contains(texts[:i], text) {
+			bad("enum %q has %q twice", enum, text)
+		} else if set(v, text) == nil {
+			if err := check(c.value, v); err != nil {
+				bad("enum %q: %q breaks another rule: %v", enum, text, err)
+			}
+		}
+	}
+}
+
+// exceeds compares two numbers or two durations exactly; false for what is neither.
+func exceeds(a, b string) bool {
+	x, ok := new(big.Rat).SetString(a)
+	y, also := new(big.Rat).SetString(b)
+	if ok && also {
+		return x.Cmp(y) > 0
+	}
+	d, err := time.ParseDuration(a)
+	e, err2 := time.ParseDuration(b)
+	return err == nil && err2 == nil && d > e
 }
 
 func expect(text string) error { return fmt.Errorf("expect (%s)", text) }
@@ -127,6 +167,9 @@ func boundRule(name, s string, t reflect.Type) (rule, error) {
 		sign = -1
 	}
 	size := int(t.Size())
+	if t != reflect.TypeFor[time.Duration]() && !isNumber(s) {
+		return nil, errors.New("want a number as JSON has it")
+	}
 	switch {
 	case t == reflect.TypeFor[time.Duration]():
 		limit, err := time.ParseDuration(s)
@@ -172,6 +215,12 @@ func boundRule(name, s string, t reflect.Type) (rule, error) {
 	return nil, fmt.Errorf("type %s is no number", t)
 }
 
+// isNumber reports whether s is a number by JSON's grammar, in which it will stand
+// in the schema.
+func isNumber(s string) bool {
+	return s != "" && (s[0] == '-' || s[0] >= '0' && s[0] <= '9') && json.Valid([]byte(s))
+}
+
 func order[T int64 | uint64 | float64 | time.Duration](a, b T) int {
 	switch {
 	case a < b:
@@ -184,7 +233,7 @@ func order[T int64 | uint64 | float64 | time.Duration](a, b T) int {
 
 func lengthRule(name, s string, t reflect.Type) (rule, error) {
 	limit, err := strconv.Atoi(s)
-	if err != nil || limit < 0 {
+	if err != nil || limit < 0 || !isNumber(s) {
 		return nil, errors.New("want a number of characters")
 	}
 	if t.Kind() != reflect.String {
@@ -251,6 +300,9 @@ func textRule(name, s string, t reflect.Type) (rule, error) {
 }
 
 func enumRule(s string, t reflect.Type) (rule, error) {
+	if s == "" {
+		return nil, errors.New("want the values there are")
+	}
 	texts := strings.Split(s, ",")
 	broken := expect(s)
 	size := int(t.Size())
@@ -291,8 +343,8 @@ func itemsRule(name, s string, t reflect.Type) (rule, error) {
 		return nil, fmt.Errorf("type %s is no list", t)
 	}
 	if name == "uniqueItems" {
-		if s != "true" || !t.Elem().Comparable() {
-			return nil, errors.New("want true, on items that can be compared")
+		if s != "true" || !strictlyComparable(t.Elem()) {
+			return nil, errors.New("want true, on items that are compared by what is in them: no pointers, no interfaces")
 		}
 		broken := expect("items that differ")
 		return func(at unsafe.Pointer) error {
@@ -309,7 +361,7 @@ func itemsRule(name, s string, t reflect.Type) (rule, error) {
 		}, nil
 	}
 	limit, err := strconv.Atoi(s)
-	if err != nil || limit < 0 {
+	if err != nil || limit < 0 || !isNumber(s) {
 		return nil, errors.New("want a number of items")
 	}
 	length := func(at unsafe.Pointer) int { return (*sliceHeader)(at).len }
@@ -329,6 +381,25 @@ func itemsRule(name, s string, t reflect.Type) (rule, error) {
 		}
 		return nil
 	}, nil
+}
+
+// strictlyComparable reports whether values of a type can be compared, and are equal
+// if what clients see of them is.
+func strictlyComparable(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Interface, reflect.Pointer:
+		return false
+	case reflect.Array:
+		return strictlyComparable(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			// A type's own pointers are its own business: netip.Addr, time.Time.
+			if f := t.Field(i); !strictlyComparable(f.Type) && (f.IsExported() || f.Type.Kind() != reflect.Pointer) && !t.Implements(textMarshaler) {
+				return false
+			}
+		}
+	}
+	return t.Comparable()
 }
 
 // sliceHeader is how a slice lies in memory.

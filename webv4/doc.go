@@ -87,6 +87,9 @@
 //	enum         the values there are, separated by commas
 //	minItems, maxItems, uniqueItems  of a list; the others are about its items
 //
+// Rules that contradict each other, and tags that are one of these misspelt, are
+// mistakes; tags of other packages are let be.
+//
 // Types are strings, booleans, numbers, [time.Duration], []byte, what has
 // UnmarshalText, and lists of these: a list takes every value of its name, the
 // rest the first. [Opt] of any of them tells an absent value from a zero one.
@@ -242,8 +245,9 @@
 //
 // # Reading order
 //
-// api.go with register.go and group.go, plan.go and field.go (what tags say), serve.go (the
-// chain) with call.go and reply.go, route.go, bind.go, model.go with mapkey.go, unread.go, jsonread.go,
-// jsoncontainer.go, jsonwrite.go and jsonstring.go, quota.go, degrade.go with switches.go
-// and breaker.go, overload.go with place.go and strain.go; the rest stands alone.
+// api.go with register.go and group.go, plan.go and field.go with constraint.go and
+// misspelt.go (what tags say), serve.go (the chain) with call.go and reply.go,
+// route.go, bind.go, model.go with mapkey.go, unread.go, jsonread.go, jsoncontainer.go,
+// jsonwrite.go and jsonstring.go, quota.go, degrade.go with switches.go and breaker.go,
+// overload.go with place.go and strain.go; the rest stands alone.
 package webv4

@@ -50,11 +50,17 @@ func (p *plan) fieldTags(sf reflect.StructField, base uintptr, a *API, bad func(
 			bad("%s tag without a name", tag)
 		}
 	}
+	checkTag(sf.Tag, fieldTags, bad)
 	if f.source < 0 {
-		if sf.IsExported() && sf.Tag != "" {
+		if (sf.IsExported() || sf.Anonymous) && sf.Tag != "" {
 			bad("has tags but none of %s", strings.Join(sourceTags[:], ", "))
 		}
 		return
+	}
+	for _, tag := range beside {
+		if _, ok := sf.Tag.Lookup(tag); ok {
+			bad("%s is a tag of the interface: it belongs beside the route", tag)
+		}
 	}
 	if !sf.IsExported() {
 		bad("is not exported")
@@ -64,6 +70,12 @@ func (p *plan) fieldTags(sf reflect.StructField, base uintptr, a *API, bad func(
 	if f.required && f.hasDef {
 		bad("is required and has a default")
 	}
+	if f.source == fromPath && f.hasDef {
+		bad("has a default, but what is in the path is always given")
+	}
+	if _, ok := sf.Tag.Lookup("maxSize"); ok && f.source != fromFile {
+		bad("maxSize is for files")
+	}
 	switch f.source {
 	case fromBody:
 		var err error
@@ -72,6 +84,11 @@ func (p *plan) fieldTags(sf reflect.StructField, base uintptr, a *API, bad func(
 		}
 		p.own = a.codecs(sf.Type)
 		if codec := p.own.reader(); codec != nil {
+			for _, rule := range rulesOf(sf.Tag) {
+				if rule != "required" {
+					bad("%s is never looked at: the codec for %s reads it", rule, codec.MediaTypes()[0])
+				}
+			}
 			rulesWithin(sf.Type, map[reflect.Type]bool{}, func(t reflect.Type, field, rule string) {
 				bad("%s.%s: %s is never looked at: the codec for %s reads it", t, field, rule, codec.MediaTypes()[0])
 			})
@@ -91,6 +108,11 @@ func (p *plan) fieldTags(sf reflect.StructField, base uintptr, a *API, bad func(
 		}
 		if f.hasDef {
 			bad("a file has no default")
+		}
+		for _, rule := range constraintTags {
+			if _, ok := sf.Tag.Lookup(rule); ok {
+				bad("%s is not for files", rule)
+			}
 		}
 		f.maxSize = 1 << 20
 		if s := sf.Tag.Get("maxSize"); s != "" {
@@ -123,10 +145,19 @@ func (f *field) valueTags(sf reflect.StructField, bad func(string, ...any)) {
 		return
 	}
 	if f.hasDef {
-		if err := f.set(reflect.New(t).UnsafePointer(), f.def); err != nil {
+		if err := tryDefault(f.set, t, f.def, f.rules.list); err != nil {
 			bad("default %q: %v", f.def, err)
 		}
 	}
+}
+
+// tryDefault sets a default as each call without a value will.
+func tryDefault(set setter, t reflect.Type, def string, rules []rule) error {
+	v := reflect.New(t).UnsafePointer()
+	if err := set(v, def); err != nil {
+		return err
+	}
+	return check(rules, v)
 }
 
 // take stores one value. Of several values for one parameter the first counts,
@@ -150,11 +181,10 @@ func boolTag(tag reflect.StructTag, name string, bad func(string, ...any)) bool 
 	if !ok {
 		return false
 	}
-	v, err := strconv.ParseBool(s)
-	if err != nil {
+	if s != "true" && s != "false" {
 		bad("%s %q: want true or false", name, s)
 	}
-	return v
+	return s == "true"
 }
 
 // parseSize reads a number of bytes such as 512, 64KiB or 5MiB.

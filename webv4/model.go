@@ -67,6 +67,7 @@ type modelField struct {
 	omit     omission
 	quoted   bool // the json tag's option string
 	required bool
+	trim     bool
 	def      string
 	hasDef   bool
 	rules    constraints
@@ -313,12 +314,14 @@ func (b *modelBuilder) annotations(t reflect.Type, f *modelField, ft reflect.Typ
 	for ft.Kind() == reflect.Pointer {
 		ft = ft.Elem()
 	}
+	checkTag(f.tag, fieldTags, bad)
+	f.trim = boolTag(f.tag, "trim", bad)
 	f.rules = readConstraints(f.tag, ft, bad)
 	f.required = boolTag(f.tag, "required", bad)
 	if f.def, f.hasDef = f.tag.Lookup("default"); f.hasDef {
 		set, err := setterOf(ft, f.rules.value)
 		if err == nil {
-			err = set(reflect.New(ft).UnsafePointer(), f.def)
+			err = tryDefault(set, ft, f.def, f.rules.list)
 		}
 		switch {
 		case err != nil:

@@ -67,43 +67,90 @@ func compile(t reflect.Type, a *API) (*plan, error) {
 	}
 	p := &plan{typ: t, body: -1}
 	var errs []error
-	declared := false
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", t, fmt.Sprintf(format, args...)))
+	}
 	// The interface's own tags come first: the parameters refer to the route.
+	declared := false
 	for i := range t.NumField() {
 		f := t.Field(i)
-		if route, ok := f.Tag.Lookup("route"); ok && f.Name == "_" {
+		switch route, ok := f.Tag.Lookup("route"); {
+		case f.Name != "_":
+		case !ok || declared:
+			elsewhere(f.Tag, bad)
+		default:
 			declared = true
-			p.interfaceTags(route, a.prefix, f.Tag, func(format string, args ...any) {
-				errs = append(errs, fmt.Errorf("%s: %s", t, fmt.Sprintf(format, args...)))
-			})
+			p.interfaceTags(route, a.prefix, f.Tag, bad)
 		}
 	}
 	if !declared {
-		errs = append(errs, fmt.Errorf("%s: no field `_ struct{}` with a route tag, such as route:\"GET /2/things.json\"", t))
+		bad("no field `_ struct{}` with a route tag, such as route:\"GET /2/things.json\"")
 	}
 	p.structTags(t, 0, a, &errs)
 	if len(p.fields) > maxFields {
-		errs = append(errs, fmt.Errorf("%s: %d parameters, limit %d", t, len(p.fields), maxFields))
+		bad("%d parameters, limit %d", len(p.fields), maxFields)
 	}
-	p.index(t, &errs)
+	p.index(bad)
 	return p, errors.Join(errs...)
+}
+
+// elsewhere reports tags of the interface that are not beside its route.
+func elsewhere(tag reflect.StructTag, bad func(string, ...any)) {
+	keys, _ := tagKeys(string(tag))
+	for _, key := range keys {
+		if slices.Contains(interfaceTags, key) {
+			bad("%s on a second field _: want all tags of an interface beside its route", key)
+		}
+	}
 }
 
 // structTags reads the parameters of a struct and of the structs embedded in it.
 func (p *plan) structTags(t reflect.Type, base uintptr, a *API, errs *[]error) {
 	for i := range t.NumField() {
 		f := t.Field(i)
-		if f.Name == "_" {
-			continue
-		}
-		if f.Anonymous && f.Type.Kind() == reflect.Struct && f.Tag == "" {
-			p.structTags(f.Type, base+f.Offset, a, errs)
-			continue
-		}
-		p.fieldTags(f, base, a, func(format string, args ...any) {
+		bad := func(format string, args ...any) {
 			*errs = append(*errs, fmt.Errorf("%s.%s: %s", t, f.Name, fmt.Sprintf(format, args...)))
-		})
+		}
+		switch {
+		case f.Name == "_":
+			if t != p.typ {
+				elsewhere(f.Tag, bad)
+			}
+		case f.Anonymous && f.Type.Kind() == reflect.Struct && f.Tag == "":
+			p.structTags(f.Type, base+f.Offset, a, errs)
+		case f.Anonymous && f.Type.Kind() == reflect.Pointer && f.Tag == "":
+			if hasParameters(f.Type.Elem(), map[reflect.Type]bool{}) {
+				bad("has parameters, and nothing makes what the pointer points at: embed %s itself", f.Type.Elem())
+			}
+		default:
+			p.fieldTags(f, base, a, bad)
+		}
 	}
+}
+
+// hasParameters reports whether fields of a struct, or of structs embedded in it,
+// say where they come from.
+func hasParameters(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if t.Kind() != reflect.Struct || seen[t] {
+		return false
+	}
+	seen[t] = true
+	for i := range t.NumField() {
+		f := t.Field(i)
+		for _, tag := range sourceTags {
+			if _, ok := f.Tag.Lookup(tag); ok {
+				return true
+			}
+		}
+		ft := f.Type
+		if ft.Kind() == reflect.Pointer {
+			ft = ft.Elem()
+		}
+		if f.Anonymous && hasParameters(ft, seen) {
+			return true
+		}
+	}
+	return false
 }
 
 // interfaceTags reads what concerns the interface as a whole.
@@ -117,6 +164,7 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 		bad("route %q: %v", route, err)
 	}
 	p.tag = tag
+	checkTag(tag, interfaceTags, bad)
 	if w := tag.Get("with"); w != "" {
 		p.with = strings.Split(w, ",")
 	}
@@ -185,7 +233,10 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 		bad("class %q: want critical, normal or low", c)
 	}
 	p.cost = tag.Get("cost")
-	p.etag = boolTag(tag, "etag", bad)
+	if p.etag = boolTag(tag, "etag", bad); p.etag && method != http.MethodGet {
+		bad("etag: only a GET has a reply to be tagged")
+	}
+	boolTag(tag, "deprecated", bad)
 	p.selects = tag.Get("select")
 	if d := tag.Get("timeout"); d != "" {
 		var err error
@@ -196,11 +247,11 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 }
 
 // index sorts the fields by where they come from.
-func (p *plan) index(t reflect.Type, errs *[]error) {
-	bad := func(format string, args ...any) {
-		*errs = append(*errs, fmt.Errorf("%s: %s", t, fmt.Sprintf(format, args...)))
-	}
+func (p *plan) index(bad func(string, ...any)) {
 	seen := map[string]string{}
+	if p.selects != "" {
+		seen[sourceTags[fromQuery]+" "+p.selects] = "select"
+	}
 	for i := range p.fields {
 		f := &p.fields[i]
 		f.bit = 1 << (i % maxFields)

@@ -21,7 +21,7 @@ func (m *model) trimmed(made map[*model]*model) *model {
 	}
 	t.fields = nil
 	for _, f := range m.fields {
-		if f.tag.Get("trim") == "true" {
+		if f.trim {
 			continue
 		}
 		f.model = f.model.trimmed(made)

@@ -62,8 +62,8 @@ type segment struct {
 
 func parseRoute(method, path string) (*route, error) {
 	rt := &route{method: method, path: path}
-	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, " ?#") {
-		return nil, fmt.Errorf("path %q: want a / first, and no space, ? or #", path)
+	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, " ?#%") {
+		return nil, fmt.Errorf("path %q: want a / first, and no space, ?, # or %%: letters are given as they are", path)
 	}
 	parts := strings.Split(path[1:], "/")
 	for i, part := range parts {
