@@ -83,7 +83,7 @@ func newClientConn(conn net.Conn, limit int, sweep *sweeper) *clientConn {
 	c.in.direct.init(conn)
 	c.r = bufio.NewReaderSize(&c.in, readBuffer)
 	c.frame.src = &c.in
-	c.out = newWriter(conn, c.fail)
+	c.out = newWriter(conn, nil, c.fail)
 	sweep.add(c)
 	c.haveRead()
 	go c.read()

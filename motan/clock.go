@@ -5,6 +5,12 @@ import (
 	"time"
 )
 
+// processStart is what ticks count from.
+var processStart = time.Now()
+
+// ticks is the monotonic clock, never 0.
+func ticks() int64 { return int64(time.Since(processStart)) + 1 }
+
 // clockSync is how long a reading of the wall clock is good for.
 const clockSync = time.Second
 

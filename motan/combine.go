@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +14,10 @@ const (
 	// writeLimit bounds the bytes that wait to be written to one connection;
 	// one more frame of any size is taken while less does.
 	writeLimit = 1 << 20
+	// tightLimit is that while a server has no room for more.
+	tightLimit = countOver
+	// writeChunk is how much a peer has to take for it to count as reading.
+	writeChunk = 256 << 10
 	// maxSpare is the largest buffer that is kept for the next round.
 	maxSpare = 2 << 20
 )
@@ -24,7 +29,10 @@ var errCongested = errors.New("motan: the peer reads too slowly")
 // waiting; the rest is left to a goroutine.
 type writer struct {
 	conn   net.Conn
+	memory *memory     // what the buffers count in; nil: they are not counted
 	failed func(error) // called once, if a write fails
+
+	stuck atomic.Int64 // since when the goroutine has waited for the peer, in ticks; 0: it does not wait
 
 	// The one that writes has these to itself.
 	out    []byte
@@ -37,15 +45,17 @@ type writer struct {
 	mu      sync.Mutex
 	buf     []byte
 	spare   []byte
+	taken   int // the capacity of whole
+	room    reservation
 	writing bool          // someone writes, or is about to
 	handed  bool          // that one is the goroutine
-	room    chan struct{} // if someone waits for room: closed when there is some
+	emptied chan struct{} // if someone waits for that: closed when buf has been taken
 	err     error
 	ended   bool // close was called
 }
 
-func newWriter(conn net.Conn, failed func(error)) *writer {
-	w := &writer{conn: conn, failed: failed, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func newWriter(conn net.Conn, memory *memory, failed func(error)) *writer {
+	w := &writer{conn: conn, memory: memory, room: reservation{of: memory}, failed: failed, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	w.direct.init(conn)
 	go w.run()
 	return w
@@ -96,7 +106,7 @@ func (w *writer) flush() {
 
 // addLocked appends p. It releases the mutex while it waits for room.
 func (w *writer) addLocked(p []byte, until time.Time, stop <-chan struct{}) error {
-	if len(w.buf) > writeLimit && w.err == nil {
+	if w.fullLocked() && w.err == nil {
 		if err := w.waitLocked(until, stop); err != nil {
 			return err
 		}
@@ -104,8 +114,23 @@ func (w *writer) addLocked(p []byte, until time.Time, stop <-chan struct{}) erro
 	if w.err != nil {
 		return w.err
 	}
+	had := cap(w.buf)
 	w.buf = append(w.buf, p...)
+	if cap(w.buf) != had {
+		w.countLocked()
+	}
 	return nil
+}
+
+// fullLocked reports that nothing more is to be added for now.
+func (w *writer) fullLocked() bool {
+	return len(w.buf) > writeLimit || len(w.buf) > tightLimit && !w.memory.fits(0)
+}
+
+// countLocked counts the buffers. What must be sent is taken even if there is no
+// room: the answers in it have had room by themselves.
+func (w *writer) countLocked() {
+	w.room.hold(counted(cap(w.buf) + cap(w.spare) + w.taken))
 }
 
 func (w *writer) waitLocked(until time.Time, stop <-chan struct{}) error {
@@ -115,19 +140,19 @@ func (w *writer) waitLocked(until time.Time, stop <-chan struct{}) error {
 		defer t.Stop()
 		expired = t.C
 	}
-	for len(w.buf) > writeLimit && w.err == nil {
+	for w.fullLocked() && w.err == nil {
 		if !w.writing { // staged only: nobody else is going to make room
 			w.writing, w.handed = true, true
 			w.signal()
 		}
-		if w.room == nil {
-			w.room = make(chan struct{})
+		if w.emptied == nil {
+			w.emptied = make(chan struct{})
 		}
-		room := w.room
+		emptied := w.emptied
 		w.mu.Unlock()
 		var err error
 		select {
-		case <-room:
+		case <-emptied:
 		case <-expired:
 			err = errCongested
 		case <-stop:
@@ -151,20 +176,21 @@ func (w *writer) signal() {
 // takeLocked takes what has gathered.
 func (w *writer) takeLocked() []byte {
 	out := w.buf
-	w.buf, w.spare = w.spare[:0], nil
-	if w.room != nil {
-		close(w.room)
-		w.room = nil
+	w.buf, w.spare, w.taken = w.spare[:0], nil, cap(out)
+	if w.emptied != nil {
+		close(w.emptied)
+		w.emptied = nil
 	}
 	return out
 }
 
 // keepLocked keeps the buffer that has been written for the next round.
 func (w *writer) keepLocked() {
-	if cap(w.whole) <= maxSpare && w.spare == nil {
+	if cap(w.whole) <= maxSpare && w.spare == nil && (cap(w.whole) <= countOver || w.memory.keeps()) {
 		w.spare = w.whole[:0]
 	}
-	w.out, w.whole = nil, nil
+	w.out, w.whole, w.taken = nil, nil, 0
+	w.countLocked()
 }
 
 // lead writes once without waiting, and gives to the goroutine what that leaves.
@@ -256,18 +282,45 @@ func (w *writer) write() error {
 	if err := w.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
-	if _, err := w.conn.Write(w.out); err != nil {
-		return err
+	defer w.stuck.Store(0)
+	for rest := w.out; len(rest) > 0; {
+		n := min(len(rest), writeChunk)
+		w.stuck.Store(ticks())
+		if _, err := w.conn.Write(rest[:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
 	}
 	// A deadline that has passed would fail attempts.
 	return w.conn.SetWriteDeadline(time.Time{})
 }
 
 func (w *writer) endLocked(err error) {
+	w.out, w.whole = nil, nil
+	w.dropLocked(err)
+}
+
+// dropLocked makes further sends fail and gives up what has not been taken yet.
+func (w *writer) dropLocked(err error) {
 	w.err = err
-	w.buf, w.spare, w.out, w.whole = nil, nil, nil, nil
-	if w.room != nil {
-		close(w.room)
-		w.room = nil
+	w.buf, w.spare, w.taken = nil, nil, 0
+	w.countLocked()
+	if w.emptied != nil {
+		close(w.emptied)
+		w.emptied = nil
 	}
+}
+
+// abandon makes further sends fail with err, and returns the bytes that are not
+// counted any more; ok is false if the writer has failed already. Whoever calls it
+// closes the connection, which ends the write that is under way.
+func (w *writer) abandon(err error) (freed int64, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return 0, false
+	}
+	freed = w.room.n
+	w.dropLocked(err)
+	return freed, true
 }

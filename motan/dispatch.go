@@ -29,8 +29,9 @@ type job struct {
 	body   []byte
 	buf    []byte // backs body of a job that was handed over
 	out    []byte // the answer being built
-	err    error  // with which the call ended
-	keep   bool   // the trace is worth keeping
+	room   reservation
+	err    error // with which the call ended
+	keep   bool  // the trace is worth keeping
 	phases phases
 
 	exchange Exchange // what interceptors see
@@ -39,12 +40,17 @@ type job struct {
 var jobs = sync.Pool{New: func() any { return new(job) }}
 
 func (j *job) release() {
-	if cap(j.buf) > keepBuf {
+	most := keepBuf
+	if j.room.n > 0 && !j.room.of.keeps() {
+		most = countOver
+	}
+	if cap(j.buf) > most {
 		j.buf = nil
 	}
-	if cap(j.out) > keepBuf {
+	if cap(j.out) > most {
 		j.out = nil
 	}
+	j.room.hold(0)
 	*j = job{buf: j.buf, out: j.out}
 	jobs.Put(j)
 }
@@ -67,7 +73,10 @@ func (c *serverConn) dispatch() bool {
 	received := now()
 	m := c.last.read(f.meta)
 	method, err := s.find(&m)
-	if err == nil {
+	switch {
+	case f.refused:
+		err = s.reject(s.ctx, method, s.noRoom())
+	case err == nil:
 		err = s.admit(s.ctx, method, &m)
 	}
 	if err != nil {
@@ -77,7 +86,7 @@ func (c *serverConn) dispatch() bool {
 		return true
 	}
 	j := jobs.Get().(*job)
-	j.header, j.conn, j.method, j.body = f.header, c, method, f.body
+	j.header, j.conn, j.method, j.body, j.room.of = f.header, c, method, f.body, &s.memory
 	j.ctx = c.context(method, &m, received)
 	if len(m.traceparent) > 0 || len(m.baggage) > 0 {
 		j.parent = watchman.FromFields(view(m.traceparent), text(&c.last.tracestate, m.tracestate), text(&c.last.baggage, m.baggage))
@@ -85,9 +94,13 @@ func (c *serverConn) dispatch() bool {
 	if !method.pace.quick() {
 		if f.backed {
 			j.buf, f.buf = f.buf, j.buf
+			j.room.n = f.room.n
+			f.room.n = 0
+			f.room.hold(counted(cap(f.buf)))
 		} else {
 			j.buf = append(j.buf[:0], f.body...)
 			j.body = j.buf
+			j.room.hold(counted(len(j.buf)))
 		}
 		s.handOver(j)
 		return true
@@ -116,12 +129,7 @@ func (c *serverConn) stage(b []byte) {
 
 // admit decides whether a call may begin, and counts it if so.
 func (s *Server) admit(ctx context.Context, m *serverMethod, meta *callMeta) error {
-	reject := func(format string, args ...any) error {
-		s.stats.rejected.Add(1)
-		err := &Error{Code: CodeReject, Type: Service, Message: fmt.Sprintf(format, args...), cause: watchman.ErrRejected}
-		m.op.Observe(ctx, 0, err) // no span: refusing must stay cheap
-		return err
-	}
+	reject := func(format string, args ...any) error { return s.reject(ctx, m, fmt.Errorf(format, args...)) }
 	switch {
 	case len(s.opt.Tokens) > 0 && !s.authorized(meta.token):
 		s.stats.rejected.Add(1)
@@ -147,6 +155,8 @@ func (s *Server) admit(ctx context.Context, m *serverMethod, meta *callMeta) err
 		err = reject("more than %d calls of %s/%s in flight", s.opt.MaxPerMethod, m.names[0], m.names[1])
 	case s.opt.MaxPerMethod == 0 && s.methods > 1 && of > most/2 && all > most/4*3:
 		err = reject("%d calls in flight, more than half of them of %s/%s", all, m.names[0], m.names[1])
+	case m.answers.Load() > 0 && !s.answersFit(m.answers.Load(), of):
+		err = s.reject(ctx, m, s.noRoom())
 	}
 	if err == nil && s.opt.Limiter != nil {
 		if lerr := s.opt.Limiter.Acquire(); lerr != nil {
@@ -156,6 +166,15 @@ func (s *Server) admit(ctx context.Context, m *serverMethod, meta *callMeta) err
 	if err != nil {
 		s.inFlight.Add(-1)
 		m.inFlight.Add(-1)
+	}
+	return err
+}
+
+// reject refuses a call of m, which may be nil.
+func (s *Server) reject(ctx context.Context, m *serverMethod, reason error) error {
+	err := s.rejected(reason)
+	if m != nil {
+		m.op.Observe(ctx, 0, err) // no span: refusing must stay cheap
 	}
 	return err
 }
@@ -254,6 +273,12 @@ func (j *job) serve(inline bool) (kept bool) {
 		j.phases.begin("encode")
 		err = j.answer(resp, span)
 	}
+	if j.room.n > 0 {
+		j.requestGone()
+	}
+	if n := len(j.out); err == nil && (n > countOver || method.answers.Load() > 0) {
+		err = j.answerRoom(n)
+	}
 	if err != nil {
 		err = serverError(ctx, err)
 		j.keep = span.Keeping(err)
@@ -275,6 +300,35 @@ func (j *job) serve(inline bool) (kept bool) {
 		s.done(j)
 	}
 	return kept
+}
+
+// requestGone gives up the room of the request, whose handler has returned.
+func (j *job) requestGone() {
+	if cap(j.buf) > keepBuf {
+		j.buf = nil
+	}
+	j.body, j.exchange = nil, Exchange{}
+	j.room.hold(counted(cap(j.buf)))
+}
+
+// answerRoom makes room for the answer. Its call has been executed: the error must
+// not be one that says the contrary.
+func (j *job) answerRoom(n int) error {
+	j.method.answered(n)
+	more := int64(0)
+	if n > countOver {
+		more = int64(cap(j.out))
+	}
+	if j.room.askForAnswer(j.room.n + more) {
+		return nil
+	}
+	s := j.conn.srv
+	reason := s.noRoom()
+	if j.room.askForAnswer(j.room.n + more) { // those who do not read have lost theirs
+		return nil
+	}
+	j.out = nil
+	return &Error{Code: CodeInternal, Type: Service, Message: fmt.Sprintf("executed, but an answer of %d bytes has %v", n, reason)}
 }
 
 // run decodes the argument and calls the handler.
@@ -325,14 +379,20 @@ func (j *job) argument() (any, error) {
 	bad := func(err error) error {
 		return &Error{Code: CodeInternal, Type: Service, Message: badArgument + err.Error()}
 	}
-	body := j.body
+	s, body := j.conn.srv, j.body
 	if j.kind&bitGzip != 0 {
 		var err error
-		if body, err = inflate(body, j.conn.srv.opt.MaxFrame); err != nil {
+		switch body, err = inflate(body, s.opt.MaxFrame, &j.room); {
+		case err == errNoRoom:
+			return nil, s.rejected(s.noRoom())
+		case err != nil:
 			return nil, bad(err)
 		}
 	}
 	req := j.method.request()
+	if len(body) > countOver && !j.room.ask(j.room.n+valuesOf(req, len(body))) {
+		return nil, s.rejected(s.noRoom())
+	}
 	if raw, ok := req.(*Raw); ok {
 		*raw = Raw{j.serialization, slices.Clone(body)}
 		return req, nil

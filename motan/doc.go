@@ -38,7 +38,8 @@
 //	               what is in flight: clients of this package lose no call
 //	bounds         frames up to MaxFrame, values nested up to 64 deep, gzip bodies
 //	               inflating to MaxFrame; a peer may pause 10 s inside a frame, and
-//	               take 10 s to read what it is sent
+//	               take 10 s to read what it is sent; all that a server holds of
+//	               requests and answers, MaxBuffered
 //	panics         a handler's panic is answered as error 500 and logged
 //	tracing        with Options.Watchman, W3C trace context travels in the metadata, and
 //	               a server's word that the trace is worth keeping comes back
@@ -118,7 +119,7 @@
 // backup.go, encode.go, endpoint.go, clientconn.go, clientread.go, combine.go,
 // sweep.go; then balance.go, breaker.go, budget.go, latency.go. The server:
 // serveroptions.go, server.go, handle.go, serverconn.go, callmeta.go, lastseen.go,
-// dispatch.go, pace.go, context.go. Between them: interceptor.go, accesslog.go,
+// memory.go, dispatch.go, pace.go, context.go. Between them: interceptor.go, accesslog.go,
 // faults.go, trace.go, clock.go, weights.go, admin.go. Where services are: registry.go,
 // file.go, announce.go, commands.go, commandpattern.go. Other ways: local.go, http.go,
 // httpmeta.go, mc.go.

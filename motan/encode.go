@@ -95,7 +95,7 @@ func (c *Client) decode(f *frame, o *outgoingCall) error {
 	}
 	body, err := f.body, error(nil)
 	if f.kind&bitGzip != 0 {
-		body, err = inflate(body, c.opt.MaxFrame)
+		body, err = inflate(body, c.opt.MaxFrame, new(reservation))
 	}
 	if raw, ok := o.resp.(*Raw); ok && err == nil {
 		*raw = Raw{f.serialization, slices.Clone(body)}

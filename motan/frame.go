@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // A Motan2 frame is 13 bytes of header, a length and the metadata, a length and
@@ -60,6 +61,9 @@ type frame struct {
 	buf    []byte // backs meta and body,
 	backed bool   // unless this is false: then the reader's own buffer does
 
+	room    reservation // for buf
+	refused bool        // there was no room for the rest of a request, which has been read over
+
 	// src is what the reader that read is given reads from, so that the rest of a
 	// large frame need not go through its buffer; nil if that is not known.
 	src io.Reader
@@ -96,6 +100,7 @@ const keepBuf = 256 << 10
 // buffered as a whole stays where it is. io.EOF means that the connection ended
 // between two frames.
 func (f *frame) read(r *bufio.Reader, limit int) error {
+	f.refused = false
 	head, err := r.Peek(headLen + 4)
 	if err != nil {
 		if err == io.EOF && len(head) > 0 {
@@ -131,21 +136,84 @@ func (f *frame) read(r *bufio.Reader, limit int) error {
 		return err
 	}
 	if cap(f.buf) > keepBuf {
-		f.buf = nil
+		f.drop()
 	}
 	// The metadata and, with it, the body's length.
-	if err := f.fill(r, 0, n+4); err != nil {
+	if err := f.fill(r, 0, n+4); err != nil && err != errNoRoom {
 		return err
+	} else if err != nil {
+		if n, err = f.skipMeta(r, n); err != nil {
+			return err
+		}
 	}
 	bodyLen := binary.BigEndian.Uint32(f.buf[n:])
 	if uint64(bodyLen) > uint64(limit) {
 		return fmt.Errorf("%w: %d bytes of body, limit %d", errTooLarge, bodyLen, limit)
 	}
-	if err := f.fill(r, n, n+int(bodyLen)); err != nil {
+	if f.refused {
+		f.meta, f.body, f.backed = nil, nil, true
+		return skip(r, int(bodyLen))
+	}
+	if err := f.fill(r, n, n+int(bodyLen)); err != nil && err != errNoRoom {
 		return err
+	} else if err != nil {
+		rest := n + int(bodyLen) - len(f.buf)
+		meta := slices.Clone(f.buf[:n])
+		f.drop()
+		f.refused = true
+		f.meta, f.body, f.backed = meta, nil, true
+		return skip(r, rest)
 	}
 	f.meta, f.body, f.backed = f.buf[:n:n], f.buf[n:n+int(bodyLen)], true
 	return nil
+}
+
+// skipMeta reads over the rest of n bytes of metadata that there is no room for, and
+// reads the body's length. It returns where in f.buf that is.
+func (f *frame) skipMeta(r *bufio.Reader, n int) (int, error) {
+	f.refused = true
+	var length [4]byte
+	come := 0 // of the length
+	if rest := n - len(f.buf); rest > 0 {
+		if err := skip(r, rest); err != nil {
+			return 0, err
+		}
+	} else {
+		come = copy(length[:], f.buf[n:])
+	}
+	f.drop()
+	if _, err := io.ReadFull(r, length[come:]); err != nil {
+		return 0, noEOF(err)
+	}
+	f.buf = append(f.buf, length[:]...)
+	return 0, nil
+}
+
+// skip reads over n bytes of a frame.
+func skip(r *bufio.Reader, n int) error {
+	_, err := r.Discard(n)
+	return noEOF(err)
+}
+
+// noEOF is for errors inside a frame.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// drop gives the buffer up.
+func (f *frame) drop() {
+	f.buf = nil
+	f.room.hold(0)
+}
+
+// trim gives the buffer up if it is not worth keeping for the next frame.
+func (f *frame) trim() {
+	if f.room.n > 0 && (cap(f.buf) > keepBuf || !f.room.of.keeps()) {
+		f.drop()
+	}
 }
 
 // moveTo gives f's content to t, where it is good until t is used again.
@@ -167,11 +235,17 @@ const fillFirst = 72 << 10
 
 // fill reads bytes from and up to to of f.buf. It grows the buffer with what
 // arrives, so that a length alone does not make it allocate more than fillFirst.
+// After errNoRoom f.buf is what has come, and the rest is still to be read.
 func (f *frame) fill(r *bufio.Reader, from, to int) error {
 	for from < to {
 		next := min(to, from+max(from, fillFirst))
 		if cap(f.buf) < next {
-			grown := make([]byte, next, max(next, min(2*cap(f.buf), to), 512))
+			size := max(next, min(2*cap(f.buf), to), 512)
+			if !f.room.ask(counted(size)) {
+				f.buf = f.buf[:from]
+				return errNoRoom
+			}
+			grown := make([]byte, next, size)
 			copy(grown, f.buf[:from])
 			f.buf = grown
 		}
@@ -183,10 +257,7 @@ func (f *frame) fill(r *bufio.Reader, from, to int) error {
 			in = f.src
 		}
 		if _, err := io.ReadFull(in, f.buf[from:next]); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
+			return noEOF(err)
 		}
 		from = next
 	}

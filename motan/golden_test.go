@@ -187,7 +187,7 @@ func TestGoldenSimpleBodies(t *testing.T) {
 		}
 		body := f.body
 		if f.kind&bitGzip != 0 {
-			if body, err = inflate(body, 1<<20); err != nil {
+			if body, err = inflate(body, 1<<20, new(reservation)); err != nil {
 				t.Errorf("%s: %v", g.title, err)
 				continue
 			}
@@ -279,13 +279,13 @@ func TestInflateIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := inflate(bomb, 100); !errors.Is(err, ErrSerialization) {
+	if _, err := inflate(bomb, 100, new(reservation)); !errors.Is(err, ErrSerialization) {
 		t.Errorf("a cut gzip body: %v", err)
 	}
-	if _, err := inflate(gzipped(t, make([]byte, 1<<20)), 1<<20); err != nil {
+	if _, err := inflate(gzipped(t, make([]byte, 1<<20)), 1<<20, new(reservation)); err != nil {
 		t.Errorf("as large as allowed: %v", err)
 	}
-	if _, err := inflate(gzipped(t, make([]byte, 1<<20+1)), 1<<20); !errors.Is(err, errTooLarge) {
+	if _, err := inflate(gzipped(t, make([]byte, 1<<20+1)), 1<<20, new(reservation)); !errors.Is(err, errTooLarge) {
 		t.Errorf("a bomb: %v", err)
 	}
 }

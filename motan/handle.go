@@ -29,6 +29,7 @@ type serverMethod struct {
 	limit    *rate.Limiter // nil: none
 	switched *watchman.Switch
 	inFlight atomic.Int64
+	answers  atomic.Int64 // about how many bytes its answers have lately, 0 if they are small
 	pace     pace
 
 	request func() any // what the argument is decoded into: a pointer, Args or *Raw

@@ -72,14 +72,23 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.opt.MaxFrame)))
+	room := reservation{of: &s.memory}
+	defer func() { room.hold(0) }()
+	body, err := readAll(http.MaxBytesReader(w, r.Body, int64(s.opt.MaxFrame)), int(min(r.ContentLength, countOver)), s.opt.MaxFrame, &room)
 	if err != nil {
 		status := http.StatusBadRequest
 		var large *http.MaxBytesError
-		if errors.As(err, &large) {
+		e := &Error{Code: CodeInternal, Type: Service, Message: "body: " + err.Error()}
+		switch {
+		case err == errNoRoom:
+			s.stats.calls.Add(1)
+			s.stats.errors.Add(1)
+			e = s.rejected(s.noRoom())
+			status = httpStatus(e)
+		case errors.As(err, &large):
 			status = http.StatusRequestEntityTooLarge
 		}
-		writeHTTPError(w, status, &Error{Code: CodeInternal, Type: Service, Message: "body: " + err.Error()})
+		writeHTTPError(w, status, e)
 		return
 	}
 	parent := watchman.FromHeader(r.Header)
@@ -88,6 +97,9 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		from:  caller{r.RemoteAddr, headerText(r.Header, headerApplication), headerText(r.Header, headerGroup), headerText(r.Header, headerVersion)},
 		added: metaFromHeader(r.Header),
 		argument: func(want any) (any, error) {
+			if !room.ask(room.n + valuesOf(want, len(body))) {
+				return nil, s.rejected(s.noRoom())
+			}
 			if raw, ok := want.(*Raw); ok {
 				*raw = Raw{ser.ID(), body}
 				return want, nil
@@ -120,6 +132,10 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 			err = &Error{Code: CodeInternal, Type: Service, Message: "answer: " + err.Error()}
 		}
 	}
+	room.hold(0)
+	if err == nil && !room.askForAnswer(counted(len(out))) {
+		err = &Error{Code: CodeInternal, Type: Service, Message: fmt.Sprintf("executed, but an answer of %d bytes has %v", len(out), s.noRoom())}
+	}
 	if err != nil {
 		writeHTTPError(w, httpStatus(err), err)
 		return
@@ -129,7 +145,25 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(out)))
-	w.Write(out) // if it fails, nobody waits
+	if room.n > 0 && !boundsWrites(r) {
+		// The room is wanted back from a peer that does not read.
+		wait := http.NewResponseController(w)
+		defer wait.SetWriteDeadline(time.Time{})
+		for ; len(out) > writeChunk && err == nil; out = out[writeChunk:] {
+			wait.SetWriteDeadline(time.Now().Add(writeTimeout))
+			_, err = w.Write(out[:writeChunk])
+		}
+		wait.SetWriteDeadline(time.Now().Add(writeTimeout))
+	}
+	if err == nil {
+		w.Write(out) // if it fails, nobody waits
+	}
+}
+
+// boundsWrites reports that the HTTP server of a request does it.
+func boundsWrites(r *http.Request) bool {
+	server, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
+	return !ok || server.WriteTimeout > 0
 }
 
 func httpStatus(err error) int {

@@ -72,6 +72,9 @@ func (s *Server) answer(ctx context.Context, l *localCall) (resp any, err error)
 		return nil, &Error{Code: CodeTimeout, Type: Service, Message: "deadline passed before the call began", cause: cc.Err()}
 	}
 	req, err := l.argument(m.request())
+	if errors.Is(err, watchman.ErrRejected) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, &Error{Code: CodeInternal, Type: Service, Message: "argument: " + err.Error()}
 	}

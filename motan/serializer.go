@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"sync"
 )
@@ -189,18 +188,21 @@ func decodeArgument(s Serializer, b []byte, v any) error {
 	return s.Decode(b, v)
 }
 
-// inflate unpacks a gzip body of at most limit bytes.
-func inflate(b []byte, limit int) ([]byte, error) {
+// inflate unpacks a gzip body of at most limit bytes. It returns errNoRoom if there
+// is none for it.
+func inflate(b []byte, limit int, room *reservation) ([]byte, error) {
 	zr, err := gzip.NewReader(bytes.NewReader(b))
 	if err != nil {
 		return nil, fmt.Errorf("%w: gzip body: %w", ErrSerialization, err)
 	}
-	out, err := io.ReadAll(io.LimitReader(zr, int64(limit)+1))
-	if err != nil {
-		return nil, fmt.Errorf("%w: gzip body: %w", ErrSerialization, err)
-	}
-	if len(out) > limit {
+	out, err := readAll(zr, 4*len(b), limit, room)
+	switch {
+	case err == errNoRoom:
+		return nil, err
+	case errors.Is(err, errTooLarge):
 		return nil, fmt.Errorf("%w: gzip body inflates beyond %d bytes", errTooLarge, limit)
+	case err != nil:
+		return nil, fmt.Errorf("%w: gzip body: %w", ErrSerialization, err)
 	}
 	return out, nil
 }

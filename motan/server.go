@@ -25,8 +25,10 @@ type Server struct {
 
 	work     chan *job // to a worker that waits
 	inFlight atomic.Int64
-	refusing atomic.Bool // Shutdown: requests are refused
-	watching atomic.Bool // monitor runs
+	memory   memory
+	relieved atomic.Int64 // when relieve ran last, in ticks
+	refusing atomic.Bool  // Shutdown: requests are refused
+	watching atomic.Bool  // monitor runs
 
 	ctx    context.Context // done when the server closes
 	cancel context.CancelFunc
@@ -60,6 +62,7 @@ func NewServer(opts *ServerOptions) (*Server, error) {
 		opt: o, services: make(map[string]*service), work: make(chan *job),
 		listeners: make(map[net.Listener]struct{}), conns: make(map[*serverConn]struct{}),
 	}
+	s.memory.most = int64(o.MaxBuffered)
 	s.meta = newMetaMethod(s)
 	s.most = o.Watchman.Dial(InFlightDial, float64(o.MaxInFlight), 1, max(float64(o.MaxInFlight), maxInFlightDial))
 	s.share = o.Watchman.Dial(WeightDial, 1, 0.01, 1)
@@ -202,7 +205,7 @@ func (s *Server) Close() error {
 }
 
 type serverCounters struct {
-	conns, refused, calls, errors, rejected, malformed, expired, inline atomic.Uint64
+	conns, refused, calls, errors, rejected, malformed, expired, inline, deaf atomic.Uint64
 }
 
 // ServerStats are a server's counters.
@@ -211,12 +214,14 @@ type ServerStats struct {
 	Accepted  uint64 // connections accepted; only grows
 	Refused   uint64 // connections refused because there were too many; only grows
 	InFlight  int64  // calls being worked on
+	Buffered  int64  // bytes that count towards MaxBuffered
 	Calls     uint64 // calls answered, with errors too; only grows
 	Errors    uint64 // calls answered with an exception; only grows
-	Rejected  uint64 // calls refused for too many in flight, a rate, a switch, a token or a shutdown; only grows
+	Rejected  uint64 // calls refused for too many in flight, for want of room, a rate, a switch, a token or a shutdown; only grows
 	Expired   uint64 // calls whose deadline had passed before the handler began; only grows
 	Inline    uint64 // calls of quick handlers, answered on the reading goroutine; only grows
 	Malformed uint64 // connections closed because of what they sent; only grows
+	Deaf      uint64 // connections closed because nobody read their answers while others wanted the room; only grows
 }
 
 // Stats returns a snapshot.
@@ -228,5 +233,6 @@ func (s *Server) Stats() ServerStats {
 		Conns: n, Accepted: s.stats.conns.Load(), Refused: s.stats.refused.Load(), InFlight: s.inFlight.Load(),
 		Calls: s.stats.calls.Load(), Errors: s.stats.errors.Load(), Rejected: s.stats.rejected.Load(),
 		Expired: s.stats.expired.Load(), Inline: s.stats.inline.Load(), Malformed: s.stats.malformed.Load(),
+		Buffered: s.memory.held.Load(), Deaf: s.stats.deaf.Load(),
 	}
 }

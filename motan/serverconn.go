@@ -37,11 +37,12 @@ func newServerConn(s *Server, conn net.Conn) *serverConn {
 	if a := conn.RemoteAddr(); a != nil {
 		c.peer = a.String()
 	}
-	c.out = newWriter(conn, func(error) { conn.Close() })
+	c.out = newWriter(conn, &s.memory, func(error) { conn.Close() })
 	c.in = frameSource{Conn: conn, idle: s.opt.IdleTimeout, before: c.out.flush}
 	c.in.direct.init(conn)
 	c.r = bufio.NewReaderSize(&c.in, readBuffer)
 	c.frame.src = &c.in
+	c.frame.room.of = &s.memory
 	return c
 }
 
@@ -49,6 +50,7 @@ func newServerConn(s *Server, conn net.Conn) *serverConn {
 func (c *serverConn) serve() {
 	s := c.srv
 	for {
+		c.frame.trim()
 		c.in.within = false
 		if _, err := c.r.Peek(1); err != nil {
 			c.end()
@@ -76,6 +78,7 @@ func (c *serverConn) end() {
 	s := c.srv
 	c.out.close()
 	c.conn.Close()
+	c.frame.drop()
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()

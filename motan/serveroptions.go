@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,21 @@ type ServerOptions struct {
 	// MaxFrame bounds the metadata and the body of a frame, in bytes each; a
 	// gzip body may inflate to as much. 0 means 10 MiB.
 	MaxFrame int
+
+	// MaxBuffered bounds the bytes of the requests and answers over 16 KiB that the
+	// server holds at once, of all connections and of HTTPHandler: requests from
+	// their first bytes until their handlers return, with what gzip bodies inflate to,
+	// and again for the values decoded, once if that is a string or a []byte and four
+	// times if not, and answers until they are written.
+	// Requests that have no room in three quarters of it are read over and rejected
+	// with CodeReject, and so are calls of methods whose answers have lately been
+	// larger than what is left. An answer that has no room becomes an error with
+	// CodeInternal. Then connections end, too, whose peers take nothing of their
+	// answers for a second. What is small comes besides: at most some 100 KiB for each
+	// connection, and 32 KiB for each call in flight. 0 means 256 MiB, or 20 times
+	// MaxFrame if that is more; less than 10 times MaxFrame is an error; negative sets
+	// no bound.
+	MaxBuffered int
 
 	// MaxInFlight bounds the calls worked on at once; further ones are rejected
 	// with CodeReject. 0 means 4096. With a Watchman, its dial motan.max-in-flight
@@ -92,6 +108,12 @@ func (o *ServerOptions) filled() (ServerOptions, error) {
 	if out.MaxFrame == 0 {
 		out.MaxFrame = 10 << 20
 	}
+	switch {
+	case out.MaxBuffered == 0:
+		out.MaxBuffered = max(defaultBuffered, 2*framesBuffered*min(out.MaxFrame, math.MaxInt/2/framesBuffered))
+	case out.MaxBuffered < 0:
+		out.MaxBuffered = math.MaxInt
+	}
 	if out.MaxInFlight == 0 {
 		out.MaxInFlight = 4096
 	}
@@ -117,6 +139,9 @@ func (o *ServerOptions) filled() (ServerOptions, error) {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("motan: ServerOptions.%s %d: negative", f.name, f.value))
 		}
+	}
+	if out.MaxFrame > 0 && out.MaxBuffered/framesBuffered < out.MaxFrame {
+		errs = append(errs, fmt.Errorf("motan: ServerOptions.MaxBuffered %d: less than %d times MaxFrame, which is %d", out.MaxBuffered, framesBuffered, out.MaxFrame))
 	}
 	for name, r := range out.Rates {
 		if !(r.PerSecond > 0) || r.Burst < 0 {
