@@ -134,8 +134,12 @@ func Open(dir string, opts *Options) (*Broker, error) {
 	return b, nil
 }
 
+// tableBlock is what is read of a table at a time. Messages are read one after the
+// other, so that of blocks of 4 KiB, the default, most of the cost is that of blocks.
+const tableBlock = 32 << 10
+
 func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
-	return &pebble.Options{
+	popts := &pebble.Options{
 		FS: o.fs,
 		// What is consumed soon is covered by range deletions while still in the
 		// memtable, and never reaches a table. A log is as large as a memtable, and
@@ -156,6 +160,10 @@ func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
 			},
 		},
 	}
+	for i := range popts.Levels {
+		popts.Levels[i].BlockSize = tableBlock
+	}
+	return popts
 }
 
 // isLocked tells a directory that is in use. The lock's error is the operating
