@@ -2,6 +2,7 @@ package mcq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -10,7 +11,8 @@ import (
 // Reject takes leased messages out of the queue for good: they go to
 // QueueOptions.DeadLetters with that reason, or are dropped if there is none. It
 // returns when that is durable. An id that is not leased gives ErrNotLeased; ids
-// may be Receipts.
+// may be Receipts. Those that the dead letters have no room for are given back,
+// and the error, which wraps ErrFull, says how many of how many.
 func (q *Queue) Reject(_ context.Context, reason string, ids ...uint64) error {
 	missing := 0
 	var dying []uint64
@@ -48,32 +50,53 @@ func (q *Queue) holdLocked(id uint64, l lease) {
 
 const maxReason = 1000
 
-// bury moves messages that are held to the dead letters, in steps of leaseBytes.
-// What cannot be moved is given back.
+// bury moves messages that are held to the dead letters, in steps of leaseBytes,
+// and as many as they have room for. What cannot be moved is given back.
 func (q *Queue) bury(ids []uint64, reason string) error {
 	if len(reason) > maxReason {
 		reason = reason[:maxReason]
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	for len(ids) > 0 {
-		n, err := q.buryFirst(ids, reason)
-		if err != nil {
-			q.mu.Lock()
-			for _, id := range ids {
-				if l, ok := q.leases[id]; ok && l.until == math.MaxInt64 {
-					delete(q.leases, id)
-					q.returned[id] = l
-					q.again.push(id)
-				}
-			}
-			q.wakeLocked()
-			q.mu.Unlock()
-			return fmt.Errorf("mcq: bury %d messages of %s: %w", len(ids), q.name, err)
+	all, missed, misses := len(ids), 0, 0
+	var bad error
+	for step := len(ids); len(ids) > 0; {
+		step = min(step, len(ids))
+		n, err := q.buryFirst(ids[:step], reason)
+		switch full := errors.Is(err, ErrFull); {
+		case err == nil:
+			ids, misses = ids[n:], 0
+		case full && step > 1:
+			step /= 2
+		case full && misses == 0: // this one may be too large, and the next one not
+			bad = err
+			q.unhold(ids[:1])
+			ids, step = ids[1:], len(ids)-1
+			missed, misses = missed+1, 1
+		default:
+			q.unhold(ids)
+			missed += len(ids)
+			return fmt.Errorf("mcq: bury %d of %d messages of %s: %w", missed, all, q.name, err)
 		}
-		ids = ids[n:]
+	}
+	if missed > 0 {
+		return fmt.Errorf("mcq: bury %d of %d messages of %s: %w", missed, all, q.name, bad)
 	}
 	return nil
+}
+
+// unhold gives back messages that are held.
+func (q *Queue) unhold(ids []uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, id := range ids {
+		if l, ok := q.leases[id]; ok && l.until == math.MaxInt64 {
+			delete(q.leases, id)
+			q.returned[id] = l
+			q.again.push(id)
+		}
+	}
+	q.wakeLocked()
 }
 
 // buryFirst buries the first of ids and returns how many.

@@ -105,6 +105,8 @@ func (q *Queue) expire(now time.Time) {
 		q.b.submitAside(o)
 	}
 	if len(dying) > 0 {
-		q.bury(dying, "the last lease ran out")
+		if err := q.bury(dying, "the last lease ran out"); err != nil {
+			q.b.opt.Logger.Error("mcq: dead letters not moved, they come again", "queue", q.name, "error", err)
+		}
 	}
 }

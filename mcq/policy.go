@@ -31,7 +31,8 @@ type QueueOptions struct {
 	MaxAttempts int
 
 	// DeadLetters is the queue that gets those messages, with the reason in
-	// Message.Dead. Empty means that they are dropped.
+	// Message.Dead. Empty means that they are dropped. While that queue is full,
+	// they come again.
 	DeadLetters string
 
 	// DedupeWindow is how long a Message.Key is remembered. 0 means 2 minutes;

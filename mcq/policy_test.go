@@ -320,6 +320,49 @@ func TestDeadLetters(t *testing.T) {
 	})
 }
 
+// Of many messages that are to be buried at once as many go to the dead letters
+// as there is room for, also if one of them is too large ever to.
+func TestDeadLettersWithLittleRoom(t *testing.T) {
+	b := memBroker(t, &mcq.Options{Logger: silent, Queues: map[string]mcq.QueueOptions{
+		"q": {MaxAttempts: 1, DeadLetters: "seven"}, "seven": {MaxLength: 7},
+		"r": {MaxAttempts: 1, DeadLetters: "bytes"}, "bytes": {MaxBytes: 10},
+	}})
+	q := queue(t, b, "q")
+	if err := q.Put(t.Context(), make([]mcq.Message, 20)...); err != nil {
+		t.Fatal(err)
+	}
+	err := q.Nack(t.Context(), ids(lease(t, q, 20, mcq.LeaseOptions{}))...)
+	if !errors.Is(err, mcq.ErrFull) || !strings.Contains(err.Error(), "13 of 20 messages of q") {
+		t.Errorf("nack: %v", err)
+	}
+	if s := q.Stats(); s.Buried != 7 || s.Done != 7 || s.Leased != 0 {
+		t.Errorf("%+v", s)
+	}
+	if n := queue(t, b, "seven").Stats().Backlog(); n != 7 {
+		t.Errorf("%d dead letters", n)
+	}
+	left := lease(t, q, 20, mcq.LeaseOptions{})
+	if len(left) != 13 || left[0].ID != 8 {
+		t.Errorf("left are %v", ids(left))
+	}
+	lease(t, queue(t, b, "seven"), 2, mcq.LeaseOptions{})
+	if err := queue(t, b, "seven").Ack(t.Context(), 1, 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Reject(t.Context(), "no", ids(left)...); !errors.Is(err, mcq.ErrFull) || !strings.Contains(err.Error(), "11 of 13") {
+		t.Errorf("reject: %v", err)
+	}
+
+	r := queue(t, b, "r")
+	put(t, r, "aaaa", "this is far too large", "bbbb", "cccc")
+	err = r.Nack(t.Context(), ids(lease(t, r, 9, mcq.LeaseOptions{}))...)
+	if !errors.Is(err, mcq.ErrFull) || !strings.Contains(err.Error(), "2 of 4") {
+		t.Errorf("nack: %v", err)
+	}
+	expect(t, "dead", bodies(lease(t, queue(t, b, "bytes"), 9, mcq.LeaseOptions{})), "aaaa", "bbbb")
+	expect(t, "left", bodies(lease(t, r, 9, mcq.LeaseOptions{})), "this is far too large", "cccc")
+}
+
 // A holder that is late but faster than the burial wins.
 func TestAckBeatsBurial(t *testing.T) {
 	b := memBroker(t, &mcq.Options{Sync: mcq.Never, Queue: mcq.QueueOptions{MaxAttempts: 1, DeadLetters: "dead"}})

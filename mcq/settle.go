@@ -77,7 +77,8 @@ func (q *Queue) unleaseLocked(id uint64, l lease, o *op) {
 
 // Nack gives leased messages back at once: they are the next to be handed out,
 // in the order of their ids. One that was handed out QueueOptions.MaxAttempts
-// times goes to the dead letters instead. An id that is not leased gives
+// times goes to the dead letters instead, or comes again if those are full, and then
+// the error wraps ErrFull. An id that is not leased gives
 // ErrNotLeased. ids may be Receipts.
 func (q *Queue) Nack(_ context.Context, ids ...uint64) error {
 	missing := 0
