@@ -440,8 +440,15 @@ func testKeys(t *testing.T, s Setup) {
 
 func testFull(t *testing.T, s Setup) {
 	q := find(t, s.Backend, s.Full)
-	put(t, q, "1", "2")
+	key := name("key")
+	first, err := enqueue(t, q, mcq.Message{Body: []byte("1"), Key: key})
+	must(t, "Enqueue", err)
+	put(t, q, "2")
 	for range 2 {
+		// What is there already needs no room.
+		if m, err := enqueue(t, q, mcq.Message{Body: []byte("1"), Key: key}); err != nil || m.ID != first.ID {
+			t.Fatalf("Enqueue of a known key to a full queue: id %d, it was %d, %v", m.ID, first.ID, err)
+		}
 		if m, err := enqueue(t, q, mcq.Message{Body: []byte("3")}); !errors.Is(err, mcq.ErrFull) {
 			t.Fatalf("Enqueue to a full queue: id %d, %v", m.ID, err)
 		}
@@ -449,6 +456,9 @@ func testFull(t *testing.T, s Setup) {
 	msgs := lease(t, q, 1, long)
 	expect(t, "what is there", msgs, "1")
 	must(t, "Ack", q.Ack(t.Context(), msgs[0].ID))
+	if m, err := enqueue(t, q, mcq.Message{Body: []byte("1"), Key: key}); err != nil || m.ID != first.ID {
+		t.Fatalf("Enqueue of a key that was acknowledged: id %d, it was %d, %v", m.ID, first.ID, err)
+	}
 	within(t, "room for one more", func() bool {
 		_, err := enqueue(t, q, mcq.Message{Body: []byte("4")})
 		return err == nil
