@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,7 +18,7 @@ type Level int
 const (
 	Normal Level = iota
 	Trim         // leave out what is optional: fields tagged trim:"true", and what handlers skip
-	Stale        // answer with the last good reply to the same request
+	Stale        // answer with the last good reply to the same request; without one that is young enough, get one
 	Static       // answer with a value of your own: static or fallback
 	Shed         // refuse calls that are not critical
 	Off          // refuse all calls
@@ -51,7 +50,7 @@ func (l *Level) UnmarshalText(text []byte) error {
 // Degradation is what Degrade sets.
 type Degradation struct {
 	Level   Level         `json:"level"`
-	Percent int           `json:"percent"` // of the clients, by address, the same ones each time; 0 means all
+	Percent int           `json:"percent"` // of the clients, by address, the same ones each time and in each process; 0 means all
 	TTL     time.Duration `json:"-"`       // ends by itself after that; 0 means never
 	DryRun  bool          `json:"dry_run"` // count what would be degraded and degrade nothing
 	By      string        `json:"by"`      // who sets it
@@ -109,13 +108,22 @@ func (p *point) level(a *API, c *call) Level {
 	switch {
 	case s == nil || !s.until.IsZero() && !time.Now().Before(s.until):
 		return level
-	case s.Percent > 0 && s.Percent < 100 && int(maphash.String(a.cells.seed, c.ip())%100) >= s.Percent:
+	case s.Percent > 0 && s.Percent < 100 && rank(c.ip()) >= s.Percent:
 		return level
 	case s.DryRun:
 		p.dry.Add(1)
 		return level
 	}
 	return max(level, s.Level)
+}
+
+// rank puts an address among a hundred, in each process alike (FNV-1a).
+func rank(ip string) int {
+	h := uint64(14695981039346656037)
+	for i := range len(ip) {
+		h = (h ^ uint64(ip[i])) * 1099511628211
+	}
+	return int(h >> 32 % 100)
 }
 
 // Degrade sets how far the interfaces of a degrade point are degraded: that of

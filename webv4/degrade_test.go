@@ -234,8 +234,8 @@ func TestStaleRepliesAreBounded(t *testing.T) {
 	do(t, a, "GET /big?n=5000", "") // more than a quarter of all
 	a.Degrade("big", webv4.Degradation{Level: webv4.Stale})
 	kept := 0
-	for i := range 100 {
-		if do(t, a, fmt.Sprintf("GET /big?n=%d", 1000+i), "").header.Get("Age") != "" {
+	for i := range 100 { // newest first: what is not kept any more is from now on
+		if do(t, a, fmt.Sprintf("GET /big?n=%d", 1099-i), "").header.Get("Age") != "" {
 			kept++
 		}
 	}
@@ -343,4 +343,60 @@ func TestStandInsReplyAlike(t *testing.T) {
 	}
 	do(t, a, "GET /static", "").is(t, 200, `{"p":"one"}`)
 	do(t, a, "GET /2/static", "").is(t, 200, `{"text":"two","times":0}`)
+}
+
+// While something is degraded to stale, for however long, its handler is asked once
+// for each request and age.
+func TestStaleGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, nil)
+		type in struct {
+			_ struct{} `route:"GET /it" degrade:"it=stale:1m"`
+		}
+		calls := 0
+		webv4.Handle(a, func(context.Context, *in) (*greeting, error) { calls++; return &greeting{Times: calls}, nil })
+		do(t, a, "GET /it", "").is(t, 200, `{"text":"","times":1}`)
+		if err := a.Degrade("it", webv4.Degradation{Level: webv4.Stale}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 600 { // ten minutes
+			r := do(t, a, "GET /it", "")
+			if r.status != 200 || r.header.Get("X-Degraded") != "stale;it" {
+				t.Fatalf("after %d s: %+v", i, r)
+			}
+			time.Sleep(time.Second)
+		}
+		if calls > 11 {
+			t.Errorf("the handler was called %d times", calls)
+		}
+	})
+}
+
+// Processes that are told the same degrade the same clients.
+func TestPercentIsOfTheSameClients(t *testing.T) {
+	type in struct {
+		_ struct{} `route:"GET /it" degrade:"it=off"`
+	}
+	var apis [2]*webv4.API
+	for i := range apis {
+		apis[i] = newAPI(t, nil)
+		webv4.Handle(apis[i], func(context.Context, *in) (*empty, error) { return nil, nil })
+		if err := apis[i].Degrade("it", webv4.Degradation{Level: webv4.Off, Percent: 30}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	off := 0
+	for i := range 2000 {
+		from := fmt.Sprintf("RemoteAddr: 10.0.%d.%d:1", i/200, i%200)
+		one, other := do(t, apis[0], "GET /it", "", from), do(t, apis[1], "GET /it", "", from)
+		if one.status != other.status {
+			t.Fatalf("%s: %d and %d", from, one.status, other.status)
+		}
+		if one.status == 503 {
+			off++
+		}
+	}
+	if off < 500 || off > 700 {
+		t.Errorf("%d of 2000 clients", off)
+	}
 }

@@ -99,9 +99,12 @@ func (d *DenyList) change(kind DenyKind, value string, f func(*denied, netip.Add
 			if net, err = netip.ParsePrefix(value); err != nil {
 				return fmt.Errorf("webv4: DenyList: %.100q is neither an address nor a prefix", value)
 			}
+			if at := net.Addr(); at.Is4In6() && net.Bits() >= 96 {
+				net = netip.PrefixFrom(at.Unmap(), net.Bits()-96)
+			}
 			net = net.Masked()
 		}
-		addr = addr.Unmap()
+		addr = plainAddr(addr)
 	case DenyUser, DenyApp:
 		if value == "" {
 			return errors.New("webv4: DenyList: empty value")
@@ -160,6 +163,10 @@ func (e *Denied) applies(now time.Time) bool {
 	return e.Until.IsZero() || now.Before(e.Until)
 }
 
+// plainAddr is an address without what only says how it was written, or by which
+// network card it came.
+func plainAddr(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
+
 // denies reports whether an address is denied.
 func (d *DenyList) denies(ip string) bool {
 	s := d.state.Load()
@@ -170,7 +177,7 @@ func (d *DenyList) denies(ip string) bool {
 	if err != nil {
 		return false
 	}
-	addr = addr.Unmap()
+	addr = plainAddr(addr)
 	if e, ok := s.addrs[addr]; ok && e.applies(time.Now()) {
 		return true
 	}

@@ -31,7 +31,7 @@ func TestDenyList(t *testing.T) {
 		for _, e := range []struct {
 			kind  webv4.DenyKind
 			value string
-		}{{webv4.DenyIP, "1.1.1.1"}, {webv4.DenyIP, "2001:db8::/32"}, {webv4.DenyUser, "8"}, {webv4.DenyApp, "bad"}} {
+		}{{webv4.DenyIP, "1.1.1.1"}, {webv4.DenyIP, "2001:db8::/32"}, {webv4.DenyIP, "::ffff:3.3.0.0/112"}, {webv4.DenyIP, "fe80::/10"}, {webv4.DenyUser, "8"}, {webv4.DenyApp, "bad"}} {
 			if err := d.Deny(e.kind, e.value, "test", time.Minute); err != nil {
 				t.Fatal(err)
 			}
@@ -39,13 +39,16 @@ func TestDenyList(t *testing.T) {
 		get("1.1.1.1:1", "7@app").fails(t, 403, webv4.CodeIPDenied, "IP limit")
 		get("[::ffff:1.1.1.1]:1", "7@app").fails(t, 403, webv4.CodeIPDenied, "")
 		get("[2001:db8:5::1]:1", "7@app").fails(t, 403, webv4.CodeIPDenied, "")
+		get("3.3.3.3:1", "7@app").fails(t, 403, webv4.CodeIPDenied, "")
+		get("3.4.3.3:1", "7@app").is(t, 200, "{}")
+		get("[fe80::1%eth0]:1", "7@app").fails(t, 403, webv4.CodeIPDenied, "")
 		get("2.2.2.2:1", "8@app").fails(t, 403, webv4.CodePermission, "")
 		get("2.2.2.2:1", "7@bad").fails(t, 403, webv4.CodeAppPermission, "")
 		get("2.2.2.2:1", "7@app").is(t, 200, "{}")
-		if l := d.List(); len(l) != 4 || l[0].Kind != webv4.DenyApp || l[0].Why != "test" || time.Until(l[0].Until) != time.Minute {
+		if l := d.List(); len(l) != 6 || l[0].Kind != webv4.DenyApp || l[0].Why != "test" || time.Until(l[0].Until) != time.Minute {
 			t.Errorf("%+v", l)
 		}
-		if a.Stats().Denied != 5 {
+		if a.Stats().Denied != 7 {
 			t.Errorf("%+v", a.Stats())
 		}
 		d.Allow(webv4.DenyIP, "1.1.1.1")

@@ -370,6 +370,9 @@ func network(ip string) string {
 	if err != nil {
 		return ip
 	}
+	if addr.Is4In6() {
+		return addr.Unmap().String()
+	}
 	b := addr.As16()
 	return string(b[:8])
 }

@@ -104,6 +104,9 @@ func TestQuotaOfAnIPv6Network(t *testing.T) {
 	do(t, a, "GET /do.json", "", "RemoteAddr: [2001:db8::1]:1").is(t, 200, "{}")
 	do(t, a, "GET /do.json", "", "RemoteAddr: [2001:db8::2:3:4]:1").fails(t, 429, webv4.CodeIPLimit, "")
 	do(t, a, "GET /do.json", "", "RemoteAddr: [2001:db8:0:1::1]:1").is(t, 200, "{}")
+	do(t, a, "GET /do.json", "", "RemoteAddr: [::ffff:192.0.2.1]:1").is(t, 200, "{}")
+	do(t, a, "GET /do.json", "", "RemoteAddr: [::ffff:192.0.2.2]:1").is(t, 200, "{}")
+	do(t, a, "GET /do.json", "", "RemoteAddr: 192.0.2.1:1").fails(t, 429, webv4.CodeIPLimit, "")
 	do(t, a, "GET /do.json", "", "RemoteAddr: pipe").is(t, 200, "{}") // nobody knows whose quota that is
 }
 

@@ -126,7 +126,10 @@ const maxNonces = 1 << 20
 
 // NewHMAC returns an authenticator for signed requests. secret gives a key's
 // secret and whose it is; it must be safe for concurrent use. A request's time
-// may differ from this clock by skew; 0 means 5 minutes.
+// may differ from this clock by skew; 0 means 5 minutes. The authenticator remembers
+// what it has seen, up to 1,048,576 requests within twice skew (1,747 a second with 5
+// minutes), beyond which they are refused with 10009; other processes do not know
+// of it, so that a request counts once in each.
 func NewHMAC(skew time.Duration, secret func(key string) ([]byte, Principal, bool)) *HMAC {
 	if skew <= 0 {
 		skew = 5 * time.Minute

@@ -278,7 +278,7 @@ func (a *API) handle(ctx context.Context, c *call, op *operation, r *http.Reques
 	if err != nil {
 		return err
 	}
-	if p.steps.has[Stale] && step == Normal && !c.rejected {
+	if p.steps.has[Stale] && (step == Normal || step == Stale) && !c.rejected {
 		c.out.keep = func(contentType []string, body []byte) {
 			a.kept.put(replyKey(c, r), contentType, body, c.began, p.steps.stale)
 		}
