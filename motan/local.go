@@ -108,7 +108,8 @@ func serverError(ctx context.Context, err error) error {
 // go to its handlers directly: on the goroutine of the caller, without frames and
 // connections, and, where the types of both sides are the same, without
 // serialization: the handler gets the caller's argument itself, and the caller a
-// shallow copy of the handler's answer. Everything else is as over the network:
+// shallow copy of the handler's answer. What [Send] is given is encoded always, for
+// its handler may run when Send has returned. Everything else is as over the network:
 // deadlines, metadata, errors, interceptors, protection and tracing. The server
 // needs no Serve. A handler that ignores its context keeps its caller waiting.
 func InProcess(s *Server) Registry { return inProcess{s} }
@@ -137,7 +138,12 @@ func (c *Client) tryLocal(ctx context.Context, e *endpoint, o *outgoingCall, unt
 		l.added = decodeMeta(o.meta.pairs)
 	}
 	if o.oneWay {
-		// The caller goes on; its context may end with it.
+		// The caller goes on: its context may end with it, and its argument change.
+		raw, err := c.encoded(given)
+		if err != nil {
+			return &Error{Code: CodeEncode, Message: err.Error(), cause: err}
+		}
+		l.argument = func(want any) (any, error) { return c.pass(raw, want) }
 		ctx := context.WithoutCancel(ctx)
 		e.server.all.Go(func() { e.server.answer(ctx, l) })
 		return nil
@@ -205,30 +211,47 @@ func (c *Client) pass(given, want any) (any, error) {
 			return given, nil
 		}
 	}
-	if w := reflect.ValueOf(want); w.Kind() == reflect.Pointer && given != nil && reflect.TypeOf(given).AssignableTo(w.Type().Elem()) {
+	raw, isRaw := given.(*Raw)
+	if w := reflect.ValueOf(want); !isRaw && w.Kind() == reflect.Pointer && given != nil && reflect.TypeOf(given).AssignableTo(w.Type().Elem()) {
 		w.Elem().Set(reflect.ValueOf(given))
 		return want, nil
 	}
-	if raw, ok := given.(*Raw); ok {
-		s, err := serializerFor(raw.Serialization)
-		if err != nil {
-			return nil, err
-		}
-		return want, decodeArgument(s, raw.Body, want)
-	}
-	var b []byte
-	if given != nil {
+	if !isRaw {
 		var err error
-		if b, err = c.opt.Serializer.Append(nil, argument(c.opt.Serializer, given)); err != nil {
+		if raw, err = c.encoded(given); err != nil {
 			return nil, err
 		}
 	}
-	if raw, ok := want.(*Raw); ok {
-		*raw = Raw{c.opt.Serializer.ID(), b}
+	if w, ok := want.(*Raw); ok {
+		*w = *raw
 		return want, nil
 	}
-	if err := decodeArgument(c.opt.Serializer, b, want); err != nil {
+	// The client's own may be none that servers know.
+	s := c.opt.Serializer
+	if raw.Serialization != s.ID() {
+		var err error
+		if s, err = serializerFor(raw.Serialization); err != nil {
+			return nil, err
+		}
+	}
+	if err := decodeArgument(s, raw.Body, want); err != nil && !isRaw {
 		return nil, fmt.Errorf("%T as %T: %w", given, want, err)
+	} else if err != nil {
+		return nil, err
 	}
 	return want, nil
+}
+
+// encoded returns an argument in a form that shares nothing with it.
+func (c *Client) encoded(given any) (*Raw, error) {
+	if raw, ok := given.(*Raw); ok {
+		return &Raw{raw.Serialization, slices.Clone(raw.Body)}, nil
+	}
+	raw := &Raw{Serialization: c.opt.Serializer.ID()}
+	if given == nil {
+		return raw, nil
+	}
+	var err error
+	raw.Body, err = c.opt.Serializer.Append(nil, argument(c.opt.Serializer, given))
+	return raw, err
 }

@@ -235,3 +235,54 @@ func ExampleInProcess() {
 	fmt.Println(*order, err)
 	// Output: {tea 5} <nil>
 }
+
+// The argument of a one-way call is the caller's again when Send has returned.
+func TestSendInProcessKeepsNothing(t *testing.T) {
+	type note struct {
+		Text string            `motan:"text"`
+		Tags map[string]string `motan:"tags"`
+	}
+	srv := newServer(t, nil)
+	t.Cleanup(func() { srv.Close() })
+	changed, seen := make(chan struct{}), make(chan any)
+	motan.Handle(srv, "s", "note", func(_ context.Context, n *note) (*string, error) {
+		<-changed
+		seen <- *n
+		return nil, nil
+	})
+	motan.Handle(srv, "s", "raw", func(_ context.Context, r *motan.Raw) (*string, error) {
+		<-changed
+		seen <- string(r.Body)
+		return nil, nil
+	})
+	motan.Handle(srv, "s", "any", func(_ context.Context, v *any) (*string, error) {
+		<-changed
+		seen <- fmt.Sprintf("%T %v", *v, *v)
+		return nil, nil
+	})
+	c := newClient(t, "s", motan.InProcess(srv), nil)
+	n := &note{"before", map[string]string{"k": "before"}}
+	if err := motan.Send(t.Context(), c, "note", n); err != nil {
+		t.Fatal(err)
+	}
+	raw := &motan.Raw{Serialization: wireSimple, Body: simpleString("before")}
+	if err := motan.Send(t.Context(), c, "raw", raw); err != nil {
+		t.Fatal(err)
+	}
+	if err := motan.Send(t.Context(), c, "any", map[string]any{"string": "before"}); err != nil {
+		t.Fatal(err)
+	}
+	n.Text, n.Tags["k"] = "after", "after"
+	copy(raw.Body[5:], "after!")
+	close(changed)
+	for range 3 {
+		if s := fmt.Sprint(<-seen); strings.Contains(s, "after") || strings.Contains(s, "Raw") || !strings.Contains(s, "before") {
+			t.Errorf("the handler saw %q", s)
+		}
+	}
+	// What cannot be sent over the wire cannot be sent here, and the caller learns it.
+	err := motan.Send(t.Context(), c, "note", make(chan int))
+	if e := wantCode(t, err, motan.CodeEncode); e.Message == "" {
+		t.Error(err)
+	}
+}
