@@ -118,7 +118,7 @@
 // grpcpb.go, json.go, msgpack.go. The client: clientoptions.go, client.go, call.go, try.go,
 // backup.go, encode.go, endpoint.go, clientconn.go, clientread.go, combine.go,
 // sweep.go; then balance.go, breaker.go, budget.go, latency.go. The server:
-// serveroptions.go, server.go, handle.go, serverconn.go, callmeta.go, lastseen.go,
+// serveroptions.go, server.go, handle.go, serverconn.go, connlog.go, callmeta.go, lastseen.go,
 // memory.go, dispatch.go, pace.go, context.go. Between them: interceptor.go, accesslog.go,
 // faults.go, trace.go, clock.go, weights.go, admin.go. Where services are: registry.go,
 // file.go, announce.go, commands.go, commandpattern.go. Other ways: local.go, http.go,

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -162,7 +161,7 @@ func (s *Server) relieve() {
 	}
 	if closed > 0 {
 		s.stats.deaf.Add(uint64(closed))
-		s.opt.Logger.Warn("motan: connections closed", "connections", closed, "bytes", freed, "peer", peer, slog.Any("error", errDeaf))
+		s.log.ended(peer, errDeaf, "connections", closed, "bytes", freed)
 	}
 }
 

@@ -41,6 +41,7 @@ type Server struct {
 	conns     map[*serverConn]struct{}
 	leave     []func(context.Context) error // what Announce has to undo
 
+	log   *connLog
 	stats serverCounters
 }
 
@@ -63,6 +64,7 @@ func NewServer(opts *ServerOptions) (*Server, error) {
 		listeners: make(map[net.Listener]struct{}), conns: make(map[*serverConn]struct{}),
 	}
 	s.memory.most = int64(o.MaxBuffered)
+	s.log = newConnLog(o.Logger)
 	s.meta = newMetaMethod(s)
 	s.most = o.Watchman.Dial(InFlightDial, float64(o.MaxInFlight), 1, max(float64(o.MaxInFlight), maxInFlightDial))
 	s.share = o.Watchman.Dial(WeightDial, 1, 0.01, 1)
@@ -134,7 +136,7 @@ func (s *Server) accept(conn net.Conn) {
 	}
 	c := newServerConn(s, conn)
 	s.conns[c] = struct{}{}
-	s.all.Go(c.serve)
+	s.all.Go(c.begin)
 	s.mu.Unlock()
 	s.stats.conns.Add(1)
 }
@@ -205,7 +207,7 @@ func (s *Server) Close() error {
 }
 
 type serverCounters struct {
-	conns, refused, calls, errors, rejected, malformed, expired, inline, deaf atomic.Uint64
+	conns, refused, calls, errors, rejected, malformed, expired, inline, deaf, handshakes atomic.Uint64
 }
 
 // ServerStats are a server's counters.
@@ -221,6 +223,7 @@ type ServerStats struct {
 	Expired   uint64 // calls whose deadline had passed before the handler began; only grows
 	Inline    uint64 // calls of quick handlers, answered on the reading goroutine; only grows
 	Malformed uint64 // connections closed because of what they sent; only grows
+	Insecure  uint64 // connections closed because their TLS handshake failed; only grows
 	Deaf      uint64 // connections closed because nobody read their answers while others wanted the room; only grows
 }
 
@@ -233,6 +236,6 @@ func (s *Server) Stats() ServerStats {
 		Conns: n, Accepted: s.stats.conns.Load(), Refused: s.stats.refused.Load(), InFlight: s.inFlight.Load(),
 		Calls: s.stats.calls.Load(), Errors: s.stats.errors.Load(), Rejected: s.stats.rejected.Load(),
 		Expired: s.stats.expired.Load(), Inline: s.stats.inline.Load(), Malformed: s.stats.malformed.Load(),
-		Buffered: s.memory.held.Load(), Deaf: s.stats.deaf.Load(),
+		Buffered: s.memory.held.Load(), Deaf: s.stats.deaf.Load(), Insecure: s.stats.handshakes.Load(),
 	}
 }

@@ -2,7 +2,9 @@ package motan
 
 import (
 	"bufio"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
@@ -46,6 +48,32 @@ func newServerConn(s *Server, conn net.Conn) *serverConn {
 	return c
 }
 
+// begin makes the connection ready to be read, and reads it.
+func (c *serverConn) begin() {
+	if err := c.secure(); err != nil {
+		// Who hangs up without a word, such as a health check, is no news.
+		if err != io.EOF && !errors.Is(err, net.ErrClosed) && !errors.Is(err, context.Canceled) {
+			c.srv.stats.handshakes.Add(1)
+			c.srv.log.ended(c.peer, fmt.Errorf("TLS handshake: %w", err))
+		}
+		c.end()
+		return
+	}
+	c.serve()
+}
+
+// secure makes the TLS handshake, if there is one, for which a peer has as much time
+// as for a frame.
+func (c *serverConn) secure() error {
+	conn, ok := c.conn.(interface{ HandshakeContext(context.Context) error })
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.srv.ctx, frameTimeout)
+	defer cancel()
+	return conn.HandshakeContext(ctx)
+}
+
 // serve has the reading until the connection ends or the monitor takes it.
 func (c *serverConn) serve() {
 	s := c.srv
@@ -60,7 +88,7 @@ func (c *serverConn) serve() {
 		if err := c.frame.read(c.r, s.opt.MaxFrame); err != nil {
 			if err != io.EOF && !errors.Is(err, net.ErrClosed) {
 				s.stats.malformed.Add(1)
-				s.opt.Logger.Warn("motan: connection closed", "peer", c.peer, "error", err)
+				s.log.ended(c.peer, err)
 				c.explain(err)
 			}
 			c.end()
