@@ -280,7 +280,6 @@ func (j *job) serve(inline bool) (kept bool) {
 		err = j.answerRoom(n)
 	}
 	if err != nil {
-		err = serverError(ctx, err)
 		j.keep = span.Keeping(err)
 		j.out = appendException(j.out[:0], j.header, encodeError(err), j.keep)
 		s.stats.errors.Add(1)
@@ -338,8 +337,7 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 	turn := uint64(0) // not 0 while the handler runs inline
 	defer func() {
 		if p := recover(); p != nil {
-			s.opt.Logger.Error("motan: handler panicked", "method", method.names[0]+"/"+method.names[1], "panic", p, "stack", string(debug.Stack()))
-			resp, err = nil, &Error{Code: CodeInternal, Type: Service, Message: "provider call panic"}
+			resp, err = nil, s.panicked(method, p)
 		}
 		if turn != 0 && !j.conn.turn.CompareAndSwap(turn, turn+1) {
 			kept = false
@@ -371,6 +369,9 @@ func (j *job) run(ctx context.Context, inline bool) (resp any, kept bool, err er
 	}
 	j.ended = now()
 	method.pace.took(j.ended.Sub(j.began))
+	if err != nil {
+		err = serverError(ctx, err)
+	}
 	return resp, kept, err
 }
 
@@ -407,9 +408,21 @@ func (j *job) argument() (any, error) {
 	return req, nil
 }
 
-// answer builds the frame of a normal answer.
-func (j *job) answer(resp any, span *watchman.Span) error {
+// panicked is the error of a call that panicked with p.
+func (s *Server) panicked(m *serverMethod, p any) error {
+	s.opt.Logger.Error("motan: handler panicked", "method", m.names[0]+"/"+m.names[1], "panic", p, "stack", string(debug.Stack()))
+	return &Error{Code: CodeInternal, Type: Service, Message: "provider call panic"}
+}
+
+// answer builds the frame of a normal answer. The application may have written
+// methods that encode it.
+func (j *job) answer(resp any, span *watchman.Span) (err error) {
 	s := j.conn.srv
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(j.method, p)
+		}
+	}()
 	h := header{kind: bitResponse, serialization: j.serialization, id: j.id}
 	raw, isRaw := resp.(*Raw)
 	if isRaw {

@@ -37,7 +37,8 @@ const (
 )
 
 // Error is an error that crossed the wire or ended a call. It is what handlers
-// return to choose the code that the caller sees.
+// return to choose the code that the caller sees. With code 0 it is a business error
+// with CodeBusiness or, of type Service, one with CodeInternal.
 type Error struct {
 	Code    int
 	Type    ErrorType

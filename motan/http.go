@@ -274,7 +274,7 @@ func (c *Client) tryHTTP(ctx context.Context, e *endpoint, o *outgoingCall, unti
 	}
 	if resp.StatusCode != http.StatusOK {
 		werr := decodeError(b)
-		if werr.Message == "" || werr.Code == 0 {
+		if werr.Code == 0 {
 			werr = &Error{Code: resp.StatusCode, Type: Service, Message: "HTTP status " + resp.Status, sent: true}
 		}
 		return werr

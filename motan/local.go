@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -61,8 +60,7 @@ func (s *Server) answer(ctx context.Context, l *localCall) (resp any, err error)
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			s.opt.Logger.Error("motan: handler panicked", "method", m.names[0]+"/"+m.names[1], "panic", p, "stack", string(debug.Stack()))
-			resp, err = nil, &Error{Code: CodeInternal, Type: Service, Message: "provider call panic"}
+			resp, err = nil, s.panicked(m, p)
 		}
 		l.keep = span.Keeping(err)
 		span.End(err)
@@ -92,15 +90,25 @@ func (s *Server) answer(ctx context.Context, l *localCall) (resp any, err error)
 	return resp, nil
 }
 
-// serverError makes of what a handler returned what the caller gets to see.
+// serverError makes of what a handler returned what the caller gets to see. It is
+// called where panics are answered, for the methods of err are the application's.
 func serverError(ctx context.Context, err error) error {
 	var e *Error
 	switch {
-	case errors.As(err, &e):
+	case errors.As(err, &e) && e == nil:
+		return &Error{Code: CodeInternal, Type: Service, Message: "the handler returned a nil *motan.Error"}
+	case e != nil && e.Code != 0:
 		return err
+	case e != nil: // who names no code means one that others do not act on
+		coded := &Error{Code: CodeBusiness, Type: Business, Message: e.Message, cause: err}
+		if e.Type == Service {
+			coded.Code, coded.Type = CodeInternal, Service
+		}
+		return coded
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return &Error{Code: CodeTimeout, Type: Service, Message: err.Error(), cause: err}
 	}
+	_ = err.Error() // if it panics, let it do so here
 	return err
 }
 
