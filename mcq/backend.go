@@ -38,13 +38,15 @@ type Backend interface {
 //     and the topmost one 0. Where Ack, Nack and Extend are given that instead of
 //     an ID, it names one lease: it is ErrNotLeased once the message has been
 //     handed out again.
-//  6. Errors are those of Queue's methods of that name: ErrFull, ErrNotLeased,
+//  6. Stats are those of Backend.QueueStats.
+//  7. Errors are those of Queue's methods of that name: ErrFull, ErrNotLeased,
 //     ErrDropped, ErrClosed.
 type BackendQueue interface {
 	Source
 	Enqueue(m Message, done func(m Message, err error))
 	Remove(ctx context.Context, limit int, wait time.Duration) ([]Message, error)
 	Extend(ctx context.Context, id uint64, d time.Duration) error
+	Stats(ctx context.Context) (QueueStats, error)
 }
 
 // Backend returns b as a Backend.
@@ -92,6 +94,8 @@ func (q localQueue) Enqueue(m Message, done func(Message, error)) {
 		o.finish(o)
 	}
 }
+
+func (q localQueue) Stats(context.Context) (QueueStats, error) { return q.Queue.Stats(), nil }
 
 func (q localQueue) Remove(ctx context.Context, limit int, wait time.Duration) ([]Message, error) {
 	return q.remove(ctx, limit, wait)

@@ -25,6 +25,7 @@ import (
 //	d id ms 8 seq 8 →              messages that wait for their time
 //	i id ms 8 seq 8 → key          keys of the messages put last
 //	h id seq 8   → uvarint         how often a message has been handed out, where that is recorded
+//	t id         → tally           what expired, was discarded, buried, or put twice
 //	f            → format 1
 //	o            → uvarint         how often the store was opened, from 1 to 127 and again
 //	e            →                 it has been closed since
@@ -37,6 +38,7 @@ const (
 	prefixDelay  = 'd'
 	prefixSeen   = 'i'
 	prefixHanded = 'h'
+	prefixTally  = 't'
 	prefixFormat = 'f'
 	prefixOpens  = 'o'
 	prefixClosed = 'e'

@@ -16,14 +16,16 @@ import (
 // op is something to commit for one queue: messages, acknowledgements, or its
 // end. It is pooled; whoever is told of its completion gives it back.
 type op struct {
-	q     *Queue
-	msgs  []Message
-	from  *Queue // whose messages acks are; nil means q
-	acks  []interval
-	bytes int     // of the bodies in acks
-	count *int    // gets how many of acks were new
-	ripe  []later // no longer delayed
-	drop  bool
+	q       *Queue
+	msgs    []Message
+	from    *Queue // whose messages acks are; nil means q
+	acks    []interval
+	bytes   int     // of the bodies in acks
+	expired int     // of acks, those of messages that expired
+	buried  int     // of acks, those of messages that are buried
+	count   *int    // gets how many of acks were new
+	ripe    []later // no longer delayed
+	drop    bool
 
 	handed []handed // to be recorded
 
@@ -61,6 +63,7 @@ func takeOp(q *Queue) *op {
 
 func (o *op) release() {
 	o.q, o.msgs, o.from, o.acks, o.bytes = nil, nil, nil, o.acks[:0], 0
+	o.expired, o.buried = 0, 0
 	o.count, o.ripe, o.drop, o.handed = nil, nil, false, o.handed[:0]
 	o.finish, o.err, o.done = nil, nil, false
 	o.session, o.lane, o.one[0] = nil, nil, Message{}
@@ -167,6 +170,7 @@ func (b *Broker) commitGroup(group []*op) {
 			if q.doneCount.Store(q.acked.done() - (q.start - 1)); q.gone {
 				q.doneCount.Store(q.put.Load())
 			}
+			q.tellTally()
 		}
 	}
 	for _, o := range group {
@@ -221,7 +225,7 @@ func (b *Broker) writeGroup(group []*op) error {
 		if q.gone {
 			continue
 		}
-		if err := errors.Join(q.writeProgress(batch), q.log.trim(batch)); err != nil {
+		if err := errors.Join(q.writeProgress(batch), q.writeTally(batch), q.log.trim(batch)); err != nil {
 			return err
 		}
 	}
@@ -278,6 +282,9 @@ func (b *Broker) writeOp(batch *pebble.Batch, o *op, ms int64) error {
 		}
 		from.ackedChanged = true
 		from.log.untrimmed += o.bytes
+		if from.tally.add(o.expired, o.buried) {
+			from.tallied = true
+		}
 	}
 	if len(o.handed) > 0 {
 		if err := q.writeHanded(batch, o.handed); err != nil {
@@ -335,7 +342,8 @@ func (l *messageLog) write(b *Broker, batch *pebble.Batch, msgs []Message, ms in
 		window := root.opt.DedupeWindow.Milliseconds()
 		if m.Key != "" && window > 0 {
 			if m.ID = l.seen.find(m.Key, ms, window); m.ID != 0 {
-				root.duplicates.Add(1)
+				root.tally.duplicates++
+				root.tallied = true
 				continue
 			}
 			if err := l.seen.add(batch, l.id, ms, l.next, m.Key); err != nil {
@@ -415,7 +423,7 @@ func (q *Queue) writeForgotten(batch *pebble.Batch) error {
 			return err
 		}
 	}
-	return errors.Join(batch.Delete(cursorKey(q.id), nil), batch.DeleteRange(handedKey(q.id, 0), handedKey(q.id, 1<<64-1), nil))
+	return errors.Join(batch.Delete(cursorKey(q.id), nil), batch.Delete(tallyKey(q.id), nil), batch.DeleteRange(handedKey(q.id, 0), handedKey(q.id, 1<<64-1), nil))
 }
 
 // guard calls write, which writes to the store. Pebble reports that its log

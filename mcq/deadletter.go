@@ -132,7 +132,7 @@ func (q *Queue) buryFirst(ids []uint64, reason string) (int, error) {
 				Dead: &Dead{Queue: q.name, ID: m.ID, Attempts: l.attempts, Reason: reason}})
 		}
 	}
-	q.buried += uint64(len(held))
+	o.buried = len(held)
 	q.mu.Unlock()
 	if len(held) == 0 {
 		o.release()
@@ -140,7 +140,6 @@ func (q *Queue) buryFirst(ids []uint64, reason string) (int, error) {
 	}
 	if err := q.b.commit(o); err != nil {
 		q.mu.Lock()
-		q.buried -= uint64(len(held))
 		for id, l := range held {
 			q.leases[id] = l
 			q.size += int64(l.size)

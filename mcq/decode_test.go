@@ -83,6 +83,21 @@ func FuzzProgress(f *testing.F) {
 	})
 }
 
+func FuzzTally(f *testing.F) {
+	for _, t := range []tally{{}, {1, 200, 1 << 40, 1<<64 - 1}} {
+		f.Add(t.append(nil))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := parseTally(data)
+		if err != nil {
+			return
+		}
+		if again, err := parseTally(got.append(nil)); err != nil || again != got {
+			t.Fatalf("%+v became %+v, %v", got, again, err)
+		}
+	})
+}
+
 func FuzzKeyOptions(f *testing.F) {
 	for _, key := range []string{"q", "q/lease=30/n=256/t=500/h", "q/ack=7,9-12", "q/nack=8", "q/id=18446744073709551615", "q/", "q/n=", "/", "q/t=99999999999999999999"} {
 		f.Add([]byte(key))
@@ -145,5 +160,6 @@ func FuzzStoreKeys(f *testing.F) {
 	f.Add(indexKey(prefixDelay, 1, 5, 1), []byte{})
 	f.Add(indexKey(prefixDelay, 1, 5, 1)[:20], []byte{})
 	f.Add(indexKey(prefixSeen, 1, 5, 1), []byte("key"))
+	f.Add(tallyKey(1), []byte{0, 0})
 	f.Fuzz(fuzzStoreKeys)
 }

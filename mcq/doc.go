@@ -72,6 +72,10 @@
 //	get q/open, q/close, q/abort, q/close/open, q/peek, flush q     as kestrel does
 //	monitor q 30 100, confirm q 7                                   the same, up to 30 s
 //
+// stats queue lists put/done of each queue as memcacheq does, stats queue NAME all
+// figures of one and stats queues of all. stats reset begins the server's counters
+// anew; those of the queues lie in the store and go on.
+//
 // The exptime of a set is how long the message is worth handing out. Of wqs
 // there are eset, eget, ack and eack; eset q/h answers the id and when, in Unix
 // milliseconds; of the meta commands mn, ms, mg and md with
@@ -169,7 +173,7 @@
 //
 // # Reading order
 //
-// message.go, policy.go, queue.go, window.go, memory.go, lease.go, attempts.go, receipt.go, settle.go, delay.go,
+// message.go, policy.go, queue.go, tally.go, window.go, memory.go, lease.go, attempts.go, receipt.go, settle.go, delay.go,
 // deadletter.go, admin.go, check.go; broker.go, inbox.go, commit.go, log.go, room.go, reclaim.go, fullfs.go,
 // intervals.go; backend.go, keyoptions.go, server.go, lane.go, loop_linux.go, loopcommit_linux.go, quick.go,
 // session.go, auth.go, storage.go, pipeline.go, commands.go, transaction.go, meta.go; client.go, clientconn.go, remote.go;

@@ -32,6 +32,9 @@ func KeysHeld(b *Broker) int { return countKeys(b, prefixSeen) }
 // handed out.
 func HandedHeld(b *Broker) int { return countKeys(b, prefixHanded) }
 
+// TalliesHeld is how many tallies are in the store.
+func TalliesHeld(b *Broker) int { return countKeys(b, prefixTally) }
+
 func countKeys(b *Broker, prefix byte) (n int) {
 	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
 	if err != nil {

@@ -220,7 +220,7 @@ func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message,
 			}
 			stale.ack(m.ID, len(m.Body))
 			q.size -= int64(len(m.Body))
-			q.expiredN++
+			stale.expired++
 			q.head++
 			runs = q.head
 			continue
@@ -409,7 +409,7 @@ func (q *Queue) handOutAgainLocked(limit int, hold time.Duration) (kept []Messag
 			}
 			l.size = len(m.Body)
 			q.unleaseLocked(m.ID, l, stale)
-			q.expiredN++
+			stale.expired++
 		default:
 			kept = append(kept, *m)
 			if hold == 0 {

@@ -34,6 +34,8 @@ type Queue struct {
 	acked        progress
 	ackedChanged bool
 	scratch      []byte
+	tally        tally
+	tallied      bool // it has changed
 	touched      bool
 	named        bool   // the name is in the store
 	gone         bool   // dropped
@@ -45,7 +47,8 @@ type Queue struct {
 	consumed progress // what had been acknowledged when the store was opened
 	suspects uint64   // the store was not closed, and messages below were there
 
-	put, doneCount, duplicates, discarded atomic.Uint64 // for Stats
+	put, doneCount atomic.Uint64         // for Stats
+	told           atomic.Pointer[tally] // for Stats; nil while there is nothing to tell
 
 	fillMu sync.Mutex // one reader of the store at a time; before mu
 
@@ -71,8 +74,6 @@ type Queue struct {
 	waiters   []chan struct{}     // closed when it is their turn
 	turns     int                 // waiters whose turn it is, 0 or 1
 	paused    bool
-	expiredN  uint64 // for Stats
-	buried    uint64
 	closed    error
 }
 
@@ -114,7 +115,7 @@ func (q *Queue) load() error {
 	if q.acked.cursor < q.start {
 		q.acked.add(q.acked.cursor, q.start)
 	}
-	return nil
+	return q.loadTally()
 }
 
 // begin prepares the queue for use once it is known where its log ends; it is
@@ -235,8 +236,9 @@ func (q *Queue) publish() {
 	q.wakeLocked()
 }
 
-// QueueStats are the counters of one queue. Put and Done come from the store
-// and survive every restart; the other counters begin with Open.
+// QueueStats are the counters of one queue. Those that only grow come from the
+// store, where they are written with what they count, and survive every restart.
+// Those of a jetqueue have Put, Done, Leased, OldestAge, Waiters and Paused only.
 type QueueStats struct {
 	Name       string
 	Put        uint64        // messages ever put; only grows
@@ -249,6 +251,7 @@ type QueueStats struct {
 	Discarded  uint64        // messages dropped to make room; only grows
 	Buried     uint64        // messages moved to the dead letters, or dropped for want of them; only grows
 	Duplicates uint64        // messages put again within the window, and not stored; only grows
+	Waiters    int           // readers that wait for messages; with jetqueue those of this process
 	Paused     bool
 }
 
@@ -261,13 +264,15 @@ func (q *Queue) Stats() QueueStats {
 	s := QueueStats{Name: q.name}
 	s.Done = q.doneCount.Load()
 	s.Put = max(q.put.Load(), s.Done)
-	s.Duplicates, s.Discarded = q.duplicates.Load(), q.discarded.Load()
+	if t := q.told.Load(); t != nil {
+		s.Expired, s.Discarded, s.Buried, s.Duplicates = t.expired, t.discarded, t.buried, t.duplicates
+	}
 	if next, err := q.Peek(context.Background(), 1); err == nil && len(next) > 0 {
 		s.OldestAge = max(time.Since(next[0].Enqueued), 0)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s.Leased, s.Delayed, s.Bytes, s.Expired, s.Buried, s.Paused = len(q.leases), len(q.delayed), max(q.size, 0), q.expiredN, q.buried, q.paused
+	s.Leased, s.Delayed, s.Bytes, s.Waiters, s.Paused = len(q.leases), len(q.delayed), max(q.size, 0), len(q.waiters), q.paused
 	return s
 }
 

@@ -72,7 +72,7 @@ func (q *Queue) makeRoom(n int, bytes int64) bool {
 			return false
 		}
 		q.acked.add(id, id+1)
-		q.ackedChanged = true
+		q.ackedChanged, q.tallied = true, true
 		q.log.untrimmed += size
 		q.b.touch(q)
 		n--
@@ -108,7 +108,7 @@ func (q *Queue) dropOldest(now time.Time) (id uint64, size int, ok bool) {
 	m := &q.log.fresh[first-q.log.fresh[0].ID]
 	q.dropTo = first + 1
 	q.freshBytes -= int64(len(m.Body))
-	q.discarded.Add(1)
+	q.tally.discarded++
 	return first, len(m.Body), true
 }
 
@@ -121,7 +121,7 @@ func (q *Queue) dropCommitted(now time.Time) (id uint64, size int, ok, missing b
 		l := q.returned[id]
 		delete(q.returned, id)
 		q.size -= int64(l.size)
-		q.discarded.Add(1)
+		q.tally.discarded++
 		return id, l.size, true, false
 	}
 	for q.head < q.tail {
@@ -134,9 +134,9 @@ func (q *Queue) dropCommitted(now time.Time) (id uint64, size int, ok, missing b
 		}
 		switch {
 		case q.expired(m, now):
-			q.expiredN++
+			q.tally.expired++
 		case q.opt.DropOldest:
-			q.discarded.Add(1)
+			q.tally.discarded++
 		default:
 			return 0, 0, false, false
 		}

@@ -102,6 +102,7 @@ type Server struct {
 	cancel    context.CancelFunc
 
 	stats serverCounters
+	base  atomic.Pointer[statsBase] // nil until the first stats reset
 }
 
 type serverCounters struct {

@@ -422,6 +422,11 @@ func (c *Cluster) queueStats(ctx context.Context, name string, stream jetstream.
 		return mcq.QueueStats{Name: name, Put: s.State.LastSeq, Done: s.State.LastSeq}, nil
 	}
 	st := mcq.QueueStats{Name: name, Put: s.State.LastSeq, Leased: k.NumAckPending, Paused: k.Paused}
+	if q, _ := c.known(name); q != nil {
+		q.mu.Lock()
+		st.Waiters = len(q.waiters)
+		q.mu.Unlock()
+	}
 	backlog := k.NumPending + uint64(max(k.NumAckPending, 0))
 	st.Done = st.Put - min(backlog, st.Put)
 	if k.NumPending > 0 {

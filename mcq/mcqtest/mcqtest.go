@@ -184,11 +184,19 @@ func testQueues(t *testing.T, s Setup) {
 		t.Fatalf("FindQueue of one that is there: %v, %v", again, err)
 	}
 	must(t, "Ack", again.Ack(t.Context(), ids(lease(t, again, 2, long))...))
-	within(t, "QueueStats to list both", func() bool {
+	within(t, "QueueStats and Stats to tell both", func() bool {
 		all, err := s.Backend.QueueStats(t.Context())
 		must(t, "QueueStats", err)
 		if !slices.IsSortedFunc(all, func(x, y mcq.QueueStats) int { return strings.Compare(x.Name, y.Name) }) {
 			t.Fatal("QueueStats is not sorted by name")
+		}
+		one, err := again.Stats(t.Context())
+		must(t, "Stats", err)
+		if one.Name != b {
+			t.Fatalf("Stats of %s are those of %s", b, one.Name)
+		}
+		if one.Put != 3 || one.Done != 2 {
+			return false
 		}
 		found := 0
 		for _, q := range all {
