@@ -115,7 +115,7 @@ func (r *xmlReader) element(m *model, start *xml.StartElement, quoted bool) erro
 					return r.element(f.model, e, f.quoted)
 				}
 			}
-			return r.d.Skip()
+			return r.skip()
 		})
 	case modelMap:
 		return r.members(func(e *xml.StartElement) error {
@@ -165,6 +165,27 @@ func (r *xmlReader) element(m *model, start *xml.StartElement, quoted bool) erro
 		r.literal(strings.TrimSpace(text), false)
 	default:
 		r.literal(text, false)
+	}
+	return nil
+}
+
+// skip goes over the rest of the element that began.
+func (r *xmlReader) skip() error {
+	for depth := r.depth + 1; depth > r.depth; {
+		token, err := r.d.Token()
+		if err != nil {
+			return err
+		}
+		switch token.(type) {
+		case xml.StartElement:
+			if depth++; depth > maxReadDepth {
+				return errXMLDeep
+			}
+		case xml.EndElement:
+			depth--
+		case xml.Directive:
+			return errXMLType
+		}
 	}
 	return nil
 }
