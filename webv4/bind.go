@@ -166,8 +166,8 @@ func cutPair(raw string) (pair, rest string, equal int, plain bool) {
 
 // bindBody reads the body as the form or the value that the plan wants.
 func (p *plan) bindBody(r *http.Request, base unsafe.Pointer, maxBody int64, seen *uint64) error {
-	if r.ContentLength > maxBody {
-		return Errorf(CodeTooLong, "%d bytes, limit %d", r.ContentLength, maxBody)
+	if limit := maxBody + p.room; r.ContentLength > limit {
+		return Errorf(CodeTooLong, "%d bytes, limit %d", r.ContentLength, limit)
 	}
 	header := r.Header.Get("Content-Type")
 	kind := header
@@ -191,7 +191,7 @@ func (p *plan) bindBody(r *http.Request, base unsafe.Pointer, maxBody int64, see
 		}
 		return p.pairs(data, p.form, base, seen)
 	case p.body < 0 && kind == "multipart/form-data":
-		return p.bindMultipart(r, attrs["boundary"], base, maxBody, seen)
+		return p.bindMultipart(r, attrs["boundary"], base, maxBody+p.room, seen)
 	case header == "" && r.ContentLength == 0:
 		return nil
 	}

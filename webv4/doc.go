@@ -73,7 +73,8 @@
 // The fields of an embedded struct are parameters too.
 //
 //	path, query, header, cookie, form    with the parameter's name
-//	file                                 a part of a multipart form, for a *[File]; maxSize:"5MiB", 1 MiB by default
+//	file                                 a part of a multipart form, for a *[File]; maxSize:"5MiB" allows it that much,
+//	                                     beyond Options.MaxBody too. Without it 1 MiB, within MaxBody.
 //	body                                 the whole body, as JSON, XML, MessagePack or by a codec
 //
 // The others say what it must be:
@@ -204,7 +205,7 @@
 //	              bounded 40 MB, beyond a million of them some start afresh
 //	overload      at five times the load a process can serve it serves at least 87 % of what it
 //	              can, and 99 % of what is critical (simulated: a pool, and shared cores)
-//	bounds        Options.MaxBody, also of what a compressed body becomes, with 8 MiB of window for
+//	bounds        Options.MaxBody and the maxSize of files, also of what a compressed body becomes, with 8 MiB of window for
 //	              zstd; 128 parts a form, 100 levels of a body, 64 parameters, 16 proxies, 50 calls
 //	              and 8 MiB of replies a batch, Options.KeepReplies and KeepIdempotent;
 //	              Server bounds the header and the time for it

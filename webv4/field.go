@@ -28,6 +28,7 @@ type field struct {
 	def      string
 	rules    constraints
 	maxSize  int64  // of a file
+	room     int64  // the same if its tag says it
 	body     *model // of a body
 	goName   string
 	typ      reflect.Type
@@ -120,6 +121,7 @@ func (p *plan) fieldTags(sf reflect.StructField, base uintptr, a *API, bad func(
 			if f.maxSize, err = parseSize(s); err != nil {
 				bad("maxSize %q: %v", s, err)
 			}
+			f.room = f.maxSize
 		}
 	case fromHeader:
 		f.name = http.CanonicalHeaderKey(f.name)
@@ -163,8 +165,14 @@ func tryDefault(set setter, t reflect.Type, def string, rules []rule) error {
 // take stores one value. Of several values for one parameter the first counts,
 // unless the parameter is a list.
 func (f *field) take(base unsafe.Pointer, value string, seen *uint64) error {
-	if *seen&f.bit != 0 && !f.list {
-		return nil
+	if *seen&f.bit != 0 {
+		if !f.list {
+			return nil
+		}
+		if most := f.rules.maxItems; most > 0 && (*sliceHeader)(unsafe.Add(base, f.offset)).len >= most {
+			// Refused before it costs memory.
+			return Errorf(CodeInvalid, "(%s) expect (at most %d items), but get (more)", f.name, most)
+		}
 	}
 	if err := f.set(unsafe.Add(base, f.offset), value); err != nil {
 		return Errorf(CodeInvalid, "(%s) %v, but get (%s)", f.name, err, shorten(value))

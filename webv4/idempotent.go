@@ -89,7 +89,7 @@ func (a *API) once(ctx context.Context, c *call, op *operation, r *http.Request)
 		return false, Errorf(CodeInvalid, "(%s) only of callers that are known", idempotencyHeader)
 	}
 	// The fingerprint is over the body, which handlers' parameters come from then.
-	body, err := readBody(r, a.opt.MaxBody)
+	body, err := readBody(r, a.opt.MaxBody+op.plan.room)
 	if err != nil {
 		return false, err
 	}

@@ -33,7 +33,8 @@ type Options struct {
 	// default this process then counts by itself.
 	QuotaFailClosed bool
 
-	// MaxBody bounds a request's body in bytes. 0 means 1 MiB.
+	// MaxBody bounds a request's body in bytes; files come on top with what their
+	// maxSize tags allow. 0 means 1 MiB.
 	MaxBody int64
 
 	// Timeout bounds a handler whose interface has no timeout tag, through its

@@ -52,6 +52,7 @@ type plan struct {
 	form   []int
 	others []int // path, header, cookie
 	files  []int
+	room   int64   // in bytes, that files may take beyond Options.MaxBody
 	late   []int   // those that may be missing, get a default or are checked at the end
 	body   int     // index of the body field, -1 for none
 	own    *codecs // for the body
@@ -270,6 +271,7 @@ func (p *plan) index(bad func(string, ...any)) {
 			p.form = append(p.form, i)
 		case fromFile:
 			p.files = append(p.files, i)
+			p.room += f.room
 		case fromBody:
 			p.body = i
 		case fromPath:

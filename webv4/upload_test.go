@@ -91,7 +91,7 @@ func TestUploadRefused(t *testing.T) {
 		{[][2]string{{"status", "hi"}}, 400, webv4.CodeMissing, "(other)"},
 		{[][2]string{{"status", "hi"}, other, {"pic=x", strings.Repeat("x", 1025)}}, 413, webv4.CodeTooLong, "(pic) more than 1024"},
 		{[][2]string{{"status", "much too long"}, other}, 400, webv4.CodeInvalid, "(status)"},
-		{[][2]string{{"status", "hi"}, other, {"tag", "1"}, {"tag", "1"}, {"tag", "1"}}, 400, webv4.CodeInvalid, "(tag)"},
+		{[][2]string{{"status", "hi"}, other, {"tag", "1"}, {"tag", "1"}, {"tag", "1"}}, 400, webv4.CodeInvalid, "(tag) expect (at most 2 items), but get (more)"},
 		{[][2]string{{"status", "hi"}, other, {"nobody", strings.Repeat("x", 70<<10)}}, 413, webv4.CodeTooLong, ""},
 		{make([][2]string, 200), 400, webv4.CodeParameter, "more than 128 parts"},
 	} {
@@ -113,6 +113,41 @@ func TestUploadRefused(t *testing.T) {
 	r.fails(t, 400, webv4.CodeParameter, "cannot be read")
 	_, r = call("POST /up", "status=hi", formBody)
 	r.fails(t, 400, webv4.CodeMissing, "(other)")
+}
+
+// A file may be as large as its tag says, whatever Options.MaxBody is; the rest of
+// the form may not.
+func TestUploadBeyondMaxBody(t *testing.T) {
+	type in struct {
+		_    struct{}    `route:"POST /big" auth:"user" idempotent:"1m"`
+		Text string      `form:"text"`
+		Pic  *webv4.File `file:"pic" maxSize:"64KiB"`
+		Free *webv4.File `file:"free"`
+	}
+	call := bound[in](t, &webv4.Options{MaxBody: 4 << 10, Authenticator: users{}})
+	for _, tc := range []struct {
+		name   string
+		part   [2]string
+		status int
+	}{
+		{"within its tag", [2]string{"pic=x", strings.Repeat("x", 64<<10)}, 200},
+		{"beyond its tag", [2]string{"pic=x", strings.Repeat("x", 64<<10+1)}, 413},
+		{"beyond both", [2]string{"pic=x", strings.Repeat("x", 80<<10)}, 413},
+		{"without a tag", [2]string{"free=x", strings.Repeat("x", 80<<10)}, 413},
+	} {
+		body, kind := multi([2]string{"text", "hi"}, tc.part)
+		for i, more := range []string{"X-Nothing: ", "Chunked: yes", "Idempotency-Key: " + strings.ReplaceAll(tc.name, " ", "-")} {
+			got, r := call("POST /big", body, kind, "Authorization: Bearer 7", more)
+			if r.status != tc.status || (got != nil) != (tc.status == 200) {
+				t.Errorf("%s, %d: status %d %s", tc.name, i, r.status, r.body)
+			}
+		}
+	}
+	// Only a multipart form has files.
+	for _, more := range []string{"X-Nothing: ", "Chunked: yes"} {
+		_, r := call("POST /big", "text="+strings.Repeat("x", 8<<10), formBody, "Authorization: Bearer 7", more)
+		r.fails(t, 413, webv4.CodeTooLong, "")
+	}
 }
 
 // A body that stops in the middle is the client's mistake, however it is read.

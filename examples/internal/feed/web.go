@@ -128,7 +128,7 @@ func newWeb(t *tier, cfg Config) (*webv4.API, error) {
 		return nil, err
 	}
 	t.onStop("access log file", func(context.Context) error { return access.Close() })
-	api, err := webv4.New(&webv4.Options{Watchman: t.watch, Authenticator: w, AccessLog: access, MaxBody: maxMedia + 64<<10})
+	api, err := webv4.New(&webv4.Options{Watchman: t.watch, Authenticator: w, AccessLog: access})
 	if err != nil {
 		return nil, err
 	}
