@@ -113,6 +113,38 @@ type linked struct {
 	V    int64
 }
 
+// Java writes any list and any map of strings alone as such, whatever its type says.
+func TestSimpleStringsIntoOthers(t *testing.T) {
+	b, err := (Simple{}).Append(nil, []string{"x", ""})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []any
+	if err := (Simple{}).Decode(b, &list); err != nil || !reflect.DeepEqual(list, []any{"x", ""}) {
+		t.Errorf("%#v, %v", list, err)
+	}
+	type name string
+	var names []name
+	if err := (Simple{}).Decode(b, &names); err != nil || !reflect.DeepEqual(names, []name{"x", ""}) {
+		t.Errorf("%#v, %v", names, err)
+	}
+	var ptrs []*string
+	if err := (Simple{}).Decode(b, &ptrs); err != nil || len(ptrs) != 2 || *ptrs[0] != "x" || *ptrs[1] != "" {
+		t.Errorf("%#v, %v", ptrs, err)
+	}
+	var ints []int64
+	if err := (Simple{}).Decode(b, &ints); !errors.Is(err, ErrSerialization) {
+		t.Errorf("numbers: %v, %v", ints, err)
+	}
+	if b, err = (Simple{}).Append(nil, map[string]string{"k": "v"}); err != nil {
+		t.Fatal(err)
+	}
+	var m map[any]*string
+	if err := (Simple{}).Decode(b, &m); err != nil || len(m) != 1 || *m["k"] != "v" {
+		t.Errorf("%#v, %v", m, err)
+	}
+}
+
 func TestSimpleDepth(t *testing.T) {
 	var deep any = "x"
 	for range 200 {

@@ -55,10 +55,7 @@ func compileSlice(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error 
 		list := reflect.NewAt(t, p).Elem()
 		list.Set(reflect.MakeSlice(t, 0, 0))
 		for len(r.b) > 0 {
-			if tag == tagStringArray {
-				if !stringsOnly {
-					return r.bad("array of strings, want %s", t)
-				}
+			if tag == tagStringArray && stringsOnly {
 				s, err := r.sized()
 				if err != nil {
 					return err
@@ -74,6 +71,12 @@ func compileSlice(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error 
 			list.SetLen(n + 1)
 			slot := list.Index(n)
 			slot.SetZero()
+			if tag == tagStringArray { // which Java makes of any list that holds strings only
+				if err := r.untagged(slot); err != nil {
+					return err
+				}
+				continue
+			}
 			if err := e.dec(r, slot.Addr().UnsafePointer(), depth+1); err != nil {
 				return err
 			}
@@ -146,7 +149,9 @@ func compileMap(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error {
 			}
 			key, val := reflect.New(t.Key()), reflect.New(t.Elem())
 			if tag == tagStringMap {
-				err = r.stringPair(key.Elem(), val.Elem())
+				if err = r.untagged(key.Elem()); err == nil {
+					err = r.untagged(val.Elem())
+				}
 			} else if err = k.dec(r, key.UnsafePointer(), depth+1); err == nil {
 				err = v.dec(r, val.UnsafePointer(), depth+1)
 			}
@@ -165,21 +170,23 @@ func compileMap(c *codec, t reflect.Type, busy map[reflect.Type]*codec) error {
 	return nil
 }
 
-// stringPair reads one pair of a string map into values that take strings.
-func (r *reader) stringPair(key, val reflect.Value) error {
-	for _, dst := range []reflect.Value{key, val} {
-		s, err := r.sized()
-		if err != nil {
-			return err
-		}
-		switch dst.Kind() {
-		case reflect.String:
-			dst.SetString(string(s))
-		case reflect.Interface:
-			dst.Set(reflect.ValueOf(string(s)))
-		default:
-			return r.bad("map of strings, want %s", dst.Type())
-		}
+// untagged reads a string of a container that holds nothing else into dst.
+func (r *reader) untagged(dst reflect.Value) error {
+	s, err := r.sized()
+	if err != nil {
+		return err
+	}
+	if dst.Kind() == reflect.Pointer {
+		dst.Set(reflect.New(dst.Type().Elem()))
+		dst = dst.Elem()
+	}
+	switch dst.Kind() {
+	case reflect.String:
+		dst.SetString(string(s))
+	case reflect.Interface:
+		dst.Set(reflect.ValueOf(string(s)))
+	default:
+		return r.bad("a string, want %s", dst.Type())
 	}
 	return nil
 }
