@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"time"
 	"unsafe"
 )
 
@@ -29,6 +30,12 @@ const (
 	breezeMessage     = 0xde
 	breezeRef         = 0xdf
 
+	// What Java's breeze makes of a date: a message of its milliseconds since 1970.
+	// A date of a database has the same field.
+	breezeDate      = "java.util.Date"
+	breezeTimestamp = "java.sql.Timestamp"
+	breezeDateField = 1
+
 	breezeInt32Zero = 0x50
 	breezeInt64Zero = 0x88
 )
@@ -44,9 +51,11 @@ const (
 //	}
 //
 // A decoder goes by the numbers alone and passes over those it does not know.
-// Numbers and strings convert into each other where nothing is lost. Into any,
-// values become string, bool, byte, int16, int32, int64, float32, float64,
-// []byte, []string, []any, map[string]string, map[any]any or *BreezeMessage.
+// Numbers and strings convert into each other where nothing is lost. time.Time is
+// Java's Date, of milliseconds, and null when zero; milliseconds alone are read too.
+// Into any, values become string, bool, byte, int16, int32, int64, float32, float64,
+// time.Time, []byte, []string, []any, map[string]string, map[any]any or
+// *BreezeMessage.
 type Breeze struct{}
 
 // BreezeMessage is a message whose type is not known here.
@@ -234,7 +243,8 @@ func (w *breezeWriter) typeOf(n *plan) error {
 			t = breezePackedMap
 		}
 	case reflect.Struct:
-		return w.name(n)
+		w.name(n)
+		return nil
 	default:
 		t = breezeIntType(n.kind)
 	}
@@ -243,12 +253,12 @@ func (w *breezeWriter) typeOf(n *plan) error {
 }
 
 // name writes the type of a message: its name or, the next times, a reference.
-func (w *breezeWriter) name(n *plan) error {
+func (w *breezeWriter) name(n *plan) {
 	if n.time {
-		return breezeErr("type %s is not supported", n.typ)
+		w.messageName(breezeDate)
+	} else {
+		w.messageName(n.class)
 	}
-	w.messageName(n.class)
-	return nil
 }
 
 func (w *breezeWriter) messageName(name string) {
@@ -342,13 +352,19 @@ func (w *breezeWriter) message(n *plan, p unsafe.Pointer, typed bool, depth int)
 	if n.typ == breezeMessageType {
 		return w.unknown((*BreezeMessage)(p), depth)
 	}
+	if n.time && typed && n.isZero(p) {
+		w.b = append(w.b, breezeNull)
+		return nil
+	}
 	if typed {
-		if err := w.name(n); err != nil {
-			return err
-		}
+		w.name(n)
 	}
 	w.b = append(w.b, 0, 0, 0, 0)
 	start := len(w.b)
+	if n.time {
+		ms := (*time.Time)(p).UnixMilli()
+		w.b = binary.AppendVarint(append(w.b, breezeDateField, breezeInt64), ms)
+	}
 	for i := range n.fields {
 		f := &n.fields[i]
 		at := unsafe.Add(p, f.offset)

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -213,6 +214,61 @@ func TestBreezeStruct(t *testing.T) {
 	var got everything
 	if err := (Breeze{}).Decode(b, &got); err != nil || !reflect.DeepEqual(&got, want) {
 		t.Errorf("got  %+v\nwant %+v\n%v", got, *want, err)
+	}
+}
+
+// Dates as Java's breeze writes them: messages with the milliseconds as field 1.
+func TestBreezeDates(t *testing.T) {
+	at := time.UnixMilli(1388505600123).UTC()
+	const body = "de 0e 6a6176612e7574696c2e44617465 00000008 01 98 f6c19096e950"
+	b, err := (Breeze{}).Append(nil, at)
+	if want := unhex(t, body); err != nil || !bytes.Equal(b, want) {
+		t.Errorf("%x, %v, want %x", b, err, want)
+	}
+	var got time.Time
+	if err := (Breeze{}).Decode(unhex(t, body), &got); err != nil || !got.Equal(at) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, h := range []string{body, "de 12 6a6176612e73716c2e54696d657374616d70 00000008 01 98 f6c19096e950"} {
+		var v any
+		if err := (Breeze{}).Decode(unhex(t, h), &v); err != nil || v != at {
+			t.Errorf("%s into any: %v, %v", h, v, err)
+		}
+	}
+	for h, want := range map[string]time.Time{
+		"de 0e 6a6176612e7574696c2e44617465 00000000":               time.UnixMilli(0).UTC(), // Java leaves out what is zero
+		"de 0e 6a6176612e7574696c2e44617465 00000005 02 0178 01 87": time.UnixMilli(-1).UTC(),
+		"98 f6c19096e950": at,
+		"99":              {},
+	} {
+		got := time.Time{}
+		if err := (Breeze{}).Decode(unhex(t, h), &got); err != nil || !got.Equal(want) {
+			t.Errorf("%s: %v, %v, want %v", h, got, err, want)
+		}
+	}
+	for _, bad := range []string{"9a", "0178", "de 01 78 00000000", "de 0e 6a6176612e7574696c2e44617465 00000002 01 9a", "de 0e 6a6176612e7574696c2e44617465 00000009 01 98"} {
+		if err := (Breeze{}).Decode(unhex(t, bad), &got); !errors.Is(err, ErrSerialization) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+	type life struct {
+		Born   time.Time
+		Died   time.Time
+		Visits []time.Time
+		Named  map[string]time.Time
+		Maybe  *time.Time
+		Any    any
+	}
+	want := life{Born: at, Visits: []time.Time{at, time.UnixMilli(0).UTC()}, Named: map[string]time.Time{"k": at}, Maybe: &at, Any: []any{at, "x"}}
+	if b, err = (Breeze{}).Append(nil, &want); err != nil {
+		t.Fatal(err)
+	}
+	var back life
+	if err := (Breeze{}).Decode(b, &back); err != nil || !reflect.DeepEqual(back, want) {
+		t.Errorf("%+v, %v", back, err)
+	}
+	if b, err = (Breeze{}).Append(nil, time.Time{}); err != nil || !bytes.Equal(b, []byte{breezeNull}) {
+		t.Errorf("a zero time: %x, %v", b, err)
 	}
 }
 

@@ -44,6 +44,11 @@ func (r *breezeReader) anyOf(t breezeType, depth int) (any, error) {
 	case c == breezeBytes:
 		v, err := r.sized()
 		return append([]byte{}, v...), err
+	case c == breezeMessage && (t.name == breezeDate || t.name == breezeTimestamp):
+		if err := r.take(1, 32); err != nil {
+			return nil, err
+		}
+		return r.time(t, depth)
 	case c == breezeMessage:
 		if err := r.take(1, 96); err != nil {
 			return nil, err

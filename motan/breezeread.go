@@ -6,6 +6,7 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"time"
 	"unsafe"
 )
 
@@ -495,7 +496,11 @@ func (r *breezeReader) fields(field func(index uint64) error) error {
 
 func (r *breezeReader) message(n *plan, p unsafe.Pointer, t breezeType, depth int) error {
 	if n.time {
-		return breezeErr("type %s is not supported", n.typ)
+		v, err := r.time(t, depth)
+		if err == nil {
+			*(*time.Time)(p) = v
+		}
+		return err
 	}
 	if t.code != breezeMessage {
 		return r.bad("type %#x, want a message for %s", t.code, n.typ)
@@ -514,4 +519,29 @@ func (r *breezeReader) message(n *plan, p unsafe.Pointer, t breezeType, depth in
 		}
 		return nil
 	})
+}
+
+// time reads a date or, where it stands alone, its milliseconds since 1970.
+func (r *breezeReader) time(t breezeType, depth int) (v time.Time, err error) {
+	var ms int64
+	if t.code != breezeMessage {
+		ms, err = r.int(t)
+		return time.UnixMilli(ms).UTC(), err
+	}
+	if t.name != breezeDate && t.name != breezeTimestamp {
+		return v, r.bad("message %.100q, want a date", t.name)
+	}
+	err = r.fields(func(index uint64) error {
+		t, err := r.typ(false)
+		if err != nil {
+			return err
+		}
+		if index != breezeDateField {
+			_, err = r.anyOf(t, depth+1)
+			return err
+		}
+		ms, err = r.int(t)
+		return err
+	})
+	return time.UnixMilli(ms).UTC(), err
 }

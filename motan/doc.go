@@ -115,7 +115,8 @@
 //
 // The wire: frame.go, framesource.go, metadata.go, errors.go, serializer.go with
 // simple.go and simplecodec.go, typeplan.go with breeze.go and hessian.go, protobuf.go,
-// grpcpb.go, json.go, msgpack.go. The client: clientoptions.go, client.go, call.go, try.go,
+// grpcpb.go, json.go with jsonjava.go and jsontimes.go, msgpack.go.
+// The client: clientoptions.go, client.go, call.go, try.go,
 // backup.go, encode.go, endpoint.go, clientconn.go, clientread.go, combine.go,
 // sweep.go; then balance.go, breaker.go, budget.go, latency.go. The server:
 // serveroptions.go, server.go, handle.go, serverconn.go, connlog.go, callmeta.go, lastseen.go,

@@ -2,16 +2,18 @@ package motan
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
 )
 
 // JSON is serialization 2, Java's fastjson: arguments are an array, an answer is
 // the value itself. Structs follow the json tag, []byte is base64; numbers become
-// float64 in an any. A decoder also reads what Motan Java adds to JSON: class
-// names, which it drops, suffixes of numbers, and bytes in hexadecimal.
+// float64 in an any. time.Time is text in RFC 3339 with milliseconds, and no more,
+// which Java reads as a Date. A decoder also reads what Motan Java adds to JSON:
+// class names, which it drops, suffixes of numbers, bytes in hexadecimal, and a Date,
+// which is text in an any; in a bean it may come as milliseconds since 1970, which
+// time.Time takes too.
 type JSON struct{}
 
 // ID returns 2.
@@ -34,8 +36,12 @@ func (JSON) Append(dst []byte, v any) ([]byte, error) {
 	if err != nil {
 		return dst, fmt.Errorf("%w: json: %T: %w", ErrSerialization, v, err)
 	}
-	if _, err := checkJSON(b, limit); err != nil {
+	_, times, err := checkJSON(b, limit)
+	if err != nil {
 		return dst, err
+	}
+	if times {
+		b = timesForJava(b, v)
 	}
 	return append(dst, b...), nil
 }
@@ -48,7 +54,7 @@ func (JSON) Decode(b []byte, v any) error {
 	if _, into := v.(*Args); into || several {
 		limit++ // the list of arguments
 	}
-	java, err := checkJSON(b, limit)
+	java, _, err := checkJSON(b, limit)
 	if err != nil {
 		return err
 	}
@@ -86,15 +92,22 @@ func (JSON) Decode(b []byte, v any) error {
 }
 
 func decodeJSON(b []byte, v any) error {
-	if err := json.Unmarshal(b, v); err != nil {
+	err := json.Unmarshal(b, v)
+	if err != nil {
+		if again := timesFromJava(b, reflect.TypeOf(v)); !bytes.Equal(again, b) {
+			err = json.Unmarshal(again, v)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("%w: json: %T: %w", ErrSerialization, v, err)
 	}
 	return nil
 }
 
 // checkJSON refuses a text nested deeper than limit. java reports that the
-// text may hold what only Java writes.
-func checkJSON(b []byte, limit int) (java bool, err error) {
+// text may hold what only Java writes, and times that it may hold times with fractions
+// of a second.
+func checkJSON(b []byte, limit int) (java, times bool, err error) {
 	depth, inString := 0, false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
@@ -103,10 +116,11 @@ func checkJSON(b []byte, limit int) (java bool, err error) {
 		case c == '"':
 			inString = !inString
 			java = java || inString && i+1 < len(b) && b[i+1] == '@'
+			times = times || inString && i+20 < len(b) && b[i+11] == 'T' && b[i+20] == '.'
 		case inString:
 		case c == '[' || c == '{':
 			if depth++; depth > limit {
-				return false, fmt.Errorf("%w: json: nested deeper than %d at byte %d", ErrSerialization, maxDepth, i)
+				return false, false, fmt.Errorf("%w: json: nested deeper than %d at byte %d", ErrSerialization, maxDepth, i)
 			}
 		case c == ']' || c == '}':
 			depth--
@@ -114,60 +128,5 @@ func checkJSON(b []byte, limit int) (java bool, err error) {
 			java = true
 		}
 	}
-	return java, nil
-}
-
-var classKey = []byte(`"@type":"`)
-
-// plainJSON returns the text without what Java's fastjson adds when it writes
-// class names: "@type" keys, 1L, 1.5D and the like, Set[…], and x'dead'.
-func plainJSON(b []byte) []byte {
-	out := make([]byte, 0, len(b))
-	for i := 0; i < len(b); {
-		c := b[i]
-		switch {
-		case bytes.HasPrefix(b[i:], classKey):
-			i += len(classKey) - 1
-			i += stringLen(b[i:])
-			if i < len(b) && b[i] == ',' {
-				i++
-			}
-		case c == '"':
-			n := stringLen(b[i:])
-			out = append(out, b[i:i+n]...)
-			i += n
-		case c == 'x' && i+1 < len(b) && b[i+1] == '\'':
-			digits, _, _ := bytes.Cut(b[i+2:], []byte{'\''})
-			raw := make([]byte, hex.DecodedLen(len(digits)))
-			if _, err := hex.Decode(raw, digits); err != nil {
-				return b // the decoder says what is wrong
-			}
-			out = base64.StdEncoding.AppendEncode(append(out, '"'), raw)
-			out = append(out, '"')
-			i = min(i+3+len(digits), len(b))
-		case len(out) > 0 && (out[len(out)-1] >= '0' && out[len(out)-1] <= '9' || out[len(out)-1] == '.') && bytes.IndexByte([]byte("LDFSB"), c) >= 0:
-			i++
-		case bytes.HasPrefix(b[i:], []byte("Set[")):
-			i += len("Set")
-		case bytes.HasPrefix(b[i:], []byte("TreeSet[")):
-			i += len("TreeSet")
-		default:
-			out = append(out, c)
-			i++
-		}
-	}
-	return out
-}
-
-// stringLen returns the length of the string that b begins with, quotes included.
-func stringLen(b []byte) int {
-	for i := 1; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(b)
+	return java, times, nil
 }

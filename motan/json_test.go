@@ -1,10 +1,12 @@
 package motan
 
 import (
+	"encoding/json"
 	"errors"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -98,6 +100,80 @@ func TestJSONFromJava(t *testing.T) {
 	}
 }
 
+// dated has dates where beans may have them.
+type dated struct {
+	ID     int64                `json:"id"`
+	Born   time.Time            `json:"born"`
+	Died   *time.Time           `json:"died"`
+	Visits []time.Time          `json:"visits"`
+	Named  map[string]time.Time `json:"named"`
+	Next   *dated               `json:"next"`
+	Any    any                  `json:"any"`
+	Number int64                `json:"number"`
+	inside
+}
+
+type inside struct{ Seen time.Time }
+
+// Dates as fastjson writes them: by their constructor where it tells classes, as
+// milliseconds where it takes the class as known, and as objects if they are of a
+// database.
+func TestJSONDates(t *testing.T) {
+	const ms = 1388505600123
+	at := time.UnixMilli(ms).UTC()
+	for _, text := range []string{
+		`new Date(1388505600123)`, `1388505600123`, `"2013-12-31T16:00:00.123Z"`, `{"@type":"java.sql.Timestamp","val":1388505600123}`,
+	} {
+		var got time.Time
+		if err := (JSON{}).Decode([]byte(text), &got); err != nil || !got.Equal(at) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+		one := time.Time{}
+		n := int64(0)
+		if err := (JSON{}).Decode([]byte(`[`+text+`,7]`), Args{&one, &n}); err != nil || !one.Equal(at) || n != 7 {
+			t.Errorf("%s among arguments: %v %d, %v", text, one, n, err)
+		}
+	}
+	var got dated
+	err := (JSON{}).Decode([]byte(`{"id":7,"born":1388505600123,"died":new Date(1388505600123),"visits":[1388505600123,-1],"named":{"k":{"@type":"java.sql.Timestamp","val":1388505600123}},
+		"next":{"Born":1388505600123,"next":null,"other":[1,{"born":2}]},"any":new Date(-1),"number":1388505600123,"seen":1388505600123}`), &got)
+	before := time.UnixMilli(-1).UTC()
+	want := dated{
+		ID: 7, Born: at, Died: &at, Visits: []time.Time{at, before}, Named: map[string]time.Time{"k": at},
+		Next: &dated{Born: at}, Any: "1969-12-31T23:59:59.999Z", Number: ms, inside: inside{at},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	var loose any
+	if err := (JSON{}).Decode([]byte(`["new Date(1)",new Date(1)]`), &loose); err != nil || !reflect.DeepEqual(loose, []any{"new Date(1)", "1970-01-01T00:00:00.001Z"}) {
+		t.Errorf("%v, %v", loose, err)
+	}
+	for _, bad := range []string{`new Date(`, `new Date(x)`, `new Date()`, `new Date(9223372036854775807)`, `new Date(1`, `1.5`, `true`, `{"val":"x"}`, `9223372036854775807`, `"1"`} {
+		if err := (JSON{}).Decode([]byte(bad), &got.Born); !errors.Is(err, ErrSerialization) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+	// Java takes .1 for a millisecond and no more than three digits.
+	want.Born, want.Any = at.Add(-23*time.Millisecond), []any{&at, map[int]time.Time{-7: at.Add(-3 * time.Millisecond)}, "2013-12-31T16:00:00.1Z"}
+	want.Visits = []time.Time{at.Truncate(time.Second), at.Add(456789).In(time.FixedZone("", 8*3600))}
+	b, err := (JSON{}).Append([]byte("before "), argument(JSON{}, &want))
+	const text = `before [{"id":7,"born":"2013-12-31T16:00:00.100Z","died":"2013-12-31T16:00:00.123Z","visits":["2013-12-31T16:00:00.000Z","2014-01-01T00:00:00.123+08:00"],` +
+		`"named":{"k":"2013-12-31T16:00:00.123Z"},"next":{"id":0,"born":"2013-12-31T16:00:00.123Z","died":null,"visits":null,"named":null,"next":null,"any":null,"number":0,"Seen":"0001-01-01T00:00:00.000Z"},` +
+		`"any":["2013-12-31T16:00:00.123Z",{"-7":"2013-12-31T16:00:00.120Z"},"2013-12-31T16:00:00.1Z"],"number":1388505600123,"Seen":"2013-12-31T16:00:00.123Z"}]`
+	if err != nil || string(b) != text {
+		t.Errorf("%s, %v, want %s", b, err, text)
+	}
+	// Types that contain themselves, with and without times.
+	type list []list
+	if err := (JSON{}).Decode([]byte(`[[1]]`), new(list)); !errors.Is(err, ErrSerialization) {
+		t.Error(err)
+	}
+	if err := (JSON{}).Decode([]byte(`1`), nil); !errors.Is(err, ErrSerialization) {
+		t.Error(err)
+	}
+}
+
 func TestGRPCPb(t *testing.T) {
 	want := &timestamppb.Timestamp{Seconds: 300}
 	b, err := (GRPCPb{}).Append(nil, want)
@@ -130,7 +206,8 @@ func TestGRPCPb(t *testing.T) {
 }
 
 func FuzzJSON(f *testing.F) {
-	for _, s := range []string{`["a",-300,"3q0=",true,1.5,["x","yz"]]`, `{"A":"a","D":[{"B":1}],"E":{"x":[1.5]},"G":{"k":"v"}}`, `"\"[{"`, `[`, `null`, `["a",-300L,x'dead',true,1.5D,Set["x"],{"@type":"a","b":1F}]`} {
+	for _, s := range []string{`["a",-300,"3q0=",true,1.5,["x","yz"]]`, `{"A":"a","D":[{"B":1}],"E":{"x":[1.5]},"G":{"k":"v"}}`, `"\"[{"`, `[`, `null`, `["a",-300L,x'dead',true,1.5D,Set["x"],{"@type":"a","b":1F}]`,
+		`{"born":1388505600123,"died":new Date(7),"visits":[{"val":-1},"2013-12-31T16:00:00.1Z"],"next":{"named":{"\\u0061" : 7} } }`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -142,6 +219,16 @@ func FuzzJSON(f *testing.F) {
 		if (JSON{}).Decode(b, &s) == nil {
 			if _, err := (JSON{}).Append(nil, &s); err != nil {
 				t.Fatal(err)
+			}
+		}
+		var d dated
+		if (JSON{}).Decode(b, &d) == nil {
+			out, err := (JSON{}).Append(nil, &d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := (JSON{}).Decode(out, new(dated)); err != nil || !json.Valid(out) {
+				t.Fatalf("%v: %s", err, out)
 			}
 		}
 	})

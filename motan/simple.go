@@ -54,8 +54,10 @@ func anyStep(v any) int {
 // as it is; "-" leaves a field out) to values; a decoder ignores names it does
 // not know, and a field that does not come keeps its zero value. Supported are
 // bool, all integers, floats, string, []byte, slices, maps, structs, pointers
-// to these, time.Time, which is text in RFC 3339, and any. What a type needs is
-// worked out once; encoding then reflects on maps, []T and any only.
+// to these, time.Time, which is text in RFC 3339, and any. Motan Java neither sends a
+// Date here nor reads one; to it a time is a String, and milliseconds of its own are
+// read as a time. What a type needs is worked out once; encoding then reflects on
+// maps, []T and any only.
 //
 // Encoding the plain kinds, by value or by pointer, allocates nothing, and
 // decoding them nothing but what the value itself takes.

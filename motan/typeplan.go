@@ -278,7 +278,7 @@ func (p *plan) isZero(at unsafe.Pointer) bool {
 	case reflect.Map:
 		return reflect.NewAt(p.typ, at).Elem().Len() == 0
 	case reflect.Struct:
-		return false
+		return p.time && (*time.Time)(at).IsZero()
 	case reflect.Pointer, reflect.Interface:
 		return *(*unsafe.Pointer)(at) == nil
 	case reflect.Bool:

@@ -34,6 +34,16 @@ type user struct {
 	Best    *user
 }
 
+// day is the bean com.example.Day.
+type day struct {
+	_     struct{} `motan:"com.example.Day"`
+	Name  string
+	At    time.Time
+	Never *time.Time
+	More  []time.Time
+	Named map[string]time.Time
+}
+
 // echo is EchoService as Heddle offers it.
 type echo struct{}
 
@@ -49,6 +59,8 @@ func (echo) Bool(_ context.Context, v bool) (bool, error)                       
 func (echo) Int32(_ context.Context, v int32) (int32, error)                           { return v, nil }
 func (echo) Int64(_ context.Context, v int64) (int64, error)                           { return v, nil }
 func (echo) F64(_ context.Context, v float64) (float64, error)                         { return v, nil }
+func (echo) Date(_ context.Context, v *time.Time) (*time.Time, error)                  { return v, nil }
+func (echo) Day(_ context.Context, d *day) (*day, error)                               { return d, nil }
 func (echo) Nothing(context.Context) error                                             { return nil }
 func (echo) Fail(_ context.Context, name string) (string, error) {
 	return "", &motan.Error{Code: 20101, Type: motan.Business, Message: "no " + name}
@@ -95,7 +107,7 @@ func (j *jvm) call(t *testing.T, group, addr string) {
 			for _, line := range answer {
 				fmt.Sscanf(line, "calls %d", &calls)
 			}
-			if calls < 28 {
+			if calls < 29 {
 				t.Errorf("%d calls were checked", calls)
 			}
 		})
@@ -120,6 +132,7 @@ func callWith(t *testing.T, group string, reg motan.Registry) {
 				list = []any{"s", true}
 			}
 			callJava(t, c, list)
+			sendDates(t, c, s.name)
 			if s.name == "hessian2" {
 				befriend(t, c)
 			}
@@ -229,6 +242,41 @@ func callJava(t *testing.T, c *motan.Client, list []any) {
 	if !errors.As(err, &e) || e.Type != motan.Service {
 		t.Errorf("noSuch: %v", err)
 	}
+}
+
+// sendDates calls with dates: of milliseconds, which is all that Java's have.
+func sendDates(t *testing.T, c *motan.Client, serialization string) {
+	if serialization == "simple" { // where a date is text, which Java takes for a String only
+		same(t, c, "hello", time.UnixMilli(1388505600123).UTC(), "hello 2013-12-31T16:00:00.123Z")
+		var e *motan.Error
+		if _, err := motan.Call[time.Time](t.Context(), c, "date", time.UnixMilli(7)); !errors.As(err, &e) || e.Type != motan.Service ||
+			!strings.Contains(e.Message, "with receiver type:class java.util.Date") {
+			t.Errorf("date: %v", err)
+		}
+		return
+	}
+	for _, ms := range []int64{0, 1388505600123, 1388505600120, 1388505600100, 1388505600003, 1388505600000, -1, 253402214400999} {
+		v := time.UnixMilli(ms).UTC()
+		same(t, c, "date", v, v)
+		// Zones and what is finer than a millisecond are lost, no more.
+		for _, zone := range []int{-5*3600 - 1800, 8 * 3600} {
+			got, err := motan.Call[time.Time](t.Context(), c, "date", v.Add(456789).In(time.FixedZone("", zone)))
+			if err != nil || !got.Equal(v) {
+				t.Errorf("date %v with nanoseconds and a zone: %v, %v", v, got, err)
+			}
+		}
+	}
+	at, before := time.UnixMilli(7).UTC(), time.UnixMilli(-1).UTC()
+	if serialization == "fastjson" { // where an Object that was a date stays text
+		same(t, c, "echoList", []any{at, before}, []any{"1970-01-01T00:00:00.007Z", "1969-12-31T23:59:59.999Z"})
+	} else {
+		same(t, c, "echoList", []any{at, before}, []any{at, before})
+	}
+	if serialization == "breeze" { // which knows beans by their schema only
+		return
+	}
+	d := day{Name: "new year", At: time.UnixMilli(1388505600123).UTC(), More: []time.Time{at, before}, Named: map[string]time.Time{"k": at}}
+	same(t, c, "day", &d, d)
 }
 
 func befriend(t *testing.T, c *motan.Client) {

@@ -1,5 +1,6 @@
 package com.example;
 
+import java.util.Date;
 import java.util.List;
 import java.util.Map;
 
@@ -28,6 +29,10 @@ public interface EchoService {
     void nothing();
 
     String fail(String name);
+
+    Date date(Date v);
+
+    Day day(Day d);
 
     User befriend(User u);
 }

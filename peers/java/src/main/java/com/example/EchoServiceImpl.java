@@ -3,6 +3,7 @@ package com.example;
 import com.weibo.api.motan.exception.MotanBizException;
 import com.weibo.api.motan.exception.MotanErrorMsg;
 import java.util.Collections;
+import java.util.Date;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -28,6 +29,8 @@ public class EchoServiceImpl implements EchoService {
     public int int32(int v) { return v; }
     public long int64(long v) { return v; }
     public double f64(double v) { return v; }
+    public Date date(Date v) { return v; }
+    public Day day(Day d) { return d; }
     public void nothing() {}
 
     public String fail(String name) {

@@ -149,6 +149,7 @@ public class Peer {
         for (double d : new double[] {0, -0.25, 1e300}) {
             check("f64", echo.f64(d), d);
         }
+        dates(echo, serialization);
         echo.nothing();
         calls++;
         try {
@@ -162,6 +163,42 @@ public class Peer {
         }
         r.destroy();
         say("calls " + calls);
+    }
+
+    private static void dates(EchoService echo, String serialization) {
+        if (serialization.equals("simple")) { // which has no dates
+            try {
+                check("date", echo.date(new Date(7)), "an exception");
+            } catch (MotanAbstractException e) {
+                check("exception " + e.getMessage(), e.getMessage().contains("unsupported type: class java.util.Date"), true);
+            }
+            return;
+        }
+        for (long ms : new long[] {0, 1388505600123L, -1, 253402214400999L}) {
+            check("date", echo.date(new Date(ms)), new Date(ms));
+        }
+        List<Object> list = new ArrayList<Object>(Arrays.asList((Object) new Date(7), new Date(-1)));
+        List<Object> back = echo.echoList(list);
+        if (serialization.equals("fastjson")) { // where an Object that was a date becomes text
+            check("dates in a list", back, Arrays.asList("1970-01-01T00:00:00.007Z", "1969-12-31T23:59:59.999Z"));
+        } else {
+            check("dates in a list", back, list);
+            check("no date", echo.date(null), null);
+        }
+        if (serialization.equals("breeze")) { // which knows beans by their schema only
+            return;
+        }
+        Day d = new Day();
+        d.setName("new year");
+        d.setAt(new Date(1388505600123L));
+        d.setMore(new ArrayList<Date>(Arrays.asList(new Date(0), new Date(-1))));
+        d.setNamed(new HashMap<String, Date>(Collections.singletonMap("k", new Date(7))));
+        Day got = echo.day(d);
+        check("day's name", got.getName(), d.getName());
+        check("day's date", got.getAt(), d.getAt());
+        check("day's dates", got.getMore(), d.getMore());
+        check("day's named dates", got.getNamed(), d.getNamed());
+        check("what is no date", got.getNever(), null);
     }
 
     private static void beans(EchoService echo) {
