@@ -41,6 +41,8 @@ func TestAllocations(t *testing.T) {
 	reply := &user{7, "Ada", 20, []string{"a", "b"}}
 	webv4.Handle(plain, func(_ context.Context, in *getUser) (*user, error) { return reply, nil })
 	webv4.Handle(plain, func(_ context.Context, in *postUser) (*user, error) { return reply, nil })
+	shown := &in2{"x"}
+	webv4.Handle(plain, func(context.Context, *plainShow) (*in2, error) { return shown, nil })
 	w := &sink{header: http.Header{}}
 	for _, tc := range []struct {
 		name   string
@@ -50,6 +52,7 @@ func TestAllocations(t *testing.T) {
 		most   float64
 	}{
 		{"typed GET", plain, newRequest("GET", "/users/7.json?count=5&page=2", ""), 200, 2},
+		{"negotiated GET", plain, newRequest("GET", "/show", "", "Accept", "text/html, application/json;q=0.9, */*;q=0.8"), 200, 2},
 		{"validated POST", plain, newRequest("POST", "/users.json", userJSON, "Content-Type", "application/json"), 200, 5},
 		{"all of governance", a, newRequest("GET", "/governed.json?n=1", "", "Authorization", "Bearer token"), 200, 4},
 		{"not authorized", a, newRequest("GET", "/governed.json?n=1", "", "Authorization", "Bearer x"), 401, 3},

@@ -204,7 +204,7 @@ func (p *plan) bindValue(r *http.Request, kind string, base unsafe.Pointer, maxB
 		kind = "application/json"
 	}
 	asked, known := p.own.format(kind)
-	if !known || kind == "*/*" || kind == "application/*" || p.own != nil && p.own.json != nil && (asked == asXML || asked == asMsgpack) {
+	if !known || p.own != nil && p.own.json != nil && (asked == asXML || asked == asMsgpack) {
 		return Errorf(CodeMediaType, "%.60s", kind)
 	}
 	data, err := readBody(r, maxBody)

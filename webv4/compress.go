@@ -22,34 +22,44 @@ const (
 
 var codingNames = [...][]string{asGzip: {"gzip"}, asZstd: {"zstd"}}
 
-// bestCoding picks a coding by an Accept-Encoding header: the one with the
-// higher weight, zstd if both have the same.
+// bestCoding picks a coding by an Accept-Encoding header (RFC 9110, 12.5.3): the one with
+// the highest weight. Of several it is zstd if that is named, then gzip, which everybody
+// who says * knows; what is not coded comes first only if identity is named with more.
 func bestCoding(lines []string) coding {
-	best, bestWeight := identity, 0
-	n := 0
-	for _, line := range lines {
-		for line != "" {
-			var member string
-			member, line, _ = strings.Cut(line, ",")
-			if n++; n > maxAccept {
-				return best
-			}
-			name, params, _ := strings.Cut(member, ";")
-			var c coding
-			switch name = strings.TrimSpace(name); {
-			case strings.EqualFold(name, "gzip"), name == "*":
-				c = asGzip
-			case strings.EqualFold(name, "zstd"):
-				c = asZstd
-			default:
-				continue
-			}
-			if w := weight(params); w > bestWeight || w == bestWeight && w > 0 && c > best {
-				best, bestWeight = c, w
-			}
+	if len(lines) == 0 {
+		return identity
+	}
+	var plain, gz, zst, rest int // weights as in preference
+	for _, member := range members(lines) {
+		name, params, _ := strings.Cut(member, ";")
+		w := 1 + weight(params)
+		switch name = strings.TrimSpace(name); {
+		case name == "*":
+			rest = max(rest, w)
+		case strings.EqualFold(name, "identity"):
+			plain = max(plain, w)
+		case strings.EqualFold(name, "gzip"), strings.EqualFold(name, "x-gzip"):
+			gz = max(gz, w)
+		case strings.EqualFold(name, "zstd"):
+			zst = max(zst, w)
 		}
 	}
-	return best
+	named := zst > 0
+	if gz == 0 {
+		gz = rest
+	}
+	if zst == 0 {
+		zst = rest
+	}
+	switch {
+	case plain > max(gz, zst):
+		return identity
+	case zst > 1 && (zst > gz || zst == gz && named):
+		return asZstd
+	case gz > 1:
+		return asGzip
+	}
+	return identity
 }
 
 var gzips = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}

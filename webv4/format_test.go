@@ -194,7 +194,10 @@ func TestZstdReplies(t *testing.T) {
 	webv4.Handle(a, func(context.Context, *give) (*timeline, error) { return tweets(), nil })
 	want := do(t, a, "GET /give.json", "").body
 	for accept, coding := range map[string]string{
-		"gzip, deflate, br, zstd": "zstd", "zstd;q=0.5, gzip": "gzip", "zstd;q=0, gzip": "gzip", "*": "gzip", "ZSTD": "zstd", "br": "", "zstd;q=0": "",
+		"gzip, deflate, br, zstd": "zstd", "zstd;q=0.5, gzip": "gzip", "zstd;q=0, gzip": "gzip", "*": "gzip", "ZSTD": "zstd",
+		"*;q=0": "", "gzip;q=0, *": "zstd", "*, gzip;q=0": "zstd", "zstd;q=0, *": "gzip", "gzip;q=0, zstd;q=0, *": "", "*;q=0, gzip": "gzip",
+		"identity, gzip;q=0.5": "", "identity;q=0.5, gzip": "gzip", "identity, gzip, *": "gzip", "identity;q=0": "", "*;q=0.5, gzip;q=0.1": "zstd",
+		"gzip;q=0, x-gzip;q=0": "", "x-gzip": "gzip", "gzip, *": "gzip", "zstd;q=0.001": "zstd", "zstd;q=0.0001": "", "br": "", "zstd;q=0": "",
 	} {
 		r := do(t, a, "GET /give.json", "", "Accept-Encoding: "+accept)
 		if r.header.Get("Content-Encoding") != coding {

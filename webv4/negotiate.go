@@ -1,6 +1,7 @@
 package webv4
 
 import (
+	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,40 +21,77 @@ const (
 
 var formatTypes = [asCodec][]string{jsonType, xmlType, {"application/msgpack"}}
 
-// acceptable are the media types that ask for a format.
+// acceptable are the media types of the formats that are built in.
 var acceptable = map[string]format{
-	"application/json": asJSON, "application/*": asJSON, "*/*": asJSON, "text/json": asJSON,
+	"application/json": asJSON, "text/json": asJSON,
 	"application/xml": asXML, "text/xml": asXML,
 	"application/msgpack": asMsgpack, "application/x-msgpack": asMsgpack, "application/vnd.msgpack": asMsgpack,
 }
 
-// maxAccept bounds how many members of an Accept header are looked at.
+// maxAccept bounds how many members of Accept and Accept-Encoding are looked at.
 const maxAccept = 32
 
-// negotiate picks a format by an Accept header (RFC 9110, 12.5.1): of those with
-// the highest weight the first. Without a match it is JSON: a reply in another
+// preference is what a header says of a format or coding: its weight, and where.
+type preference struct {
+	weight int // in thousandths, and 1 more; 0: nothing is said
+	at     int
+}
+
+// negotiate picks a format by an Accept header (RFC 9110, 12.5.1). What it says of a
+// media type itself counts, else of application/*, else of */*. Of those with the
+// highest weight it is the first named. Without a match it is JSON: a reply in another
 // format helps more than none.
 func negotiate(accept []string, own *codecs) format {
-	best, bestWeight := asJSON, 0
-	n := 0
-	for _, line := range accept {
-		for line != "" {
-			var member string
-			member, line, _ = strings.Cut(line, ",")
-			if n++; n > maxAccept {
-				return best
-			}
-			kind, params, _ := strings.Cut(member, ";")
-			f, ok := own.format(strings.ToLower(strings.TrimSpace(kind)))
-			if !ok {
-				continue
-			}
-			if w := weight(params); w > bestWeight {
-				best, bestWeight = f, w
+	if len(accept) == 0 {
+		return asJSON
+	}
+	var named [16]preference
+	var application, all preference
+	for at, member := range members(accept) {
+		kind, params, _ := strings.Cut(member, ";")
+		said := preference{1 + weight(params), at}
+		switch kind = strings.ToLower(strings.TrimSpace(kind)); kind {
+		case "*/*":
+			all = said
+		case "application/*":
+			application = said
+		default:
+			if f, ok := own.format(kind); ok && int(f) < len(named) && said.weight > named[f].weight {
+				named[f] = said
 			}
 		}
 	}
+	best, most := asJSON, preference{weight: 1}
+	for f := range min(own.formats(), len(named)) {
+		said := named[f]
+		if said.weight == 0 && application.weight > 0 && strings.HasPrefix(own.contentType(format(f))[0], "application/") {
+			said = application
+		}
+		if said.weight == 0 {
+			said = all
+		}
+		if said.weight > most.weight || said.weight == most.weight && said.at < most.at {
+			best, most = format(f), said
+		}
+	}
 	return best
+}
+
+// members are those of a list in a header, the first maxAccept, by place.
+func members(lines []string) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		n := 0
+		for _, line := range lines {
+			for line != "" && n < maxAccept {
+				var member string
+				member, line, _ = strings.Cut(line, ",")
+				if !yield(n, member) {
+					return
+				}
+				n++
+			}
+		}
+	}
 }
 
 // weight reads the parameter q in thousandths; 1000 if there is none, 0 if it

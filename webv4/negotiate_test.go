@@ -29,6 +29,9 @@ func TestNegotiation(t *testing.T) {
 		"": j, "*/*": j, "application/json": j, "text/xml": x, "Application/XML": x, "application/msgpack": m, "application/vnd.msgpack": m,
 		"application/xml;q=0.9, application/json": j, "application/xml;q=0.9, application/json;q=0.8": x, "text/html, application/xml;q=0.9, */*;q=0.8": x,
 		"application/xml;q=0": j, "application/xml;q=2": j, "application/xml;q=x": j, "application/xml;v=1;q=0.5, application/json;q=0.4": x,
+		"application/json;q=0, */*": x, "*/*, application/json;q=0": x, "application/json;q=0, application/*;q=0.5": x, "application/json;q=0": j,
+		"*/*, application/json;q=0, application/xml;q=0": m, "*/*;q=0, text/xml;q=0.1": x, "application/*;q=0, */*": j, "*/*;q=0": j,
+		"*/*, application/json;q=0.1": x, "application/xml;q=0.9, */*": j, "*/*;q=0.8, application/msgpack;q=0.9": m, "application/xml, */*": x, "*/*, application/xml": j,
 		"image/png": j, ",,;;": j, strings.Repeat("image/png,", 100) + "application/xml": j,
 	} {
 		r := do(t, a, "GET /show", "", "Accept: "+accept)
