@@ -68,7 +68,7 @@ type Broker struct {
 	touched []*Queue
 	lanes   []*lane
 	logs    []*messageLog
-	record  []byte // for encoding
+	head    []byte // for encoding
 
 	took atomic.Int64 // nanoseconds that groups took of late, with Sync Always
 
@@ -148,6 +148,9 @@ func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
 		// as many as may wait, and one, are kept to be written again: 80 MiB.
 		MemTableSize:                16 << 20,
 		MemTableStopWritesThreshold: 3,
+		// The system begins to write a log before it has to be synced: otherwise
+		// whoever commits waits for all of it when the log is full.
+		WALBytesPerSync: 2 << 20,
 		// Keys come in order, so that tables hardly overlap and there is little to
 		// gain by writing them again.
 		L0CompactionThreshold: 8,

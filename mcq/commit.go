@@ -45,8 +45,9 @@ type op struct {
 	lane    *lane      // to be flushed when the group is committed
 	one     [1]Message // backs msgs
 	began   time.Time
-	reply   []byte // what to send when it is durable
-	taken   int    // messages in it that are removed
+	ended   time.Time // when its group was committed
+	reply   []byte    // what to send when it is durable
+	taken   int       // messages in it that are removed
 }
 
 var ops = sync.Pool{New: func() any {
@@ -66,7 +67,7 @@ func (o *op) release() {
 	o.expired, o.buried = 0, 0
 	o.count, o.ripe, o.drop, o.handed = nil, nil, false, o.handed[:0]
 	o.finish, o.err, o.done = nil, nil, false
-	o.session, o.lane, o.one[0] = nil, nil, Message{}
+	o.session, o.lane, o.one[0], o.ended = nil, nil, Message{}, time.Time{}
 	if o.reply, o.taken = o.reply[:0], 0; cap(o.reply) > maxKeptReply {
 		o.reply = nil
 	}
@@ -75,6 +76,14 @@ func (o *op) release() {
 
 // maxKeptReply bounds the room for a reply that a pooled op keeps.
 const maxKeptReply = 4 << 10
+
+// took is how long it took to commit o.
+func (o *op) took() time.Duration {
+	if o.ended.IsZero() { // it could not be handed to the committer
+		return time.Since(o.began)
+	}
+	return o.ended.Sub(o.began)
+}
 
 // commit waits until o is durable and gives it back.
 func (b *Broker) commit(o *op) error {
@@ -173,8 +182,9 @@ func (b *Broker) commitGroup(group []*op) {
 			q.tellTally()
 		}
 	}
+	now := time.Now()
 	for _, o := range group {
-		if err != nil {
+		if o.ended = now; err != nil {
 			o.err = err
 		}
 		if ln := o.lane; ln != nil && !ln.listed {
@@ -335,7 +345,6 @@ func (l *messageLog) write(b *Broker, batch *pebble.Batch, msgs []Message, ms in
 	root := l.readers[0]
 	forNobody := root.opt.FanOut && len(l.readers) == 1
 	at := time.UnixMilli(ms)
-	rec := b.record
 	for i := range msgs {
 		m := &msgs[i]
 		m.Enqueued, m.Attempts = at, 0
@@ -355,11 +364,11 @@ func (l *messageLog) write(b *Broker, batch *pebble.Batch, msgs []Message, ms in
 		if forNobody {
 			continue
 		}
-		rec = appendRecord(rec[:0], m, ms)
-		b.record = rec
-		d := batch.SetDeferred(recordKeyLen, len(rec))
+		head := appendRecordHead(b.head[:0], m, ms)
+		b.head = head
+		d := batch.SetDeferred(recordKeyLen, len(head)+len(m.Body))
 		appendRecordKey(d.Key[:0], l.id, m.ID)
-		copy(d.Value, rec)
+		copy(d.Value[copy(d.Value, head):], m.Body)
 		if err := d.Finish(); err != nil {
 			return err
 		}
@@ -368,7 +377,7 @@ func (l *messageLog) write(b *Broker, batch *pebble.Batch, msgs []Message, ms in
 				return err
 			}
 		}
-		b.written.Add(uint64(len(rec)))
+		b.written.Add(uint64(len(d.Value)))
 		l.fresh = append(l.fresh, *m)
 		for _, q := range l.readers {
 			q.freshBytes += int64(len(m.Body))

@@ -70,20 +70,45 @@ func (ln *lane) Room() {}
 
 func (ln *lane) Close() error { return nil }
 
-// room reports whether one more command may wait for the disk.
-func (ln *lane) room() bool {
+// load is what a connection waits for, as the loop knows it: it counts what it
+// adds, and looks again when there seems to be no room, for others only take away.
+type load struct {
+	pending, bytes, unsent int
+	added, addedBytes      int // not counted in the session yet
+}
+
+// look counts what was added and finds out how much there is now.
+func (ln *lane) look(l *load) {
 	c := ln.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.pending < maxPending && (c.pending == 0 || c.pendingBytes <= maxPendingBytes) && len(ln.unsent) <= writeLimit
+	c.pending += l.added
+	c.pendingBytes += l.addedBytes
+	*l = load{pending: c.pending, bytes: c.pendingBytes, unsent: len(ln.unsent)}
+	c.mu.Unlock()
+}
+
+// room reports whether one more command may wait for the disk.
+func (l *load) room() bool {
+	return l.pending < maxPending && (l.pending == 0 || l.bytes <= maxPendingBytes) && l.unsent <= writeLimit
 }
 
 // await counts a command that waits for the disk, and n bytes of reply.
-func (ln *lane) await(n int) {
+func (l *load) await(n int) {
+	l.pending++
+	l.bytes += n
+	l.added++
+	l.addedBytes += n
+}
+
+// answer sends what a command has to say that waited for the disk, if anything,
+// for which n bytes were reserved.
+func (ln *lane) answer(reply []byte, n int) {
 	c := ln.c
 	c.mu.Lock()
-	c.pending++
-	c.pendingBytes += n
+	if !ln.broken {
+		ln.unsent = append(ln.unsent, reply...)
+	}
+	c.answeredLocked(n)
 	c.mu.Unlock()
 }
 

@@ -82,6 +82,11 @@ const (
 
 // appendRecord appends m's record.
 func appendRecord(b []byte, m *Message, enqueuedMs int64) []byte {
+	return append(appendRecordHead(b, m, enqueuedMs), m.Body...)
+}
+
+// appendRecordHead appends all of m's record but the body, which comes last.
+func appendRecordHead(b []byte, m *Message, enqueuedMs int64) []byte {
 	extras := m.extras()
 	format := byte(recordFormat)
 	if extras != 0 {
@@ -94,7 +99,7 @@ func appendRecord(b []byte, m *Message, enqueuedMs int64) []byte {
 	if extras != 0 {
 		b = appendExtras(b, m, extras)
 	}
-	return append(b, m.Body...)
+	return b
 }
 
 func (m *Message) extras() (bits byte) {

@@ -29,9 +29,9 @@ const (
 
 // pipelined carries out a get or an acknowledgement that need not wait; it
 // reports whether it was one.
-func (c *session) pipelined(cmd *memcached.Command, quick func(*session, *memcached.Command) (*op, verdict)) bool {
+func (c *session) pipelined(cmd *memcached.Command, quick func(c *session, cmd *memcached.Command, waited bool) (*op, verdict)) bool {
 	for {
-		switch o, v := quick(c, cmd); v {
+		switch o, v := quick(c, cmd, c.waiting()); v {
 		case answeredNow:
 			return true
 		case commit:
@@ -46,7 +46,9 @@ func (c *session) pipelined(cmd *memcached.Command, quick func(*session, *memcac
 }
 
 // quickGet carries out a get or gets of one key that need not wait for messages.
-func (c *session) quickGet(cmd *memcached.Command) (*op, verdict) {
+// waited says whether replies waited for the disk, or perhaps, when that was asked,
+// which must be before: what is waited for may be stored right after the look.
+func (c *session) quickGet(cmd *memcached.Command, waited bool) (*op, verdict) {
 	if c.srv.local == nil || len(cmd.Args) != 1 || memcached.CheckKey(cmd.Args[0]) != nil || c.key.parse(cmd.Args[0], optionsOfGet) != nil {
 		return nil, slow
 	}
@@ -54,7 +56,6 @@ func (c *session) quickGet(cmd *memcached.Command) (*op, verdict) {
 	if k.open || k.close || k.abort || k.peek {
 		return nil, slow
 	}
-	waited := c.waiting() // asked before: what it waits for may be stored right after the look
 	q := c.srv.local.lookup(string(k.name))
 	if q == nil {
 		switch {
@@ -119,7 +120,7 @@ func (c *session) quickGet(cmd *memcached.Command) (*op, verdict) {
 }
 
 // quickAck carries out delete q/ack=ids.
-func (c *session) quickAck(cmd *memcached.Command) (*op, verdict) {
+func (c *session) quickAck(cmd *memcached.Command, _ bool) (*op, verdict) {
 	args := cmd.Args
 	noreply := len(args) == 2 && string(args[1]) == "noreply"
 	if c.srv.local == nil || len(args) != 1 && !noreply || c.key.parse(args[0], optionAck) != nil || c.key.ack == nil {
@@ -197,32 +198,46 @@ func (c *session) hand(o *op) {
 // finishReply answers a get or an acknowledgement. It runs on the committer's
 // goroutine and must not block.
 func finishReply(o *op) {
-	c, err, n := o.session, o.err, len(o.reply)
+	err, n, reply := o.err, len(o.reply), o.reply
 	switch {
 	case err == nil:
-		if n > 0 {
-			c.out.Push(o.reply)
-		}
 		if o.taken > 0 {
-			o.q.takeOp.Observe(context.Background(), time.Since(o.began), nil)
+			o.q.takeOp.Observe(context.Background(), o.took(), nil)
 		}
 	case errors.Is(err, ErrDropped) && o.taken > 0:
-		c.out.Push(endBytes)
+		reply = endBytes
 	case errors.Is(err, ErrDropped):
-		c.out.Push([]byte(replyNotFound))
+		reply = []byte(replyNotFound)
 	default:
-		c.srv.stats.errors.Add(1)
-		c.out.Push([]byte(serverError(err)))
+		o.session.srv.stats.errors.Add(1)
+		reply = []byte(serverError(err))
 	}
+	o.answer(reply, n)
 	o.release()
+}
+
+// answer sends what an op has to say, if anything, for which n bytes were reserved.
+func (o *op) answer(reply []byte, n int) {
+	c := o.session
+	if o.lane != nil {
+		o.lane.answer(reply, n)
+		return
+	}
+	if len(reply) > 0 {
+		c.out.Push(reply)
+	}
 	c.answered(n)
 }
 
 // answered counts a reply that waited for the disk, of n reserved bytes.
 func (c *session) answered(n int) {
 	c.mu.Lock()
+	c.answeredLocked(n)
+	c.mu.Unlock()
+}
+
+func (c *session) answeredLocked(n int) {
 	c.pending--
 	c.pendingBytes -= n
 	c.changed.Broadcast()
-	c.mu.Unlock()
 }

@@ -22,6 +22,16 @@ const (
 // quick carries out the commands in data that need not wait, and returns the
 // rest; ops get what has to be committed.
 func (ln *lane) quick(data []byte, now time.Time, ops []*op) ([]byte, []*op, step) {
+	var l load
+	ln.look(&l)
+	rest, ops, next := ln.quickly(data, now, ops, &l)
+	if l.added > 0 {
+		ln.look(&l)
+	}
+	return rest, ops, next
+}
+
+func (ln *lane) quickly(data []byte, now time.Time, ops []*op, l *load) ([]byte, []*op, step) {
 	c := ln.c
 	if !c.passed {
 		return data, ops, promote
@@ -39,8 +49,10 @@ func (ln *lane) quick(data []byte, now time.Time, ops []*op) ([]byte, []*op, ste
 		if len(line) > memcached.MaxLine || c.cmd.Parse(line) != nil {
 			return data, ops, promote
 		}
-		if !ln.room() {
-			return data, ops, wait
+		if !l.room() {
+			if ln.look(l); !l.room() {
+				return data, ops, wait
+			}
 		}
 		var o *op
 		v := slow
@@ -51,9 +63,9 @@ func (ln *lane) quick(data []byte, now time.Time, ops []*op) ([]byte, []*op, ste
 				return data, ops, readMore
 			}
 		case cmd.Is("get"), cmd.Is("gets"):
-			o, v = c.quickGet(cmd)
+			o, v = c.quickGet(cmd, l.pending > 0)
 		case cmd.Is("delete"):
-			o, v = c.quickAck(cmd)
+			o, v = c.quickAck(cmd, l.pending > 0)
 		}
 		switch v {
 		case slow:
@@ -61,9 +73,11 @@ func (ln *lane) quick(data []byte, now time.Time, ops []*op) ([]byte, []*op, ste
 		case settleFirst:
 			return data, ops, wait
 		case commit:
-			ln.await(len(o.reply))
+			l.await(len(o.reply))
 			o.session, o.lane, o.began = c, ln, now
 			ops = append(ops, o)
+		case answeredNow:
+			ln.look(l)
 		}
 		data = rest
 	}
@@ -112,5 +126,5 @@ func (ln *lane) quickSet(cmd *memcached.Command, data []byte) (o *op, rest []byt
 		}
 	}
 	c.counted = false
-	return setOp(q, m, finishOf(form, c.key.envelope, cmd.NoReply)), rest, commit
+	return setOp(q, &m, finishOf(form, c.key.envelope, cmd.NoReply)), rest, commit
 }

@@ -198,7 +198,7 @@ func (c *session) set(in *incoming) {
 	}
 	c.reserve(0)
 	if ok && in.form != replyMeta {
-		o := setOp(local.Queue, m, finishOf(in.form, in.envelope, in.noreply))
+		o := setOp(local.Queue, &m, finishOf(in.form, in.envelope, in.noreply))
 		o.session, o.began = c, time.Now()
 		c.hand(o)
 		return
@@ -214,7 +214,8 @@ func (c *session) set(in *incoming) {
 		default:
 			c.out.Push(c.setReply(err))
 		}
-		c.finished(err)
+		c.countStored(err)
+		c.answered(0)
 	})
 }
 
@@ -229,9 +230,9 @@ func openEnvelope(m *Message, most int) (err error) {
 }
 
 // setOp is Enqueue of a Broker's queue, sparing a closure for each command.
-func setOp(q *Queue, m Message, finish func(*op)) *op {
+func setOp(q *Queue, m *Message, finish func(*op)) *op {
 	o := takeOp(q)
-	o.one[0] = m
+	o.one[0] = *m
 	o.msgs = o.one[:]
 	o.finish = finish
 	return o
@@ -261,10 +262,10 @@ func (c *session) refuse(noreply bool, reply string) {
 var storedBytes, notStoredBytes, endBytes = []byte(replyStored), []byte(replyNotStored), []byte(replyEnd)
 
 // finishSet answers a set. It runs on the committer's goroutine and must not block.
-func finishSet(o *op) {
-	o.session.out.Push(o.session.setReply(o.err))
-	finishSilentSet(o)
-}
+func finishSet(o *op) { o.answerSet(o.session.setReply(o.err)) }
+
+// finishSilentSet ends one with noreply.
+func finishSilentSet(o *op) { o.answerSet(nil) }
 
 // finishNumberedSet answers an eset.
 func finishNumberedSet(o *op) { o.stored(false) }
@@ -278,8 +279,7 @@ func (o *op) stored(timed bool) {
 		return
 	}
 	o.reply = appendStored(o.reply[:0], &o.msgs[0], timed)
-	o.session.out.Push(o.reply)
-	finishSilentSet(o)
+	o.answerSet(o.reply)
 }
 
 // appendStored appends what an eset answers: the message's id, and when it was taken.
@@ -301,26 +301,23 @@ func (c *session) setReply(err error) []byte {
 	return []byte(serverError(err))
 }
 
-func finishSilentSet(o *op) {
-	c, err := o.session, o.err
-	m := &o.msgs[0]
-	if m.Trace.Sampled() {
+func (o *op) answerSet(reply []byte) {
+	if m := &o.msgs[0]; m.Trace.Sampled() {
 		_, span := o.q.setOp.StartRemoteAt(context.Background(), m.Trace, o.began)
 		span.SetAttr("message", strconv.FormatUint(m.ID, 10))
 		span.End(o.err)
 	} else {
-		o.q.setOp.Observe(context.Background(), time.Since(o.began), o.err)
+		o.q.setOp.Observe(context.Background(), o.took(), o.err)
 	}
+	o.session.countStored(o.err)
+	o.answer(reply, 0)
 	o.release()
-	c.finished(err)
 }
 
-// finished counts a set that has been answered.
-func (c *session) finished(err error) {
+func (c *session) countStored(err error) {
 	if err == nil {
 		c.srv.stats.setHits.Add(1)
 	} else {
 		c.srv.stats.errors.Add(1)
 	}
-	c.answered(0)
 }
