@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"sync"
@@ -13,10 +15,39 @@ import (
 )
 
 // DenyList refuses addresses, users and applications. Its zero value denies
-// nobody. It is safe for concurrent use; asking it takes no lock.
+// nobody. It is safe for concurrent use. Asking it takes no lock, and a time that
+// depends on how many lengths of prefixes there are, not on how many entries.
 type DenyList struct {
-	mu    sync.Mutex // for changes
-	state atomic.Pointer[denied]
+	mu     sync.Mutex // for changes
+	count  map[DenyKind]int
+	shards [denyShards]atomic.Pointer[map[denyKey]Denied] // what is in one is not changed
+
+	// lengths has a bit for each length of a prefix that there has been: the first
+	// word for IPv4's, the others for IPv6's.
+	lengths [4]atomic.Uint64
+	named   atomic.Bool // there has been a user or an application
+}
+
+const (
+	denyShards = 4096
+	maxDenied  = 100_000 // entries of a kind
+)
+
+// denyKey is what an entry is about: a prefix, which an address is as well, or a name.
+type denyKey struct {
+	kind DenyKind
+	net  netip.Prefix
+	name string
+}
+
+var denySeed = maphash.MakeSeed()
+
+func (k *denyKey) shard() uint64 {
+	if k.kind != DenyIP {
+		return maphash.String(denySeed, k.name) % denyShards
+	}
+	b := k.net.Addr().As16()
+	return (maphash.Bytes(denySeed, b[:]) + uint64(k.net.Bits())) % denyShards
 }
 
 // DenyKind is what a DenyList entry is about.
@@ -36,123 +67,128 @@ type Denied struct {
 	Until time.Time `json:"until,omitzero"` // zero: until it is allowed again
 }
 
-// denied is a state of the list; nobody changes it.
-type denied struct {
-	addrs map[netip.Addr]Denied
-	nets  map[netip.Prefix]Denied
-	names map[DenyKind]map[string]Denied
-}
-
-// maxDenied bounds the entries of each kind.
-const maxDenied = 100_000
-
 // Deny adds an entry, or changes it. After ttl it ends by itself; 0 means never.
-// It fails for a value that makes no sense, and when there are 100,000 already.
+// It fails for a value that makes no sense, and when there are 100,000 of its kind
+// already.
 func (d *DenyList) Deny(kind DenyKind, value, why string, ttl time.Duration) error {
+	key, err := denyKeyOf(kind, value)
+	if err != nil {
+		return err
+	}
 	e := Denied{Kind: kind, Value: value, Why: why}
 	now := time.Now()
 	if ttl > 0 {
 		e.Until = now.Add(ttl)
 	}
-	return d.change(kind, value, func(s *denied, addr netip.Addr, net netip.Prefix) error {
-		switch {
-		case addr.IsValid():
-			return put(s.addrs, addr, e, now)
-		case net.IsValid():
-			return put(s.nets, net, e, now)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.count[kind] >= maxDenied && !d.has(&key) {
+		d.sweepLocked(now)
+		if d.count[kind] >= maxDenied {
+			return errors.New("webv4: DenyList: full")
 		}
-		return put(s.names[kind], value, e, now)
-	})
+	}
+	d.changeLocked(key.shard(), func(m map[denyKey]Denied) { m[key] = e })
+	if kind == DenyIP {
+		word, bit := lengthBit(key.net)
+		d.lengths[word].Or(bit)
+	} else {
+		d.named.Store(true)
+	}
+	return nil
 }
 
 // Allow removes an entry; it does nothing if there is none.
 func (d *DenyList) Allow(kind DenyKind, value string) error {
-	return d.change(kind, value, func(s *denied, addr netip.Addr, net netip.Prefix) error {
-		delete(s.addrs, addr)
-		delete(s.nets, net)
-		if kind != DenyIP {
-			delete(s.names[kind], value)
-		}
-		return nil
-	})
-}
-
-func put[K comparable](m map[K]Denied, k K, e Denied, now time.Time) error {
-	if len(m) >= maxDenied {
-		maps.DeleteFunc(m, func(_ K, e Denied) bool { return !e.applies(now) })
-	}
-	if _, there := m[k]; !there && len(m) >= maxDenied {
-		return errors.New("webv4: DenyList: full")
-	}
-	m[k] = e
-	return nil
-}
-
-// change replaces the state by a copy that f has changed.
-func (d *DenyList) change(kind DenyKind, value string, f func(*denied, netip.Addr, netip.Prefix) error) error {
-	var addr netip.Addr
-	var net netip.Prefix
-	switch kind {
-	case DenyIP:
-		var err error
-		if addr, err = netip.ParseAddr(value); err != nil {
-			if net, err = netip.ParsePrefix(value); err != nil {
-				return fmt.Errorf("webv4: DenyList: %.100q is neither an address nor a prefix", value)
-			}
-			if at := net.Addr(); at.Is4In6() && net.Bits() >= 96 {
-				net = netip.PrefixFrom(at.Unmap(), net.Bits()-96)
-			}
-			net = net.Masked()
-		}
-		addr = plainAddr(addr)
-	case DenyUser, DenyApp:
-		if value == "" {
-			return errors.New("webv4: DenyList: empty value")
-		}
-	default:
-		return fmt.Errorf("webv4: DenyList: kind %.100q: want ip, user or app", kind)
+	key, err := denyKeyOf(kind, value)
+	if err != nil {
+		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	next := &denied{
-		addrs: map[netip.Addr]Denied{}, nets: map[netip.Prefix]Denied{}, names: map[DenyKind]map[string]Denied{DenyUser: {}, DenyApp: {}},
+	if d.has(&key) {
+		d.changeLocked(key.shard(), func(m map[denyKey]Denied) { delete(m, key) })
 	}
-	if old := d.state.Load(); old != nil {
-		maps.Copy(next.addrs, old.addrs)
-		maps.Copy(next.nets, old.nets)
-		for k, m := range old.names {
-			maps.Copy(next.names[k], m)
+	return nil
+}
+
+func denyKeyOf(kind DenyKind, value string) (denyKey, error) {
+	switch kind {
+	case DenyIP:
+		if addr, err := netip.ParseAddr(value); err == nil {
+			addr = plainAddr(addr)
+			return denyKey{kind: kind, net: netip.PrefixFrom(addr, addr.BitLen())}, nil
+		}
+		net, err := netip.ParsePrefix(value)
+		if err != nil {
+			return denyKey{}, fmt.Errorf("webv4: DenyList: %.100q is neither an address nor a prefix", value)
+		}
+		if at := net.Addr(); at.Is4In6() && net.Bits() >= 96 {
+			net = netip.PrefixFrom(at.Unmap(), net.Bits()-96)
+		}
+		return denyKey{kind: kind, net: net.Masked()}, nil
+	case DenyUser, DenyApp:
+		if value == "" {
+			return denyKey{}, errors.New("webv4: DenyList: empty value")
+		}
+		return denyKey{kind: kind, name: value}, nil
+	}
+	return denyKey{}, fmt.Errorf("webv4: DenyList: kind %.100q: want ip, user or app", kind)
+}
+
+// plainAddr is an address without what only says how it was written, or by which
+// network card it came.
+func plainAddr(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
+
+// lengthBit is where DenyList.lengths notes a prefix's length.
+func lengthBit(net netip.Prefix) (word int, bit uint64) {
+	if net.Addr().Is4() {
+		return 0, 1 << net.Bits()
+	}
+	return 1 + net.Bits()/64, 1 << (net.Bits() % 64)
+}
+
+// changeLocked replaces a shard by a copy that f has changed.
+func (d *DenyList) changeLocked(shard uint64, f func(map[denyKey]Denied)) {
+	next := map[denyKey]Denied{}
+	if d.count == nil {
+		d.count = map[DenyKind]int{}
+	}
+	if old := d.shards[shard].Load(); old != nil {
+		maps.Copy(next, *old)
+		for k := range *old {
+			d.count[k.kind]--
 		}
 	}
-	if err := f(next, addr, net); err != nil {
-		return err
+	f(next)
+	for k := range next {
+		d.count[k.kind]++
 	}
-	d.state.Store(next)
-	return nil
+	d.shards[shard].Store(&next)
+}
+
+// sweepLocked removes the entries that have ended.
+func (d *DenyList) sweepLocked(now time.Time) {
+	for i := range d.shards {
+		if d.shards[i].Load() != nil {
+			d.changeLocked(uint64(i), func(m map[denyKey]Denied) {
+				maps.DeleteFunc(m, func(_ denyKey, e Denied) bool { return !e.applies(now) })
+			})
+		}
+	}
 }
 
 // List returns the entries that apply now.
 func (d *DenyList) List() []Denied {
 	var list []Denied
-	s := d.state.Load()
-	if s == nil {
-		return nil
-	}
 	now := time.Now()
-	add := func(e Denied) {
-		if e.applies(now) {
-			list = append(list, e)
-		}
-	}
-	for _, e := range s.addrs {
-		add(e)
-	}
-	for _, e := range s.nets {
-		add(e)
-	}
-	for _, m := range s.names {
-		for _, e := range m {
-			add(e)
+	for i := range d.shards {
+		if m := d.shards[i].Load(); m != nil {
+			for _, e := range *m {
+				if e.applies(now) {
+					list = append(list, e)
+				}
+			}
 		}
 	}
 	slices.SortFunc(list, func(a, b Denied) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value)) })
@@ -163,14 +199,30 @@ func (e *Denied) applies(now time.Time) bool {
 	return e.Until.IsZero() || now.Before(e.Until)
 }
 
-// plainAddr is an address without what only says how it was written, or by which
-// network card it came.
-func plainAddr(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
+// has reports whether there is an entry, also one that has ended.
+func (d *DenyList) has(key *denyKey) bool {
+	m := d.shards[key.shard()].Load()
+	if m == nil {
+		return false
+	}
+	_, ok := (*m)[*key]
+	return ok
+}
+
+// applies reports whether there is an entry that has not ended.
+func (d *DenyList) applies(key *denyKey) bool {
+	m := d.shards[key.shard()].Load()
+	if m == nil {
+		return false
+	}
+	e, ok := (*m)[*key]
+	return ok && e.applies(time.Now())
+}
 
 // denies reports whether an address is denied.
 func (d *DenyList) denies(ip string) bool {
-	s := d.state.Load()
-	if s == nil || len(s.addrs)+len(s.nets) == 0 {
+	v4, v6 := d.lengths[:1], d.lengths[1:]
+	if v4[0].Load()|v6[0].Load()|v6[1].Load()|v6[2].Load() == 0 {
 		return false
 	}
 	addr, err := netip.ParseAddr(ip)
@@ -178,12 +230,17 @@ func (d *DenyList) denies(ip string) bool {
 		return false
 	}
 	addr = plainAddr(addr)
-	if e, ok := s.addrs[addr]; ok && e.applies(time.Now()) {
-		return true
+	words := v6
+	if addr.Is4() {
+		words = v4
 	}
-	for net, e := range s.nets {
-		if net.Contains(addr) && e.applies(time.Now()) {
-			return true
+	key := denyKey{kind: DenyIP}
+	for i := range words {
+		for rest := words[i].Load(); rest != 0; rest &= rest - 1 {
+			key.net, err = addr.Prefix(64*i + bits.TrailingZeros64(rest))
+			if err == nil && d.applies(&key) {
+				return true
+			}
 		}
 	}
 	return false
@@ -191,14 +248,11 @@ func (d *DenyList) denies(ip string) bool {
 
 // deniesPrincipal returns the code to refuse a principal with, 0 for none.
 func (d *DenyList) deniesPrincipal(p *Principal) int {
-	s := d.state.Load()
-	if s == nil {
-		return 0
-	}
-	if e, ok := s.names[DenyUser][p.ID]; ok && e.applies(time.Now()) {
+	switch {
+	case !d.named.Load():
+	case d.applies(&denyKey{kind: DenyUser, name: p.ID}):
 		return CodePermission
-	}
-	if e, ok := s.names[DenyApp][p.App]; ok && e.applies(time.Now()) {
+	case d.applies(&denyKey{kind: DenyApp, name: p.App}):
 		return CodeAppPermission
 	}
 	return 0

@@ -66,6 +66,50 @@ func TestDenyList(t *testing.T) {
 	})
 }
 
+// A long list is neither slow to make nor to ask.
+func TestLongDenyList(t *testing.T) {
+	var d webv4.DenyList
+	a := newAPI(t, &webv4.Options{Deny: &d})
+	webv4.Handle(a, func(context.Context, *do1) (*empty, error) { return nil, nil })
+	get := func(ip string) int { return do(t, a, "GET /do.json", "", "RemoteAddr: "+ip+":1").status }
+	addr := func(i int) string { return fmt.Sprintf("%d.%d.0", i>>8, i&255) }
+	deny := func(value string, ttl time.Duration) error { return d.Deny(webv4.DenyIP, value, "", ttl) }
+	const most = 50_000
+	for i := range most {
+		if err := errors.Join(deny("9."+addr(i), 0), deny("11."+addr(i)+"/24", time.Nanosecond)); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	for i := 0; i < most; i += 97 {
+		if got := get("9." + addr(i)); got != 403 {
+			t.Fatalf("9.%s: %d", addr(i), got)
+		}
+	}
+	if n := len(d.List()); n != most {
+		t.Errorf("%d entries apply", n)
+	}
+	// It is full, but half of it has ended.
+	if err := deny("8.8.8.8", 0); err != nil {
+		t.Fatal(err)
+	}
+	for i := range most - 1 {
+		if err := deny(fmt.Sprintf("2001:db8:%x::/48", i), 0); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if err := deny("7.7.7.7", 0); err == nil {
+		t.Error("there is no bound")
+	}
+	if err := errors.Join(deny("8.8.8.8/32", 0), d.Allow(webv4.DenyIP, "9.0.0.0"), deny("7.7.7.7", 0), d.Deny(webv4.DenyUser, "7", "", 0)); err != nil {
+		t.Error(err)
+	}
+	for ip, want := range map[string]int{"8.8.8.8": 403, "7.7.7.7": 403, "9.0.0.0": 200, "9.0.0.1": 200, "[2001:db8:bb::9]": 403, "[2001:db8:bb99:1::9]": 403, "[2001:db9::1]": 200} {
+		if got := get(ip); got != want {
+			t.Errorf("%s: %d, want %d", ip, got, want)
+		}
+	}
+}
+
 func TestCORS(t *testing.T) {
 	a := newAPI(t, &webv4.Options{CORS: &webv4.CORS{Origins: []string{"https://a.org"}, Headers: []string{"Authorization"}, Expose: []string{"Ratelimit"}, Credentials: true}})
 	type put struct {
