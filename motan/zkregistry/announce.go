@@ -53,7 +53,7 @@ func (r *Registry) Announce(ctx context.Context, o motan.Offer) (leave func(cont
 		return nil, err
 	}
 	for try := 0; ; try++ {
-		if err = r.create(a); err == nil {
+		if _, err = within(ctx, r, func() (struct{}, error) { return struct{}{}, r.createWanted(a) }); err == nil {
 			break
 		}
 		r.stats.failures.Add(1)
@@ -75,7 +75,7 @@ func (r *Registry) forget(a *announced) {
 func (r *Registry) leave(ctx context.Context, a *announced) error {
 	r.forget(a)
 	for try := 0; ; try++ {
-		err := r.conn.Delete(a.path, -1)
+		_, err := within(ctx, r, func() (struct{}, error) { return struct{}{}, r.conn.Delete(a.path, -1) })
 		if err == nil || errors.Is(err, zk.ErrNoNode) {
 			return nil
 		}
@@ -83,6 +83,37 @@ func (r *Registry) leave(ctx context.Context, a *announced) error {
 			return fmt.Errorf("zkregistry: leave %s: %w", a.path, err)
 		}
 	}
+}
+
+// createWanted makes the node, unless it has been given up meanwhile.
+func (r *Registry) createWanted(a *announced) error {
+	if err := r.create(a); err != nil {
+		return err
+	}
+	if r.wanted(a.path) != a {
+		r.remove(a.path)
+	}
+	return nil
+}
+
+// remove deletes a node of a path that is not wanted any more, or makes it what it is
+// to be now. At the latest what fails here goes with the session.
+func (r *Registry) remove(path string) error {
+	if r.wanted(path) == nil {
+		if err := r.conn.Delete(path, -1); err != nil && !errors.Is(err, zk.ErrNoNode) {
+			return err
+		}
+	}
+	if next := r.wanted(path); next != nil { // somebody came meanwhile
+		return r.create(next)
+	}
+	return nil
+}
+
+func (r *Registry) wanted(path string) *announced {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.announced[path]
 }
 
 // create makes the node, and its parents if they are not there. A node of that name
@@ -153,16 +184,9 @@ func (r *Registry) announceAll() bool {
 	r.mu.Unlock()
 	ok := true
 	for _, a := range all {
-		if err := r.create(a); err != nil {
+		if err := r.createWanted(a); err != nil {
 			r.opt.Logger.Warn("zkregistry: not announced yet", "path", a.path, "error", err)
 			ok = false
-			continue
-		}
-		r.mu.Lock()
-		left := r.announced[a.path] != a
-		r.mu.Unlock()
-		if left { // meanwhile
-			r.conn.Delete(a.path, -1)
 		}
 	}
 	return ok

@@ -20,7 +20,10 @@ func (r *Registry) WatchCommands(ctx context.Context, group string, update func(
 	var changed <-chan zk.Event
 	var err error
 	for try := 0; ; try++ {
-		if command, changed, err = r.command(path); err == nil {
+		var got watched[string]
+		got, err = within(ctx, r, func() (watched[string], error) { return watch(r.command(path)) })
+		if err == nil {
+			command, changed = got.what, got.changed
 			break
 		}
 		if r.ctx.Err() != nil {

@@ -25,5 +25,5 @@
 //
 // # Reading order
 //
-// registry.go, watch.go, announce.go, subscribe.go, commands.go, node.go.
+// registry.go, within.go, watch.go, announce.go, subscribe.go, commands.go, node.go.
 package zkregistry

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -162,6 +161,7 @@ func TestUnreadableCommandIsPassedOn(t *testing.T) {
 
 // relay stands between a registry and ZooKeeper and can cut the two apart.
 type relay struct {
+	gate  sync.RWMutex // locked: what comes is kept back, and no connection closes
 	ln    net.Listener
 	to    string
 	mu    sync.Mutex
@@ -198,11 +198,24 @@ func startRelay(t testing.TB, to string) *relay {
 			r.mu.Lock()
 			r.conns = append(r.conns, in, out)
 			r.mu.Unlock()
-			go func() { io.Copy(in, out); in.Close() }()
-			go func() { io.Copy(out, in); out.Close() }()
+			go r.pass(in, out)
+			go r.pass(out, in)
 		}
 	}()
 	return r
+}
+
+func (r *relay) pass(to, from net.Conn) {
+	defer to.Close()
+	for b := make([]byte, 4096); ; {
+		n, err := from.Read(b)
+		r.gate.RLock()
+		to.Write(b[:n])
+		r.gate.RUnlock()
+		if err != nil {
+			return
+		}
+	}
 }
 
 func (r *relay) set(cut bool) {
@@ -287,6 +300,61 @@ func TestOutage(t *testing.T) {
 	if s := far.Stats(); s.Announces < 2 || s.Updates < 3 {
 		t.Errorf("stats %+v", s)
 	}
+}
+
+// What waits for a ZooKeeper that does not answer ends with its context; nothing of
+// it is left over when ZooKeeper answers again.
+func TestRequestsEndWithTheirContext(t *testing.T) {
+	addr, g := server(t), group(t)
+	direct := open(t, addr, nil)
+	between := startRelay(t, addr)
+	far := open(t, between.ln.Addr().String(), &zkregistry.Options{SessionTimeout: patience})
+	leave, err := far.Announce(t.Context(), offer(g, "127.0.0.1:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen list
+	if err := direct.Watch(t.Context(), "com.example.S", g, "1.0", seen.update); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := direct.Announce(t.Context(), offer(g, "127.0.0.1:2")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both are seen", func() bool { return seen.String() == "127.0.0.1:1 127.0.0.1:2" })
+	between.gate.Lock()
+	for what, request := range map[string]func(context.Context) error{
+		"leave": leave,
+		"announce": func(ctx context.Context) error {
+			_, err := far.Announce(ctx, offer(g, "127.0.0.1:3"))
+			return err
+		},
+		"watch": func(ctx context.Context) error {
+			return far.Watch(ctx, "com.example.Other", g, "1.0", func([]motan.Endpoint) {})
+		},
+		"watch commands": func(ctx context.Context) error {
+			return far.WatchCommands(ctx, g, func([]byte) {})
+		},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		ended := make(chan error, 1)
+		go func() { ended <- request(ctx) }()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", what, err)
+			}
+		case <-time.After(patience / 3):
+			t.Errorf("%s does not heed its context", what)
+		}
+		cancel()
+	}
+	between.gate.Unlock()
+	eventually(t, "what was given up is gone", func() bool { return seen.String() == "127.0.0.1:2" })
+	// The one whose announcement was given up can be announced.
+	if _, err := far.Announce(t.Context(), offer(g, "127.0.0.1:3")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is announced", func() bool { return seen.String() == "127.0.0.1:2 127.0.0.1:3" })
 }
 
 // An interruption within the session changes nothing.

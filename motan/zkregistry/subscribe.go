@@ -2,14 +2,11 @@ package zkregistry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"strings"
-
-	"github.com/go-zookeeper/zk"
 )
 
 // subscribed makes it known who watches a service, for Motan's tools, as long as
@@ -58,15 +55,8 @@ func (r *Registry) subscribed(ctx context.Context, service, group, version strin
 	if !last {
 		return
 	}
-	if err := r.conn.Delete(path, -1); err != nil && !errors.Is(err, zk.ErrNoNode) {
+	if err := r.remove(path); err != nil {
 		r.stats.failures.Add(1)
-		return // at the latest it goes with the session
-	}
-	r.mu.Lock()
-	next := r.announced[path]
-	r.mu.Unlock()
-	if next != nil { // somebody came meanwhile
-		r.create(next)
 	}
 }
 

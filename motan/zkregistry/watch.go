@@ -44,8 +44,10 @@ func (r *Registry) Watch(ctx context.Context, service, group, version string, up
 	var list []motan.Endpoint
 	var changed <-chan zk.Event
 	for try := 0; ; try++ {
-		list, changed, err = r.list(path, service, version)
+		var got watched[[]motan.Endpoint]
+		got, err = within(ctx, r, func() (watched[[]motan.Endpoint], error) { return watch(r.list(path, service, version)) })
 		if err == nil {
+			list, changed = got.what, got.changed
 			break
 		}
 		if r.ctx.Err() != nil {
