@@ -12,8 +12,11 @@ import (
 // took, and the code and message of the error if there is one. role tells the two
 // sides apart, such as "server". Business errors are logged at level Info like
 // successes, others at Warn. The handler of log decides what it costs: it runs
-// within the call.
+// within the call. nil means slog.Default().
 func AccessLog(log *slog.Logger, role string) Interceptor {
+	if log == nil {
+		log = slog.Default()
+	}
 	return func(next Invoker) Invoker {
 		return func(ctx context.Context, x *Exchange) error {
 			began := time.Now()

@@ -34,8 +34,14 @@ type Admin struct {
 //
 // Mount it with http.StripPrefix, and only where operators can reach it: it has no
 // authentication of its own. Requests that a browser sends for another site's page
-// are refused.
+// are refused. It panics if one of Clients or Servers is nil.
 func (a *Admin) Handler() http.Handler {
+	if i := slices.Index(a.Clients, nil); i >= 0 {
+		panic(fmt.Sprintf("motan: Admin.Clients[%d]: nil", i))
+	}
+	if i := slices.Index(a.Servers, nil); i >= 0 {
+		panic(fmt.Sprintf("motan: Admin.Servers[%d]: nil", i))
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /services", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, a.services()) })
 	mux.HandleFunc("GET /endpoints", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, a.endpoints()) })

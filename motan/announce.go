@@ -33,6 +33,9 @@ type Announcer interface {
 // other machines can call: one without a host or with an unspecified one, as
 // listeners for all addresses have, or port 0.
 func (s *Server) Announce(ctx context.Context, a Announcer, group, version string, at Endpoint) error {
+	if a == nil {
+		return errors.New("motan: announce: no announcer given")
+	}
 	if err := checkCallable(at.Addr); err != nil {
 		return err
 	}

@@ -137,6 +137,9 @@ func (c *Client) run(ctx context.Context, x *Exchange) error {
 	}
 	o := &full.call
 	o.req = x.Request
+	if raw, ok := o.req.(*Raw); ok && raw == nil {
+		return &Error{Code: CodeEncode, Message: "the argument is a nil *motan.Raw"}
+	}
 	if d, ok := ctx.Deadline(); ok && d.Before(o.deadline) {
 		o.deadline = d
 	}

@@ -69,7 +69,9 @@ func NewClient(service string, reg Registry, opts *ClientOptions) (*Client, erro
 	c.prefix = appendMeta(c.prefix, 0, keyAuth, o.Token)
 	c.methods.Store(&map[string]*clientMethod{})
 	c.budget.init(o.RetryBudget)
-	c.invoke = chain(o.Interceptors, c.run)
+	if c.invoke, err = chain(o.Interceptors, c.run); err != nil {
+		return nil, err
+	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil
 }

@@ -182,5 +182,6 @@ func (o *ClientOptions) filled() (ClientOptions, error) {
 	}
 	out.Idempotent = slices.Clone(out.Idempotent)
 	out.Interceptors = slices.Clone(out.Interceptors)
+	errs = append(errs, noNils("ClientOptions", out.Interceptors))
 	return out, errors.Join(errs...)
 }

@@ -259,6 +259,12 @@ type commandedWatch struct {
 
 // Watch implements Registry.
 func (c *commanded) Watch(ctx context.Context, service, group, version string, update func([]Endpoint)) error {
+	if c.reg == nil {
+		return errors.New("motan: Commanded: no registry given")
+	}
+	if c.source == nil {
+		return errors.New("motan: Commanded: no source of commands given")
+	}
 	w := &commandedWatch{
 		commanded: c, ctx: ctx, service: service, group: or(group, defaultGroup), version: version, update: update,
 		lists: make(map[string][]Endpoint), stops: make(map[string]context.CancelFunc),

@@ -47,6 +47,9 @@ func (f *FaultInjector) Set(faults ...Fault) error {
 		if x.Delay < 0 || !(x.DelayShare >= 0 && x.DelayShare <= 1) || !(x.ErrorShare >= 0 && x.ErrorShare <= 1) {
 			errs = append(errs, fmt.Errorf("motan: fault %d: delay %v for a share of %v, errors for %v: want no negative delay, shares from 0 to 1", i, x.Delay, x.DelayShare, x.ErrorShare))
 		}
+		if x.Error != nil && x.Error.Code == 0 {
+			errs = append(errs, fmt.Errorf("motan: fault %d: error %q: no code", i, x.Error.Message))
+		}
 		if x.DelayShare == 0 {
 			x.DelayShare = 1
 		}

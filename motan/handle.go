@@ -42,7 +42,8 @@ type serverMethod struct {
 // fn runs on many goroutines at once; its context ends with the caller's deadline.
 // An error that is, or wraps, an [*Error] reaches the caller with its code and
 // type; any other is a business error with CodeBusiness. It panics if the method
-// is there already, if the server is serving, or if a type cannot travel at all.
+// is there already, if the server is serving, if an interceptor returns nil, or if a type cannot travel
+// at all.
 func Handle[Req, Resp any](s *Server, service, method string, fn func(context.Context, *Req) (*Resp, error)) {
 	for _, t := range []reflect.Type{reflect.TypeFor[Req](), reflect.TypeFor[Resp]()} {
 		if err := canTravel(t); err != nil {
@@ -80,6 +81,9 @@ func Handle[Req, Resp any](s *Server, service, method string, fn func(context.Co
 // holds for each of them; a call costs some 300 ns more. It panics if there is no
 // such method, or for the reasons for which Handle does.
 func (s *Server) Register(service string, provider any) {
+	if provider == nil {
+		panic(fmt.Sprintf("motan: Register %s: no provider", service))
+	}
 	v := reflect.ValueOf(provider)
 	found := 0
 	for i := range v.NumMethod() {
@@ -215,10 +219,13 @@ func (s *Server) offer(serviceName, method string, m *serverMethod) {
 	m.op = s.opt.Watchman.Operation(watchman.Server, full)
 	m.limit, m.switched = s.limiter(full), s.opt.Watchman.Switch(full, false)
 	if len(s.opt.Interceptors) > 0 {
-		m.invoke = chain(s.opt.Interceptors, func(ctx context.Context, x *Exchange) (err error) {
+		var err error
+		if m.invoke, err = chain(s.opt.Interceptors, func(ctx context.Context, x *Exchange) (err error) {
 			x.Response, err = m.call(ctx, x.Request)
 			return err
-		})
+		}); err != nil {
+			panic(fmt.Sprintf("motan: Handle %s: %v", full, err))
+		}
 	}
 	svc.methods[method] = m
 	s.methods++

@@ -1,6 +1,10 @@
 package motan
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+)
 
 // Exchange is one call as an [Interceptor] sees it.
 type Exchange struct {
@@ -38,10 +42,23 @@ type Invoker func(ctx context.Context, x *Exchange) error
 // client it sees a call once, however often it is tried.
 type Interceptor func(next Invoker) Invoker
 
-// chain applies interceptors to inner.
-func chain(list []Interceptor, inner Invoker) Invoker {
+// chain applies interceptors to inner. None of them is nil; what one returns may be.
+func chain(list []Interceptor, inner Invoker) (Invoker, error) {
 	for i := len(list) - 1; i >= 0; i-- {
-		inner = list[i](inner)
+		if inner = list[i](inner); inner == nil {
+			return nil, fmt.Errorf("motan: Interceptors[%d] returned nil", i)
+		}
 	}
-	return inner
+	return inner, nil
+}
+
+// noNils returns an error for each interceptor that is nil.
+func noNils(of string, list []Interceptor) error {
+	var errs []error
+	for i, it := range list {
+		if it == nil {
+			errs = append(errs, fmt.Errorf("motan: %s.Interceptors[%d]: nil", of, i))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -77,6 +77,9 @@ func NewServer(opts *ServerOptions) (*Server, error) {
 // returns ErrClosed. It closes ln, which may be a listener for TCP, for a unix
 // socket, or one of crypto/tls. Serve may be called for several listeners.
 func (s *Server) Serve(ln net.Listener) error {
+	if ln == nil {
+		return errors.New("motan: Serve: no listener given")
+	}
 	defer ln.Close()
 	s.mu.Lock()
 	if s.draining {

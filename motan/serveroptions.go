@@ -156,5 +156,6 @@ func (o *ServerOptions) filled() (ServerOptions, error) {
 	out.Tokens = slices.Clone(out.Tokens)
 	out.Rates = maps.Clone(out.Rates)
 	out.Interceptors = slices.Clone(out.Interceptors)
+	errs = append(errs, noNils("ServerOptions", out.Interceptors))
 	return out, errors.Join(errs...)
 }
