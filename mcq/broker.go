@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -52,6 +51,8 @@ type Broker struct {
 	opt Options
 	dir string
 	db  *pebble.DB
+
+	release func() // the directory
 
 	mu     sync.RWMutex
 	queues map[string]*Queue
@@ -106,24 +107,30 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		opt: o, dir: dir, queues: make(map[string]*Queue), inbox: newInbox(), spans: make(map[uint32]span),
 		committed: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
+	if b.release, err = use(o.fs, dir); err != nil {
+		return nil, fmt.Errorf("mcq: open %s: %w", dir, err)
+	}
 	b.memory.share.Store(int64(o.Memory))
 	popts := storeOptions(&o, storeLogger{b, o.Logger})
-	popts.FS = &fullFS{FS: o.fs, b: b}
+	reads := &readFS{FS: o.fs}
+	popts.FS = &fullFS{FS: reads, b: b}
 	err = guard(func() (err error) {
 		b.db, err = pebble.Open(dir, popts)
 		return err
 	})
 	if err != nil {
+		b.release()
 		if isLocked(err) {
-			err = fmt.Errorf("%w: %w", ErrLocked, err)
+			err = fmt.Errorf("%w by another process: %w", ErrLocked, err)
 		}
-		return nil, fmt.Errorf("mcq: open %s: %w", dir, err)
+		return nil, fmt.Errorf("mcq: open %s: %w", dir, reads.openError(dir, err))
 	}
 	if err := guard(func() error { return b.load(dir, popts) }); err != nil {
 		if b.db != nil {
 			b.closeStore() // err is what matters
 		}
-		return nil, fmt.Errorf("mcq: open %s: %w", dir, err)
+		b.release()
+		return nil, fmt.Errorf("mcq: open %s: %w", dir, damaged(err))
 	}
 	b.lookAtDisk()
 	b.opened.Store(true)
@@ -169,12 +176,6 @@ func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
 		popts.Levels[i].BlockSize = tableBlock
 	}
 	return popts
-}
-
-// isLocked tells a directory that is in use. The lock's error is the operating
-// system's, except that within one process Pebble words its own.
-func isLocked(err error) bool {
-	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "lock held by current process")
 }
 
 // load finds the queues and where each one stands.
@@ -414,6 +415,7 @@ func (b *Broker) Close() error {
 // for ever; then it is abandoned, and the directory stays locked until the
 // process ends.
 func (b *Broker) closeStore() error {
+	defer b.release()
 	cause := b.err()
 	if cause == nil {
 		return guard(func() error { return errors.Join(b.saveHanded(), b.emptyLog(), b.db.Close()) })

@@ -30,16 +30,27 @@ type QueueReport struct {
 const maxDamage = 100
 
 // Check reads everything in the store in dir, which no process may have open,
-// and changes nothing. The error is about what keeps it from reading at all:
-// there is no store, it is in use, or its list of files or its log is damaged.
-// Only opts.Logger is looked at.
+// and changes nothing: to read the directory is enough. The error is about what
+// keeps it from reading at all: there is no store, which fs.ErrNotExist tells, it
+// is in use, which is ErrLocked, or its list of files or its log is damaged. Only
+// opts.Logger is looked at.
 func Check(dir string, opts *Options) (*Report, error) {
 	o, err := opts.filled()
 	if err != nil {
 		return nil, err
 	}
 	c := &checker{b: &Broker{opt: o, queues: make(map[string]*Queue)}}
+	release, err := use(o.fs, dir)
+	if err == nil {
+		defer release()
+		err = hasStore(o.fs, dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("mcq: check %s: %w", dir, err)
+	}
 	popts := storeOptions(&o, storeLogger{c.b, o.Logger})
+	reads := &readFS{FS: checkFS{o.fs}}
+	popts.FS = reads
 	popts.ReadOnly, popts.ErrorIfNotExists = true, true
 	popts.FormatMajorVersion = 0 // whatever it is
 	err = guard(func() (err error) {
@@ -49,11 +60,11 @@ func Check(dir string, opts *Options) (*Report, error) {
 	switch {
 	case err == nil:
 	case isLocked(err):
-		return nil, fmt.Errorf("mcq: check %s: %w: %w", dir, ErrLocked, err)
+		return nil, fmt.Errorf("mcq: check %s: %w by another process: %w", dir, ErrLocked, err)
 	default:
-		return nil, fmt.Errorf("mcq: check %s: %w", dir, err)
+		return nil, fmt.Errorf("mcq: check %s: %w", dir, reads.openError(dir, err))
 	}
-	err = guard(c.run)
+	err = damaged(guard(c.run))
 	if err := errors.Join(err, c.b.db.Close()); err != nil {
 		return nil, fmt.Errorf("mcq: check %s: %w", dir, err)
 	}
@@ -74,7 +85,7 @@ func (c *checker) bad(format string, args ...any) {
 
 func (c *checker) run() error {
 	if err := c.b.db.CheckLevels(nil); err != nil {
-		c.bad("tables: %v", err)
+		c.bad("tables: %v", damaged(err))
 	}
 	v, closer, err := c.b.db.Get([]byte{prefixFormat})
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -90,7 +101,7 @@ func (c *checker) run() error {
 		c.bad("%v", err)
 	}
 	if err := c.b.loadQueues(); err != nil {
-		c.bad("%v", err)
+		c.bad("%v", damaged(err))
 		return nil
 	}
 	c.logs = make(map[uint32]*messageLog)
@@ -135,7 +146,7 @@ func (c *checker) records() error {
 		}
 	}
 	if err := it.Error(); err != nil {
-		c.bad("messages: %v", err)
+		c.bad("messages: %v", damaged(err))
 		return nil
 	}
 	for _, r := range c.report.Queues {

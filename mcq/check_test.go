@@ -15,7 +15,7 @@ import (
 func TestCheck(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	opts := mcq.WithFS(&mcq.Options{Logger: silent}, fs)
-	if _, err := mcq.Check("store", opts); err == nil || !strings.Contains(err.Error(), "does not exist") {
+	if _, err := mcq.Check("store", opts); err == nil || !strings.Contains(err.Error(), "no store here") {
 		t.Fatalf("check of nothing: %v", err)
 	}
 	b := openBroker(t, "store", opts)

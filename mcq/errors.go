@@ -43,8 +43,9 @@ var (
 	// ErrTooMany is returned when a limit of the Broker is reached.
 	ErrTooMany = errors.New("mcq: too many queues")
 
-	// ErrLocked is wrapped by Open when another process uses the directory.
-	ErrLocked = errors.New("mcq: store in use by another process")
+	// ErrLocked is wrapped by Open and Check when the directory is open already, in
+	// another process or in this one.
+	ErrLocked = errors.New("mcq: store in use")
 
 	// ErrFailed is wrapped by everything after the disk has failed: nothing is
 	// acknowledged any more, and the store must be opened again.

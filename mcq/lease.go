@@ -333,7 +333,7 @@ func (q *Queue) fill() error {
 		seq++
 	}
 	if err := it.Error(); err != nil {
-		return fmt.Errorf("mcq: read %s: %w", q.name, err)
+		return fmt.Errorf("mcq: read %s: %w", q.name, damaged(err))
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -449,7 +449,7 @@ func (q *Queue) readAgain(msgs []Message) (n int, err error) {
 			}
 		}
 		if err := it.Error(); err != nil {
-			return n, fmt.Errorf("mcq: read %s, message %d: %w", q.name, m.ID, err)
+			return n, fmt.Errorf("mcq: read %s, message %d: %w", q.name, m.ID, damaged(err))
 		}
 		if ok && bytes.Equal(it.Key(), key) {
 			if err := parseRecord(it.Value(), m); err != nil {

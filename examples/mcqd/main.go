@@ -117,7 +117,7 @@ func serve(ctx context.Context, c *config, out io.Writer) error {
 		Queue: mcq.QueueOptions{MaxLength: c.maxLength, DropOldest: c.dropOldest},
 	})
 	if errors.Is(err, mcq.ErrLocked) {
-		return fmt.Errorf("another process serves %s: %w", c.data, err)
+		return fmt.Errorf("%s is served already: %w", c.data, err)
 	}
 	if err != nil {
 		return err

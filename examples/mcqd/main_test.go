@@ -103,7 +103,7 @@ func TestServeAndCheck(t *testing.T) {
 	}
 	for _, args := range [][]string{{"-data", dir, "-addr", "127.0.0.1:0"}, {"-check", dir}} {
 		err := run(t.Context(), args, io.Discard)
-		if err == nil || !strings.Contains(err.Error(), "another process") {
+		if err == nil || !strings.Contains(err.Error(), "store in use") {
 			t.Errorf("%q: %v", args, err)
 		}
 	}
@@ -163,7 +163,7 @@ func TestFlags(t *testing.T) {
 		{[]string{"-interval", "-1s", "-sync", "interval"}, "SyncInterval"},
 		{[]string{"-admin", "nowhere:x"}, "unknown port"},
 		{[]string{"-addr", "256.0.0.1:1"}, "256.0.0.1"},
-		{[]string{"-check", filepath.Join(data, "none")}, "does not exist"},
+		{[]string{"-check", filepath.Join(data, "none")}, "no store here"},
 	} {
 		args := append([]string{"-addr", "127.0.0.1:0", "-data", filepath.Join(data, "store")}, c.args...)
 		if err := run(t.Context(), args, io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
