@@ -93,7 +93,7 @@ func (a *API) batched(ctx context.Context, c *call, b *BatchCall, room int) (Bat
 		return BatchResult{}, Errorf(CodeParameter, "(path) expect (a path of this server)")
 	}
 	var found reply
-	op := a.router.find(&found, b.Method, u.Path)
+	op := a.router.find(&found, b.Method, pathOf(u))
 	switch {
 	case op == nil:
 	case op.plan == nil || op.streams || op.batch || op.format != asJSON:

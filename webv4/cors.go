@@ -93,7 +93,7 @@ func (o *CORS) apply(out *reply, r *http.Request, rt *router) bool {
 		}
 		return false
 	}
-	allow := rt.allowed(out, r.URL.Path)
+	allow := rt.allowed(out, pathOf(r.URL))
 	if allow == "" {
 		return false
 	}

@@ -39,6 +39,7 @@
 //
 //	route     METHOD PATH, required. A segment of the path is text, :name, :name.suffix (at
 //	          the end), or *name (at the end, takes the rest). Names are the parameters'.
+//	          A slash that a request escapes (%2F) belongs to its segment.
 //	          A path that ends in .json has twins that end in .xml and .msgpack, and in the
 //	          suffixes of codecs, and answer in that.
 //	auth      user: the Authenticator must know who calls. none, the default: nobody is asked.
@@ -248,7 +249,7 @@
 //
 // api.go with register.go and group.go, plan.go and field.go with constraint.go and
 // misspelt.go (what tags say), serve.go (the chain) with call.go and reply.go,
-// route.go, bind.go, model.go with mapkey.go, unread.go, jsonread.go, jsoncontainer.go,
+// route.go with escapedpath.go, bind.go, model.go with mapkey.go, unread.go, jsonread.go, jsoncontainer.go,
 // jsonwrite.go and jsonstring.go, quota.go, degrade.go with switches.go and breaker.go,
 // overload.go with place.go and strain.go; the rest stands alone.
 package webv4

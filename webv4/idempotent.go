@@ -97,7 +97,7 @@ func (a *API) once(ctx context.Context, c *call, op *operation, r *http.Request)
 	cl := &claim{api: a.core, name: op.name, ttl: op.plan.once}
 	cl.key = keyOf(op.name, c.caller.principal.App, c.caller.principal.ID, sent[0])
 	h := sha256.New()
-	for _, part := range [...]string{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Get("Content-Type"), body} {
+	for _, part := range [...]string{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header.Get("Content-Type"), body} {
 		h.Write([]byte(part))
 		h.Write([]byte{0})
 	}

@@ -26,7 +26,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := now()
 	out := newReply()
 	out.w, out.head = w, r.Method == http.MethodHead
-	op := a.router.find(out, r.Method, r.URL.Path)
+	var op *operation
+	if r.URL.RawPath == "" {
+		op = a.router.find(out, r.Method, r.URL.Path)
+	} else {
+		op = a.router.findEscaped(out, r.Method, r.URL)
+	}
 	if op == nil {
 		op = a.none
 	}
@@ -439,7 +444,7 @@ func validID(s string) bool {
 // there.
 func (a *API) notFound(out *reply, r *http.Request) error {
 	out.style, out.codes = a.looksOf(r.URL.Path)
-	allow := a.router.allowed(out, r.URL.Path)
+	allow := a.router.allowed(out, pathOf(r.URL))
 	if allow == "" {
 		return refusal(CodeNoAPI)
 	}

@@ -77,7 +77,7 @@ func (k *replies) removeLocked(e *list.Element) {
 // replyKey tells replies apart: by all of the URL, by who asks, and by the headers
 // and cookies that are parameters.
 func replyKey(c *call, r *http.Request) string {
-	key := string('0'+rune(c.out.format)) + r.Method + " " + r.URL.Path + "?" + r.URL.RawQuery + "\x00" + c.caller.principal.ID + "\x00" + c.caller.principal.App
+	key := string('0'+rune(c.out.format)) + r.Method + " " + r.URL.EscapedPath() + "?" + r.URL.RawQuery + "\x00" + c.caller.principal.ID + "\x00" + c.caller.principal.App
 	for i := range c.op.plan.fields {
 		switch f := &c.op.plan.fields[i]; f.source {
 		case fromHeader:
