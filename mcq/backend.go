@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Backend is where the queues are that a Server serves: those of a Broker, or
-// of a system beyond this machine, as in package jetqueue. Package mcqtest tests
+// Backend is where the queues are that a Server serves: those of a Broker, of another
+// server (Client.Backend), or of a system beyond this machine, as in package jetqueue. Package mcqtest tests
 // its contract:
 //
 //  1. All methods may be called from many goroutines.

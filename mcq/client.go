@@ -162,7 +162,8 @@ func (c *Client) conn(ctx context.Context) (*clientConn, error) {
 	if d == nil {
 		d = &sharedDial{done: make(chan struct{})}
 		c.dialing = d
-		c.dials.Go(func() { c.dialShared(d) })
+		before := c.shared
+		c.dials.Go(func() { c.dialShared(d, before) })
 	}
 	c.mu.Unlock()
 	select {
@@ -181,7 +182,11 @@ type sharedDial struct {
 }
 
 // dialShared belongs to no caller: one that is in a hurry must not fail the others.
-func (c *Client) dialShared(d *sharedDial) {
+// Who waits at the connection before hears of its end first.
+func (c *Client) dialShared(d *sharedDial, before *clientConn) {
+	if before != nil {
+		<-before.gone
+	}
 	k, err := c.dial(context.Background())
 	c.mu.Lock()
 	defer c.mu.Unlock()

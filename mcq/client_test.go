@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -474,6 +475,95 @@ func TestRemoteOperations(t *testing.T) {
 		if there, err := c.Drop(ctx, "q"); there != want || err != nil {
 			t.Errorf("dropped %v, %v", there, err)
 		}
+	}
+}
+
+// Statistics come as the broker has them, whatever the queues are called.
+func TestRemoteStats(t *testing.T) {
+	b := memBroker(t, nil)
+	c := dial(t, serve(t, b))
+	ctx := t.Context()
+	if all, err := c.QueueStats(ctx); len(all) > 0 || err != nil {
+		t.Errorf("of no queues: %+v, %v", all, err)
+	}
+	for i, name := range []string{"a", "a_total", "a_total_items", "queue_a", "STAT", "b+s", "reset"} {
+		q := queue(t, b, name)
+		if name != "b+s" {
+			put(t, q, strings.Split(strings.Repeat("x", i+1), "")...)
+			lease(t, q, 1, mcq.LeaseOptions{Duration: time.Hour})
+		}
+	}
+	queue(t, b, "a").Pause()
+	want := b.Stats().Queues
+	got, err := c.QueueStats(ctx)
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("%d of %d queues, %v", len(got), len(want), err)
+	}
+	same := func(got, want mcq.QueueStats) bool {
+		near := got.OldestAge >= want.OldestAge-time.Millisecond && got.OldestAge < want.OldestAge+patience
+		got.OldestAge = want.OldestAge
+		return near && got == want
+	}
+	for i := range want {
+		one, err := c.Queue(want[i].Name).Stats(ctx)
+		if err != nil || !same(got[i], want[i]) || !same(one, want[i]) {
+			t.Errorf("%+v, alone %+v, want %+v, %v", got[i], one, want[i], err)
+		}
+	}
+	if s, err := c.Queue("nobody").Stats(ctx); err != nil || s != (mcq.QueueStats{Name: "nobody"}) {
+		t.Errorf("of no queue: %+v, %v", s, err)
+	}
+}
+
+// Whoever enqueues hears of each message once and in order, also when connections fail.
+func TestEnqueueOverFailures(t *testing.T) {
+	var conns atomic.Int64
+	addr := fakeServer(t, func(in *bufio.Reader, out io.Writer) {
+		for left := 3 * conns.Add(1); left > 0; left-- {
+			line, err := in.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if strings.HasPrefix(line, "monitor ") {
+				io.WriteString(out, "END\r\n")
+				continue
+			}
+			if _, err := in.ReadString('\n'); err != nil {
+				return
+			}
+			io.WriteString(out, "1 1\r\n")
+		}
+	})
+	q, err := dial(t, addr).Backend().FindQueue(t.Context(), "q", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 300
+	told := make(chan mcq.Message, 2*n)
+	var failed atomic.Int64
+	for i := range n {
+		q.Enqueue(mcq.Message{Flags: uint32(i)}, func(m mcq.Message, err error) {
+			if err != nil {
+				failed.Add(1)
+			}
+			if err != nil && (!mcq.Retryable(err) || m.ID != 0) || err == nil && m.ID != 1 {
+				t.Errorf("message %d: %+v, %v", i, m, err)
+			}
+			told <- m
+		})
+	}
+	for i := range n {
+		select {
+		case m := <-told:
+			if m.Flags != uint32(i) {
+				t.Fatalf("told of %d instead of %d", m.Flags, i)
+			}
+		case <-time.After(patience):
+			t.Fatalf("not told of %d", i)
+		}
+	}
+	if len(told) > 0 || failed.Load() == 0 {
+		t.Errorf("%d told twice, %d failed", len(told), failed.Load())
 	}
 }
 

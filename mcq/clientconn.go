@@ -35,14 +35,14 @@ type clientConn struct {
 
 // exchange is a run of commands and what came back.
 type exchange struct {
-	replies int                          // lines or lists still to come
-	values  int                          // VALUEs that may still come
-	line    func(line []byte) error      // told each reply that is one line
-	value   func(key, head, body []byte) // told each VALUE, if the reply is a list
-	stat    func(name, value []byte)     // told each STAT, if replies are lists of these
-	done    chan struct{}                // capacity 1: it has ended; nil if then is not
-	ended   bool                         // do has seen that: nothing is told to the others any more
-	then    func()                       // told that by the reader: must not block
+	replies int                            // lines or lists still to come
+	values  int                            // VALUEs that may still come
+	line    func(line []byte) error        // told each reply that is one line
+	value   func(key, head, body []byte)   // told each VALUE, if the reply is a list
+	stat    func(name, value []byte) error // told each STAT, if line is the end of a list of these
+	done    chan struct{}                  // capacity 1: it has ended; nil if then is not
+	ended   bool                           // do has seen that: nothing is told to the others any more
+	then    func()                         // told that by the reader: must not block
 	err     error
 }
 
@@ -219,8 +219,8 @@ func (c *clientConn) readReply() error {
 		return fmt.Errorf("reply to nothing: %.40q", line)
 	}
 	line = bytes.TrimRight(line, "\r\n")
-	if x.stat != nil {
-		return c.readStat(x, line)
+	if rest, ok := bytes.CutPrefix(line, statWord); ok && x.stat != nil {
+		return x.readStat(rest)
 	}
 	if x.value == nil {
 		if err := x.line(line); err != nil && x.err == nil {
@@ -262,26 +262,18 @@ func (c *clientConn) readReply() error {
 	return nil
 }
 
-// readStat takes a line of a list of STATs.
-func (c *clientConn) readStat(x *exchange, line []byte) error {
-	rest, ok := bytes.CutPrefix(line, statWord)
-	if !ok {
-		if !bytes.Equal(line, endLine) && x.err == nil {
-			x.err = errorOf(line)
-		}
-		if x.replies--; x.replies == 0 {
-			c.finish(x)
-		}
-		return nil
-	}
-	at := bytes.LastIndexByte(rest, ' ')
+// readStat takes the name and the value of a STAT.
+func (x *exchange) readStat(stat []byte) error {
+	at := bytes.LastIndexByte(stat, ' ')
 	if at < 0 {
-		return fmt.Errorf("malformed STAT line %.80q", line)
+		return fmt.Errorf("malformed STAT %.80q", stat)
 	}
 	if x.values--; x.values < 0 {
 		return errors.New("more STATs than there can be")
 	}
-	x.stat(rest[:at], rest[at+1:])
+	if err := x.stat(stat[:at], stat[at+1:]); err != nil && x.err == nil {
+		x.err = err
+	}
 	return nil
 }
 
