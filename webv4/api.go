@@ -42,8 +42,9 @@ type core struct {
 
 	deny   *DenyList
 	drains atomic.Bool
-	none   *operation // requests for which there is no interface
-	stats  counters
+
+	none  *operation // requests for which there is no interface
+	stats counters
 }
 
 // operation is one registered interface.
@@ -287,14 +288,21 @@ func (a *API) asks(op *operation) bool {
 }
 
 // Server returns an http.Server for the API with limits for slow and idle
-// clients: 10 s for a request's header, 60 s for all of it, 64 KiB of header.
-// Give it an address or a listener.
+// clients: 10 s for a request's header, 60 s for all of it, 64 KiB of header, and
+// for the handler and the client that reads the reply 60 s more than the longest
+// timeout of an interface that is registered. Give it an address or a listener.
 func (a *API) Server() *http.Server {
+	longest := a.opt.Timeout
+	for _, rt := range a.router.list {
+		if rt.op.plan != nil {
+			longest = max(longest, rt.op.plan.timeout)
+		}
+	}
 	return &http.Server{
 		Handler:           a,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second,
-		WriteTimeout:      90 * time.Second,
+		WriteTimeout:      longest + 60*time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 	}

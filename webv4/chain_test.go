@@ -685,3 +685,18 @@ func TestConcurrentRequests(t *testing.T) {
 		t.Errorf("stats %+v", s)
 	}
 }
+
+// What an interface may take, its reply still gets through.
+func TestServerWaitsForHandlers(t *testing.T) {
+	a := newAPI(t, nil)
+	if got := a.Server().WriteTimeout; got != 90*time.Second {
+		t.Error(got)
+	}
+	type long struct {
+		_ struct{} `route:"GET /long" timeout:"5m"`
+	}
+	webv4.Handle(a, func(context.Context, *long) (*empty, error) { return nil, nil })
+	if got := a.Server().WriteTimeout; got != 6*time.Minute {
+		t.Error(got)
+	}
+}
