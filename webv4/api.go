@@ -43,8 +43,9 @@ type core struct {
 	deny   *DenyList
 	drains atomic.Bool
 
-	none  *operation // requests for which there is no interface
-	stats counters
+	fullUntil atomic.Int64 // the moment until which an address has no call left; see full
+	none      *operation   // requests for which there is no interface
+	stats     counters
 }
 
 // operation is one registered interface.

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/heddle-go/heddle/webv4"
@@ -154,6 +155,62 @@ func TestGuessesCount(t *testing.T) {
 		if r := do(t, a, "GET /me", "", "Authorization: Bearer 7", "RemoteAddr: 192.0.2.2:1"); r.status != 200 {
 			t.Errorf("another address: %d %s", r.status, r.body)
 		}
+	}
+}
+
+// countedUsers counts how often it is asked.
+type countedUsers struct {
+	users
+	asked *int
+}
+
+func (c countedUsers) Authenticate(r *http.Request) (webv4.Principal, error) {
+	*c.asked++
+	return c.users.Authenticate(r)
+}
+
+// Nobody is asked who calls, which may be dear, while the address has no call left.
+func TestFullAddressesAskNobody(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			asked, left := 0, 3
+			opts := &webv4.Options{Authenticator: countedUsers{asked: &asked}}
+			store := &stubStore{answer: func(int, webv4.Charge) webv4.Standing {
+				left--
+				return webv4.Standing{OK: left >= 0, Retry: 20 * time.Minute}
+			}}
+			if shared {
+				opts.QuotaStore = store
+			}
+			a := newAPI(t, opts)
+			type me struct {
+				_ struct{} `route:"GET /me" auth:"user" quota:"ip=3/h"`
+			}
+			webv4.Handle(a, func(context.Context, *me) (*empty, error) { return nil, nil })
+			get := func(token, ip string) answer {
+				return do(t, a, "GET /me", "", "Authorization: Bearer "+token, "RemoteAddr: "+ip+":1")
+			}
+			for range 3 {
+				get("bad", "192.0.2.1").fails(t, 401, webv4.CodeTokenInvalid, "")
+			}
+			get("bad", "192.0.2.1").fails(t, 429, webv4.CodeIPLimit, "")
+			before, calls := asked, store.calls
+			for range 100 {
+				r := get("7", "192.0.2.1")
+				r.fails(t, 429, webv4.CodeIPLimit, "")
+				if r.header.Get("Retry-After") != "1200" {
+					t.Fatal(r.header)
+				}
+			}
+			if asked != before || store.calls != calls {
+				t.Errorf("asked %d times who calls, and %d times how often", asked-before, store.calls-calls)
+			}
+			left = 1
+			get("7", "192.0.2.2").is(t, 200, "{}")
+			time.Sleep(20 * time.Minute)
+			left = 1
+			get("7", "192.0.2.1").is(t, 200, "{}")
+		})
 	}
 }
 

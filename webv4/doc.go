@@ -50,7 +50,8 @@
 //	          one) or total; UNIT is s, m, h or d. The API's and its groups' quotas count
 //	          besides: in RateLimit headers they have their path in their name, as in
 //	          "user/h /2/". none: not even those count. Calls whose credentials are refused
-//	          use up that of their ip, so that guessing has an end.
+//	          use up that of their ip, so that guessing has an end; while an ip has no call
+//	          left, nobody is asked who makes one.
 //	degrade   POINT=STEP,…: what the interface does when its point is degraded: trim, stale:AGE,
 //	          static or fallback, shed, off; see Degradation
 //	breaker   PERCENT%/WINDOW, min=CALLS, rest=DURATION, probes=CALLS: keeps calls away from a

@@ -117,7 +117,7 @@ func (q *quota) spend(key string, now moment, cost int) standing {
 		return s
 	}
 	// The cell holds the time at which the caller will have used nothing.
-	step := int64(q.window) / int64(q.limit)
+	step := int64(q.step())
 	at := int64(now)
 	full := max(q.cells.update(q.hash(key), at, func(full int64) int64 {
 		full = max(full, at)
@@ -136,8 +136,7 @@ func (q *quota) spend(key string, now moment, cost int) standing {
 // refund takes one spent call back.
 func (q *quota) refund(key string, now moment) {
 	if q.by != byTotal {
-		step := int64(q.window) / int64(q.limit)
-		q.cells.update(q.hash(key), int64(now), func(full int64) int64 { return full - step })
+		q.cells.update(q.hash(key), int64(now), func(full int64) int64 { return full - int64(q.step()) })
 	}
 }
 
@@ -333,8 +332,47 @@ func (a *API) count(ctx context.Context, c *call, op *operation, now moment) err
 	return nil
 }
 
+// full refuses a call whose address has no call left, before anybody is asked who
+// makes it: to tell may be dear, and guesses must not be for nothing. It looks only
+// while there is such an address.
+func (a *API) full(c *call, op *operation) error {
+	if c.began >= moment(a.fullUntil.Load()) {
+		return nil
+	}
+	for _, q := range op.quotas {
+		if q.by != byIP {
+			continue
+		}
+		key, ok := c.quotaKey(q)
+		if !ok {
+			return nil
+		}
+		if s := q.spend(key, c.began, 0); s.remaining < 1 {
+			s.ok, s.retry = false, s.reset-q.window+q.step()
+			return a.exhausted(c, op, &s)
+		}
+	}
+	return nil
+}
+
+// fill makes the quota of a caller one that has no call left for a time, as a store
+// has said.
+func (q *quota) fill(key string, now moment, retry time.Duration) {
+	q.cells.update(q.hash(key), int64(now), func(full int64) int64 {
+		return max(full, int64(now)+int64(q.window-q.step()+retry))
+	})
+}
+
+// step is the time in which a call comes back.
+func (q *quota) step() time.Duration { return q.window / time.Duration(q.limit) }
+
 func (a *API) exhausted(c *call, op *operation, s *standing) error {
 	a.stats.limited.Add(1)
+	if s.quota.by == byIP {
+		until := int64(c.began) + int64(s.retry)
+		for was := a.fullUntil.Load(); was < until && !a.fullUntil.CompareAndSwap(was, until); was = a.fullUntil.Load() {
+		}
+	}
 	c.rejected = true
 	c.standing(op, s)
 	return refusal(s.quota.code())

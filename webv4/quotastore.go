@@ -60,6 +60,9 @@ func (a *API) countShared(ctx context.Context, c *call, op *operation) (done boo
 	for i := range list {
 		s := quotas[i].standing(&list[i])
 		if !s.ok {
+			if key, ok := c.quotaKey(s.quota); ok && s.quota.by == byIP {
+				s.quota.fill(key, c.began, s.retry)
+			}
 			return true, a.exhausted(c, op, &s)
 		}
 		if tightest.quota == nil || s.remaining < tightest.remaining {

@@ -181,6 +181,9 @@ func (a *API) limited(ctx context.Context, c *call, op *operation, r *http.Reque
 func (a *API) admit(ctx context.Context, c *call, op *operation, r *http.Request, step Level) error {
 	p := op.plan
 	if p.auth {
+		if full := a.full(c, op); full != nil {
+			return full
+		}
 		if err := a.authenticate(c, op, r); err != nil {
 			if e := asError(err); c.caller.authed || e != nil && e.Code == CodeTokenMissing {
 				return err
