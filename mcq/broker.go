@@ -364,6 +364,7 @@ func (b *Broker) Drop(name string) (bool, error) {
 	for _, r := range b.queues {
 		if q != nil && (r == q || r.parent == q) {
 			delete(b.queues, r.name)
+			r.dropped.Store(true)
 			gone = append(gone, r)
 		}
 	}

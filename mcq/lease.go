@@ -294,7 +294,7 @@ func (q *Queue) fill() error {
 	q.mu.Lock()
 	from, to := q.head, min(q.tail, q.recent.base)
 	there := q.recent.at(from) != nil || q.ahead.at(from) != nil
-	room := cap(q.ahead.list) // what the last chunk had
+	room := len(q.ahead.ring) // what the last chunk had
 	q.mu.Unlock()
 	if there || from >= to {
 		return nil
@@ -305,7 +305,7 @@ func (q *Queue) fill() error {
 	}
 	defer it.Close()
 	most := q.b.chunk()
-	got := window{base: from, list: make([]Message, 0, min(uint64(room), to-from, uint64(most/messageOverhead)))}
+	got := window{base: from, ring: make([]Message, min(uint64(room), to-from, uint64(most/messageOverhead)))}
 	seq := from
 	for ok := it.First(); ok && got.len() < readMessages && got.bytes < most; ok = it.Next() {
 		found, err := seqOf(it.Key())
@@ -329,7 +329,7 @@ func (q *Queue) fill() error {
 			return fmt.Errorf("mcq: read %s, message %d: %w", q.name, found, err)
 		}
 		m.ID = found
-		got.push(m)
+		got.push(&m)
 		seq++
 	}
 	if err := it.Error(); err != nil {

@@ -20,16 +20,12 @@ const messageOverhead = int(unsafe.Sizeof(Message{}))
 
 // held is what the window takes, room for messages to come included.
 func (w *window) held() int {
-	return w.bytes + (cap(w.list)-w.len())*messageOverhead
+	return w.bytes + (len(w.ring)-w.n)*messageOverhead
 }
 
 // fit gives back the room for messages to come.
 func (w *window) fit() {
-	if w.len() == 0 {
-		w.list, w.first = nil, 0
-		return
-	}
-	w.list, w.first = slices.Clone(w.list[w.first:]), 0
+	w.resize(w.n)
 }
 
 // countMemoryLocked tells the broker what the queue's windows take, and returns it.

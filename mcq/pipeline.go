@@ -56,7 +56,7 @@ func (c *session) quickGet(cmd *memcached.Command, waited bool) (*op, verdict) {
 	if k.open || k.close || k.abort || k.peek {
 		return nil, slow
 	}
-	q := c.srv.local.lookup(string(k.name))
+	q := c.lookup(k.name)
 	if q == nil {
 		switch {
 		case k.wait > 0 || bytes.IndexByte(k.name, '+') >= 0:
@@ -133,7 +133,7 @@ func (c *session) quickAck(cmd *memcached.Command, _ bool) (*op, verdict) {
 	if c.ids = ids; cap(ids) > maxBatch {
 		c.ids = nil
 	}
-	q := c.srv.local.lookup(string(c.key.name))
+	q := c.lookup(c.key.name)
 	if q == nil {
 		return nil, slow
 	}
@@ -152,6 +152,17 @@ func (c *session) quickAck(cmd *memcached.Command, _ bool) (*op, verdict) {
 	}
 	o.finish = finishReply
 	return o, commit
+}
+
+// lookup returns a queue that is there already, or nil: mostly the one of the
+// command before.
+func (c *session) lookup(name []byte) *Queue {
+	if q := c.found; q != nil && q.name == string(name) && !q.dropped.Load() {
+		return q
+	}
+	q := c.srv.local.lookup(string(name))
+	c.found = q
+	return q
 }
 
 // waiting reports whether replies wait for the disk.

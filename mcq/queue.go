@@ -47,6 +47,8 @@ type Queue struct {
 	consumed progress // what had been acknowledged when the store was opened
 	suspects uint64   // the store was not closed, and messages below were there
 
+	dropped atomic.Bool // its name is free, or another's
+
 	put, doneCount atomic.Uint64         // for Stats
 	told           atomic.Pointer[tally] // for Stats; nil while there is nothing to tell
 
@@ -219,7 +221,7 @@ func (q *Queue) publish() {
 		if m.ID < q.start {
 			continue // before it subscribed
 		}
-		q.recent.push(*m)
+		q.recent.push(m)
 		if m.Delay > 0 && m.ID >= q.dropTo {
 			q.postponeLocked(later{dueMs(m), m.ID, len(m.Body)})
 		}

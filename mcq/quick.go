@@ -96,7 +96,7 @@ func (ln *lane) quickSet(cmd *memcached.Command, data []byte) (o *op, rest []byt
 	if form == replyID && !cmd.Is("eset") || n > quickBody || n > c.srv.local.opt.MaxMessage || c.key.parse(cmd.Key, optionsOfSet) != nil {
 		return nil, nil, slow
 	}
-	q := c.srv.local.lookup(string(c.key.name))
+	q := c.lookup(c.key.name)
 	if q == nil || q.b.held.Load() > 0 {
 		return nil, nil, slow
 	}

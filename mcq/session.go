@@ -33,13 +33,14 @@ const (
 // handed to the committer: the next command is read meanwhile, and the committer
 // answers them in their order. Every other command waits until they are answered.
 type session struct {
-	srv  *Server
-	conn net.Conn // nil while a loop serves it; written under srv.mu
-	in   *bufio.Reader
-	out  outlet
-	cmd  memcached.Command
-	key  keyOptions
-	body bool // a body is being read: the deadline is short, and draining waits for it
+	srv   *Server
+	conn  net.Conn // nil while a loop serves it; written under srv.mu
+	in    *bufio.Reader
+	out   outlet
+	cmd   memcached.Command
+	key   keyOptions
+	found *Queue // of the last command, if there was one
+	body  bool   // a body is being read: the deadline is short, and draining waits for it
 
 	counted bool // the set that is under way is in the server's counters
 
