@@ -64,6 +64,10 @@
 //	cost      the cost class, whose calls share a limit under Options.Overload
 //	with      names of interceptors and filters, separated by commas
 //	select    the query parameter by which clients choose the reply's fields: id,user.name
+//	trim      the query parameter, such as trim_user, by which clients have the reply without its
+//	          fields tagged trim:"true"
+//	cache     30s: how long a reply to GET may be kept (Cache-Control), by its caller alone if the
+//	          interface has auth; none: not at all. Errors and degraded replies do not say so
 //	etag      true: replies to GET carry an entity tag, and If-None-Match is answered with 304
 //
 // Other tags are for interceptors ([Call].Tag) and for openapi: summary, doc,

@@ -11,10 +11,10 @@ import (
 var (
 	interfaceTags = []string{
 		"route", "auth", "scopes", "level", "quota", "degrade", "breaker", "idempotent", "timeout", "class", "cost", "with", "select",
-		"etag", "summary", "doc", "tags", "id", "deprecated", "security", "replies",
+		"trim", "etag", "cache", "summary", "doc", "tags", "id", "deprecated", "security", "replies",
 	}
 	// beside are those of interfaces that mean nothing else on a field.
-	beside = []string{"route", "auth", "scopes", "quota", "degrade", "breaker", "idempotent", "timeout", "etag", "select"}
+	beside = []string{"route", "auth", "scopes", "quota", "degrade", "breaker", "idempotent", "timeout", "etag", "cache", "select"}
 
 	fieldTags = slices.Concat(sourceTags[:], constraintTags[:], []string{"required", "default", "maxSize", "doc", "example", "trim"})
 )

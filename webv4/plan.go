@@ -44,7 +44,9 @@ type plan struct {
 	class        Class
 	cost         string // the limiter's name
 	etag         bool
-	selects      string // the query parameter that selects fields, "" for none
+	selects      string   // the query parameter that selects fields, "" for none
+	trims        string   // the query parameter that trims the reply, "" for none
+	cache        []string // the Cache-Control header of replies; nil: none
 	timeout      time.Duration
 
 	fields []field
@@ -239,6 +241,15 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 	}
 	boolTag(tag, "deprecated", bad)
 	p.selects = tag.Get("select")
+	p.trims = tag.Get("trim")
+	if c := tag.Get("cache"); c != "" {
+		if p.cache, err = parseCache(c, p.auth); err != nil {
+			bad("cache %q: %v", c, err)
+		}
+		if method != http.MethodGet {
+			bad("cache %q: only replies to GET are kept", c)
+		}
+	}
 	if d := tag.Get("timeout"); d != "" {
 		var err error
 		if p.timeout, err = time.ParseDuration(d); err != nil || p.timeout <= 0 {
@@ -247,11 +258,35 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 	}
 }
 
+// parseCache reads how long a reply may be kept: by everybody, or by its caller alone
+// if there is one.
+func parseCache(s string, private bool) ([]string, error) {
+	if s == "none" {
+		return []string{"no-store"}, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < time.Second || d%time.Second != 0 {
+		return nil, errors.New("want whole seconds, such as 30s or 5m, or none")
+	}
+	whose := "public"
+	if private {
+		whose = "private"
+	}
+	return []string{whose + ", max-age=" + strconv.FormatInt(int64(d/time.Second), 10)}, nil
+}
+
 // index sorts the fields by where they come from.
 func (p *plan) index(bad func(string, ...any)) {
 	seen := map[string]string{}
 	if p.selects != "" {
 		seen[sourceTags[fromQuery]+" "+p.selects] = "select"
+	}
+	if p.trims != "" {
+		key := sourceTags[fromQuery] + " " + p.trims
+		if p.trims == p.selects {
+			bad("select and trim both take %s", key)
+		}
+		seen[key] = "trim"
 	}
 	for i := range p.fields {
 		f := &p.fields[i]

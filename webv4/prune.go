@@ -30,6 +30,20 @@ func (m *model) trimmed(made map[*model]*model) *model {
 	return &t
 }
 
+// trims reports whether trimming leaves anything out.
+func (m *model) trims(seen map[*model]bool) bool {
+	if seen[m] {
+		return false
+	}
+	seen[m] = true
+	for i := range m.fields {
+		if f := &m.fields[i]; f.trim || f.model.trims(seen) {
+			return true
+		}
+	}
+	return m.elem != nil && m.elem.trims(seen)
+}
+
 // selection is the fields that a client wants, by name; one that is empty wants
 // all there is below.
 type selection map[string]selection

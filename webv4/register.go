@@ -29,12 +29,15 @@ func (a *API) vet(p *plan, resp reflect.Type, site string) (rt *route, twins []t
 	}
 	own := a.codecs(resp)
 	if writesItself(resp) {
-		if p.once > 0 || p.steps.has[Stale] || p.steps.has[Static] && !p.steps.fall || p.selects != "" || p.etag {
-			bad("the reply writes itself: no stale, static, select, etag or idempotent")
+		if p.once > 0 || p.steps.has[Stale] || p.steps.has[Static] && !p.steps.fall || p.selects != "" || p.trims != "" || p.etag || p.cache != nil {
+			bad("the reply writes itself: no stale, static, select, trim, cache, etag or idempotent")
 		}
 	} else if own == nil || own.json == nil {
 		if _, err := modelOf(resp); err != nil {
 			bad("the reply: %v", err)
+		}
+		if m, _ := modelOf(resp); p.trims != "" && !m.trims(map[*model]bool{}) {
+			bad("trim %q: the reply has no field tagged trim:\"true\"", p.trims)
 		}
 	}
 	if rt = p.route; rt != nil {

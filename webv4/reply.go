@@ -36,6 +36,7 @@ type reply struct {
 
 	// Few replies have these.
 	tagged *http.Request                           // not nil: the reply has an ETag
+	cache  []string                                // the Cache-Control header; nil: none
 	claim  *claim                                  // not nil: the reply is kept under the request's Idempotency-Key
 	unkept error                                   // why it could not be
 	keep   func(contentType []string, body []byte) // nil: the reply need not be kept
@@ -87,7 +88,7 @@ func (o *reply) free() {
 	if cap(o.buf) > maxPooled {
 		o.buf = nil
 	}
-	if o.tagged != nil || o.claim != nil || o.unkept != nil || o.keep != nil || o.err != nil {
+	if o.tagged != nil || o.cache != nil || o.claim != nil || o.unkept != nil || o.keep != nil || o.err != nil {
 		*o = reply{buf: o.buf}
 	} else { // the rest is the API's, and set anew
 		clear(o.path)
@@ -182,6 +183,9 @@ func (o *reply) body(contentType []string, b []byte) {
 	}
 	if o.keep != nil && status == http.StatusOK {
 		o.keep(contentType, b)
+	}
+	if o.cache != nil && status == http.StatusOK && o.w.Header()["Cache-Control"] == nil {
+		o.w.Header()["Cache-Control"] = o.cache
 	}
 	if o.tagged != nil && status == http.StatusOK && o.notModified(o.tagged, b) {
 		return

@@ -104,6 +104,9 @@ func (a *API) Describe() ([]Description, map[string]*Schema) {
 		if p.selects != "" {
 			d.Parameters = append(d.Parameters, Parameter{Name: p.selects, In: "query", Schema: &Schema{Type: "string"}, Doc: "names of the reply's fields, such as id,user.name"})
 		}
+		if p.trims != "" {
+			d.Parameters = append(d.Parameters, Parameter{Name: p.trims, In: "query", Schema: &Schema{Type: "boolean"}, Doc: "true: without what is not always needed"})
+		}
 		if d.Body != nil {
 			d.BodyTypes = p.own.bodyTypes()
 		}

@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -298,6 +299,9 @@ func (a *API) handle(ctx context.Context, c *call, op *operation, r *http.Reques
 			return w.reply(ctx, c, r)
 		}
 	}
+	if p.cache != nil && step == Normal && !c.rejected {
+		c.out.cache = p.cache
+	}
 	c.out.status = int(c.status)
 	return c.out.result(op, m, result)
 }
@@ -385,7 +389,7 @@ func vary(format, encoding bool) []string {
 }
 
 // view is the model to write the reply by: all of it, what is left of it when
-// trimmed, of either what the client selects.
+// trimmed, which the client may ask for too, of either what the client selects.
 func (op *operation) view(step Level, r *http.Request) (*model, error) {
 	views := picked{op.reply, op.trimmed}
 	if name := op.plan.selects; name != "" {
@@ -397,7 +401,16 @@ func (op *operation) view(step Level, r *http.Request) (*model, error) {
 			views = *chosen
 		}
 	}
-	if step == Trim {
+	trim := step == Trim
+	if name := op.plan.trims; name != "" && !trim {
+		if text, ok := pairValue(r.URL.RawQuery, name); ok {
+			var err error
+			if trim, err = strconv.ParseBool(text); err != nil {
+				return nil, Errorf(CodeInvalid, "(%s) %v, but get (%s)", name, errBool, shorten(text))
+			}
+		}
+	}
+	if trim {
 		return views.trimmed, nil
 	}
 	return views.all, nil

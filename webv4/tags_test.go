@@ -127,7 +127,7 @@ func TestForeignTags(t *testing.T) {
 		Map  string `json:"map" map:"a" mod:"trim" conform:"trim" faker:"name" swaggertype:"string" param:"x" uri:"x" url:"x" schema:"x" parquet:"x"`
 	}
 	type in struct {
-		_    struct{} `route:"POST /foreign" role:"admin" roles:"a b" cache:"1m" host:"x" audit:"true" post:"x" note:"x"`
+		_    struct{} `route:"POST /foreign" role:"admin" roles:"a b" expires:"1m" host:"x" audit:"true" post:"x" note:"x"`
 		A    int      `query:"a" json:"-" gorm:"-" validate:"min=1" koanf:"a" long:"a"`
 		Body body     `body:""`
 	}
