@@ -59,6 +59,12 @@ func metrics(b mcq.Stats, s mcq.ServerStats) string {
 		{"mcq_done_total", "counter", "Messages acknowledged, taken or dropped.", func(q *mcq.QueueStats) any { return q.Done }},
 		{"mcq_backlog", "gauge", "Messages in the queue.", func(q *mcq.QueueStats) any { return q.Backlog() }},
 		{"mcq_leased", "gauge", "Messages handed out and not acknowledged.", func(q *mcq.QueueStats) any { return q.Leased }},
+		{"mcq_delayed", "gauge", "Messages that wait for their time.", func(q *mcq.QueueStats) any { return q.Delayed }},
+		{"mcq_waiters", "gauge", "Readers that wait for messages.", func(q *mcq.QueueStats) any { return q.Waiters }},
+		{"mcq_expired_total", "counter", "Messages dropped for their age.", func(q *mcq.QueueStats) any { return q.Expired }},
+		{"mcq_discarded_total", "counter", "Messages dropped to make room.", func(q *mcq.QueueStats) any { return q.Discarded }},
+		{"mcq_buried_total", "counter", "Messages moved to the dead letters, or dropped for want of them.", func(q *mcq.QueueStats) any { return q.Buried }},
+		{"mcq_duplicates_total", "counter", "Messages put again, and not stored.", func(q *mcq.QueueStats) any { return q.Duplicates }},
 		{"mcq_oldest_age_seconds", "gauge", "How long the next message has waited.", func(q *mcq.QueueStats) any { return q.OldestAge.Seconds() }},
 	} {
 		family(m.name, m.kind, m.help)

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -152,15 +153,10 @@ func TestFlags(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"extra"}, `"extra"`},
-		{[]string{"-sync", "sometimes"}, "sometimes"},
-		{[]string{"-tls-cert", "x"}, "-tls-key"},
 		{[]string{"-tls-cert", "x", "-tls-key", "y"}, "no such file"},
 		{[]string{"-users", "/nowhere"}, "/nowhere"},
 		{[]string{"-users", bad}, "line 1"},
 		{[]string{"-users", empty}, "no users"},
-		{[]string{"-max-message", "-1"}, "MaxMessage"},
-		{[]string{"-interval", "-1s", "-sync", "interval"}, "SyncInterval"},
 		{[]string{"-admin", "nowhere:x"}, "unknown port"},
 		{[]string{"-addr", "256.0.0.1:1"}, "256.0.0.1"},
 		{[]string{"-check", filepath.Join(data, "none")}, "no store here"},
@@ -169,6 +165,52 @@ func TestFlags(t *testing.T) {
 		if err := run(t.Context(), args, io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v, want something about %s", c.args, err, c.want)
 		}
+	}
+}
+
+// What is wrong with the flags is said at once, each with its range, and is told from
+// what failed.
+func TestUsage(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want []string
+	}{
+		{"extra", []string{`"extra"`}},
+		{"-nonsense", []string{"-nonsense"}},
+		{"-drain soon", []string{"-drain"}},
+		{"-sync sometimes", []string{`-sync "sometimes": want always, interval or none`}},
+		{"-tls-cert x", []string{"-tls-cert and -tls-key go together"}},
+		{"-max-message 0", []string{"-max-message 0: want 1 to 67108864"}},
+		{"-max-message -1", []string{"-max-message -1: want 1 to 67108864"}},
+		{"-max-message 67108865", []string{"-max-message 67108865: want 1 to 67108864"}},
+		{"-interval 0", []string{"-interval 0s: want 1ms to 1h"}},
+		{"-interval 2h", []string{"-interval 2h0m0s: want 1ms to 1h"}},
+		{"-drain -1s", []string{"-drain -1s: want 0"}},
+		{"-idle -1s", []string{"-idle -1s: want 0"}},
+		{"-max-length -1 -drain -2s", []string{"-max-length -1: want 0", "-drain -2s"}},
+		{"-drop-oldest", []string{"-drop-oldest: needs -max-length"}},
+		{"-addr here", []string{`-addr "here": want host:port`}},
+		{"-addr=", []string{`-addr "": want host:port`}},
+		{"-admin 8080", []string{`-admin "8080": want host:port`}},
+	} {
+		var out strings.Builder
+		err := run(t.Context(), append(strings.Fields(c.args), "-data", t.TempDir()), &out)
+		if c.args == "extra" {
+			err = run(t.Context(), []string{"extra"}, &out)
+		}
+		if _, ok := errors.AsType[usageError](err); !ok || out.Len() > 0 {
+			t.Errorf("%s: %v, and printed %q", c.args, err, out.String())
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %s", c.args, err, want)
+			}
+		}
+	}
+	var out strings.Builder
+	if err := run(t.Context(), []string{"-h"}, &out); err != nil || !strings.Contains(out.String(), "-max-message") {
+		t.Errorf("help: %v, %q", err, out.String())
 	}
 }
 
