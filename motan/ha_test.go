@@ -598,3 +598,46 @@ func TestCallEndsBeforeTheFirstConnection(t *testing.T) {
 		t.Errorf("too late: %v", err)
 	}
 }
+
+// gated accepts nothing until its gate is closed.
+type gated struct {
+	net.Listener
+	gate     chan struct{}
+	accepted atomic.Int64
+}
+
+func (g *gated) Accept() (net.Conn, error) {
+	<-g.gate
+	conn, err := g.Listener.Accept()
+	if err == nil {
+		g.accepted.Add(1)
+	}
+	return conn, err
+}
+
+// The connection that a caller has given up is made for those who still wait for it.
+func TestOthersGetWhatTheImpatientGaveUp(t *testing.T) {
+	srv := newServer(t, nil)
+	handleEcho(srv, "tls")
+	ln, cfg := listenTLS(t)
+	g := &gated{Listener: ln, gate: make(chan struct{})}
+	go srv.Serve(g)
+	t.Cleanup(func() { srv.Close() })
+	c := newClient(t, "test.Echo", motan.Static(ln.Addr().String()), &motan.ClientOptions{Timeout: patience, Connections: 1, TLS: cfg})
+	ctx, cancel := context.WithCancel(t.Context())
+	first := motan.Go[string](ctx, c, "say", "x")
+	eventually(t, "the first call waits", func() bool { return c.Stats().Calls == 1 && len(c.Stats().Endpoints) == 1 })
+	second := motan.Go[string](t.Context(), c, "say", "x")
+	eventually(t, "the second call waits", func() bool { return c.Stats().Calls == 2 })
+	cancel()
+	if _, err := first.Wait(); !errors.Is(err, context.Canceled) {
+		t.Errorf("the first: %v", err)
+	}
+	close(g.gate)
+	if _, err := second.Wait(); err != nil {
+		t.Errorf("the second: %v", err)
+	}
+	if n := g.accepted.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}

@@ -169,15 +169,9 @@ func (c *Client) tryMC(ctx context.Context, e *endpoint, o *outgoingCall, until 
 	conn := e.mc.take()
 	pooled := conn != nil
 	if conn == nil {
-		raw, err := e.dial(ctx)
-		if err != nil {
-			e.lastErr.Store(&err)
-			if ctx.Err() != nil {
-				return timeoutError(e.addr, c.opt.Timeout, ctx.Err(), false)
-			}
-			return &Error{Code: CodeConnection, Message: e.addr + ": " + err.Error(), cause: err}
+		if conn, err = c.dialMC(ctx, e, until); err != nil {
+			return err
 		}
-		conn = &mcConn{raw, bufio.NewReader(raw)}
 	}
 	o.phases.begin("wait")
 	got, err := conn.do(ctx, until, o.m.name, command, item.Key, c.opt.MaxFrame)
@@ -185,11 +179,9 @@ func (c *Client) tryMC(ctx context.Context, e *endpoint, o *outgoingCall, until 
 		// The server closed an idle connection, most likely. All methods may be
 		// executed twice.
 		conn.Close()
-		raw, derr := e.dial(ctx)
-		if derr != nil {
-			return &Error{Code: CodeConnection, Message: e.addr + ": " + derr.Error(), sent: true, cause: derr}
+		if conn, err = c.dialMC(ctx, e, until); err != nil {
+			return err
 		}
-		conn = &mcConn{raw, bufio.NewReader(raw)}
 		got, err = conn.do(ctx, until, o.m.name, command, item.Key, c.opt.MaxFrame)
 	}
 	if err == nil {
@@ -212,6 +204,22 @@ func (c *Client) tryMC(ctx context.Context, e *endpoint, o *outgoingCall, until 
 		return timeoutError(e.addr, c.opt.Timeout, context.DeadlineExceeded, true)
 	}
 	return &Error{Code: CodeConnection, Message: e.addr + ": " + err.Error(), sent: true, cause: err}
+}
+
+// dialMC connects to a memcached server for one call. That there was no connection in
+// its time counts against the server as no answer does.
+func (c *Client) dialMC(ctx context.Context, e *endpoint, until time.Time) (*mcConn, error) {
+	limited, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	conn, err := e.dial(limited)
+	if err == nil {
+		return &mcConn{conn, bufio.NewReader(conn)}, nil
+	}
+	e.lastErr.Store(&err)
+	if limited.Err() != nil {
+		return nil, timeoutError(e.addr, c.opt.Timeout, limited.Err(), true)
+	}
+	return nil, &Error{Code: CodeConnection, Message: e.addr + ": " + err.Error(), sent: true, cause: err}
 }
 
 // mcCommand is the command in memcached's text protocol.

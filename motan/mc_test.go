@@ -180,6 +180,38 @@ func TestMemcachedFailover(t *testing.T) {
 	}
 }
 
+// A server that cannot be reached takes no more than the time of the call, which
+// counts against it.
+func TestMemcachedThatCannotBeReached(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // nobody shakes hands
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, cfg := listenTLS(t)
+	mc := newMC(t, &motan.ClientOptions{Timeout: 20 * time.Millisecond, Retries: -1, TLS: cfg}, ln.Addr().String())
+	_, err = mc.Get(t.Context(), "k")
+	if wantCode(t, err, motan.CodeTimeout); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("cause %v", err)
+	}
+	eventually(t, "the server rests", func() bool {
+		mc.Get(t.Context(), "k")
+		return strings.Contains(mc.Stats().Endpoints[0].Down, "resting")
+	})
+	// Who gives up has nothing against it.
+	mc = newMC(t, &motan.ClientOptions{Timeout: patience, Retries: -1, TLS: cfg}, ln.Addr().String())
+	for range 30 {
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		if _, err := mc.Get(ctx, "k"); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	if e := mc.Stats().Endpoints[0]; e.Opened != 0 {
+		t.Errorf("%+v", e)
+	}
+}
+
 // A server that accepts and says nothing does not keep a get waiting.
 func TestMemcachedBackup(t *testing.T) {
 	addr := os.Getenv("HEDDLE_TEST_MEMCACHED")
