@@ -57,7 +57,7 @@ type everything struct {
 
 func full() *everything {
 	return &everything{
-		true, -8, -16, -32, -64, -1 << 40, 200, 60000, 4e9, 1 << 62, 1.5, -2.25, "héllo", []byte{1, 0, 255},
+		true, -8, -16, -32, -1 << 40, -1 << 30, 200, 60000, 4e9, 1 << 62, 1.5, -2.25, "héllo", []byte{1, 0, 255},
 		[]string{"a", ""}, []int64{1, -1}, []inner{{1, "x"}, {2, "y"}}, map[string]string{"k": "v"},
 		map[string]any{"list": []any{int64(1), "two", nil, true}}, map[int32]inner{7: {7, "seven"}}, &inner{9, "ptr"}, nil, "any", "", 0,
 	}

@@ -227,8 +227,10 @@ func loadInt(kind reflect.Kind, p unsafe.Pointer) (v int64, ok bool) {
 		return int64(*(*int16)(p)), true
 	case reflect.Int32:
 		return int64(*(*int32)(p)), true
-	case reflect.Int, reflect.Int64:
+	case reflect.Int64:
 		return *(*int64)(p), true
+	case reflect.Int:
+		return int64(*(*int)(p)), true
 	case reflect.Uint8:
 		return int64(*(*uint8)(p)), true
 	case reflect.Uint16:
@@ -236,7 +238,12 @@ func loadInt(kind reflect.Kind, p unsafe.Pointer) (v int64, ok bool) {
 	case reflect.Uint32:
 		return int64(*(*uint32)(p)), true
 	}
-	u := *(*uint64)(p)
+	u := uint64(0)
+	if kind == reflect.Uint {
+		u = uint64(*(*uint)(p))
+	} else {
+		u = *(*uint64)(p)
+	}
 	return int64(u), u <= math.MaxInt64
 }
 
@@ -252,9 +259,12 @@ func storeInt(kind reflect.Kind, p unsafe.Pointer, v int64) bool {
 	case reflect.Int32:
 		*(*int32)(p) = int32(v)
 		return v == int64(int32(v))
-	case reflect.Int, reflect.Int64:
+	case reflect.Int64:
 		*(*int64)(p) = v
 		return true
+	case reflect.Int:
+		*(*int)(p) = int(v)
+		return v == int64(int(v))
 	case reflect.Uint8:
 		*(*uint8)(p) = uint8(v)
 		return v == int64(uint8(v))
@@ -264,6 +274,10 @@ func storeInt(kind reflect.Kind, p unsafe.Pointer, v int64) bool {
 	case reflect.Uint32:
 		*(*uint32)(p) = uint32(v)
 		return v == int64(uint32(v))
+	}
+	if kind == reflect.Uint {
+		*(*uint)(p) = uint(v)
+		return v >= 0 && uint64(v) == uint64(uint(v))
 	}
 	*(*uint64)(p) = uint64(v)
 	return v >= 0

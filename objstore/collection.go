@@ -47,8 +47,9 @@ func (c *Collection[T]) Library() *Library { return c.lib }
 // one; otherwise the object is stored only if there is none of that id, also no
 // deleted one, and the error wraps ErrExists if there is. On success what the
 // library sets of obj's metadata is set, otherwise obj is as it was. Further
-// errors: ErrInvalid, ErrUpload, ErrNoIDs, ErrClosed, ctx's, or the engine's;
-// after the last two the object may have been stored.
+// errors: ErrInvalid, also for a nil object or value, ErrUpload, ErrNoIDs,
+// ErrClosed, ctx's, or the engine's; after the last two the object may have been
+// stored.
 //
 // It costs one commit of the metadata engine, and returns when that is durable.
 func (c *Collection[T]) Create(ctx context.Context, obj *Object[T]) error {
@@ -74,6 +75,9 @@ func (c *Collection[T]) write(ctx context.Context, obj *Object[T], store func(co
 	defer func() { span.End(failure(err)) }()
 	buf := takeBuffer()
 	defer buf.release()
+	if obj == nil {
+		return c.failed(ID{}, errNilObject)
+	}
 	next, d := *obj, new(draft)
 	if err := c.draft(&next, d, buf); err != nil {
 		return c.failed(obj.ID, err)
@@ -88,9 +92,14 @@ func (c *Collection[T]) write(ctx context.Context, obj *Object[T], store func(co
 	return nil
 }
 
+var errNilObject = fmt.Errorf("%w: nil object", ErrInvalid)
+
 // draft checks and encodes an object. Its value is in buf, which must stay as
 // it is until the draft is done with.
 func (c *Collection[T]) draft(obj *Object[T], d *draft, buf *buffer) (err error) {
+	if err := c.values.present(&obj.Value); err != nil {
+		return err
+	}
 	if c.check != nil {
 		if err := c.check(obj); err != nil {
 			return fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -124,7 +133,11 @@ func (c *Collection[T]) MultiPut(ctx context.Context, objs []*Object[T]) []error
 
 	next, drafts := make([]Object[T], len(objs)), make([]*draft, len(objs))
 	for i, obj := range objs {
-		next[i], drafts[i] = *obj, new(draft)
+		if drafts[i] = new(draft); obj == nil {
+			errs[i] = errNilObject
+			continue
+		}
+		next[i] = *obj
 		errs[i] = c.draft(&next[i], drafts[i], new(buffer))
 	}
 	c.lib.putAll(ctx, c.kind, drafts, errs)

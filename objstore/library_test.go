@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -392,7 +393,7 @@ func TestChecks(t *testing.T) {
 		},
 		"expires":           func(o *objstore.Object[Picture]) { o.Expires = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"not uploaded for":  func(o *objstore.Object[Picture]) { o.Contents = []objstore.ContentInfo{{Name: "x", Key: "1042/aa/bb"}} },
-		"value of 58 bytes": func(o *objstore.Object[Picture]) { o.Value = Picture{1 << 62, 1 << 62} },
+		"value of 58 bytes": func(o *objstore.Object[Picture]) { o.Value = Picture{math.MaxInt, math.MaxInt} },
 	} {
 		obj := good()
 		spoil(obj)
@@ -402,6 +403,35 @@ func TestChecks(t *testing.T) {
 		} else if len(err.Error()) > 400 {
 			t.Errorf("an error of %d bytes", len(err.Error()))
 		}
+	}
+}
+
+// A nil object or value is refused before anybody looks into it.
+func TestNil(t *testing.T) {
+	lib := openLibrary(t, filepath.Join(t.TempDir(), "lib"), objstore.Options{})
+	pictures := collection(t, lib, objstore.Type[*Picture]{
+		Name: "picture", Number: 7,
+		Check:   func(o *objstore.Object[*Picture]) error { o.Value.Height = 2; return nil },
+		Indexes: []objstore.Index[*Picture]{{Name: "width", Keys: func(o *objstore.Object[*Picture]) []string { return []string{fmt.Sprint(o.Value.Width)} }}},
+	})
+	nothing := &objstore.Object[*Picture]{}
+	for name, errs := range map[string][]error{
+		"nil object": {pictures.Create(ctx, nil), pictures.Update(ctx, nil)},
+		"nil value":  {pictures.Create(ctx, nothing), pictures.Update(ctx, nothing)},
+	} {
+		for _, err := range errs {
+			if !errors.Is(err, objstore.ErrInvalid) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "picture") {
+				t.Errorf("want %q: %v", name, err)
+			}
+		}
+	}
+	good := &objstore.Object[*Picture]{Value: &Picture{Width: 1}}
+	errs := pictures.MultiPut(ctx, []*objstore.Object[*Picture]{nil, good, nothing})
+	if !errors.Is(errs[0], objstore.ErrInvalid) || errs[1] != nil || !errors.Is(errs[2], objstore.ErrInvalid) {
+		t.Errorf("%v", errs)
+	}
+	if got, err := pictures.Get(ctx, good.ID); err != nil || got.Value.Width != 1 {
+		t.Errorf("the one among them: %+v, %v", got, err)
 	}
 }
 

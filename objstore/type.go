@@ -209,9 +209,17 @@ func (vs *values[T]) target(v *T) any {
 	return v
 }
 
-func (vs *values[T]) append(dst []byte, v *T) ([]byte, error) {
+// present returns an error for a nil pointer.
+func (vs *values[T]) present(v *T) error {
 	if vs.elem != nil && reflect.ValueOf(v).Elem().IsNil() {
-		return dst, fmt.Errorf("%w: nil value", ErrInvalid)
+		return fmt.Errorf("%w: nil value", ErrInvalid)
+	}
+	return nil
+}
+
+func (vs *values[T]) append(dst []byte, v *T) ([]byte, error) {
+	if err := vs.present(v); err != nil { // Check may have changed it
+		return dst, err
 	}
 	start := len(dst)
 	dst, err := vs.kind.codec.Append(dst, vs.target(v))

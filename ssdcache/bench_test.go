@@ -41,7 +41,7 @@ func crowd(b *testing.B, f func(w *worker) error) {
 	b.ReportMetric(float64((cputime.Process()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
 }
 
-func benchKey(k []byte, n int) { binary.BigEndian.PutUint64(k[8:], uint64(n)) }
+func benchKey[N int | int64](k []byte, n N) { binary.BigEndian.PutUint64(k[8:], uint64(n)) }
 
 // benchItems items of 1 KB are at least four times the memory that a cache gets:
 // two buffers of 16 MiB and 16 bytes an item.
@@ -106,7 +106,7 @@ func benchmarkGet(b *testing.B, c *ssdcache.Cache, direct bool) {
 func BenchmarkMiss(b *testing.B) {
 	c := benchCache(b, benchItems, nil)
 	crowd(b, func(w *worker) error {
-		benchKey(w.key, benchItems+w.IntN(1<<40))
+		benchKey(w.key, benchItems+w.Int64N(1<<40))
 		if _, err := c.Get(nil, w.key); !errors.Is(err, ssdcache.ErrNotFound) {
 			return fmt.Errorf("found: %v", err)
 		}

@@ -191,7 +191,7 @@ func tweets() *timeline {
 	t := &timeline{NextCursor: 5}
 	for i := range 40 {
 		t.Statuses = append(t.Statuses, tweet{
-			CreatedAt: "Tue May 31 17:46:55 +0800 2011", ID: 11488058246 + int64(i), IDStr: fmt.Sprint(11488058246 + i),
+			CreatedAt: "Tue May 31 17:46:55 +0800 2011", ID: 11488058246 + int64(i), IDStr: fmt.Sprint(11488058246 + int64(i)),
 			Text:   "求关注。A status with some text, a link http://t.cn/abc & \"quotes\" in it, as long as they are.",
 			Source: `<a href="http://weibo.com" rel="nofollow">新浪微博</a>`, Favorited: i%2 == 0, RepostsCount: i, CommentsCount: 2 * i,
 			User: tweeter{ID: 1404376560, ScreenName: "zaku", Name: "zaku", Province: 11, City: 5, Location: "北京 朝阳区",
