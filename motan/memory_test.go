@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -282,7 +283,7 @@ func TestMaxBufferedOptions(t *testing.T) {
 		text string
 	}{
 		{motan.ServerOptions{}, ""}, {motan.ServerOptions{MaxBuffered: -1}, ""}, {motan.ServerOptions{MaxBuffered: 100 << 20}, ""},
-		{motan.ServerOptions{MaxFrame: 1 << 30}, ""}, {motan.ServerOptions{MaxFrame: 1 << 62}, "MaxBuffered"},
+		{motan.ServerOptions{MaxFrame: 1 << 26}, ""}, {motan.ServerOptions{MaxFrame: math.MaxInt / 2}, "MaxBuffered"},
 		{motan.ServerOptions{MaxBuffered: 100<<20 - 1}, "MaxBuffered"}, {motan.ServerOptions{MaxFrame: 1000, MaxBuffered: 9999}, "MaxBuffered"},
 	} {
 		_, err := motan.NewServer(&tc.o)
