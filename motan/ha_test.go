@@ -124,6 +124,19 @@ func TestServerThatFailsIsLeftAlone(t *testing.T) {
 	}
 }
 
+// What the application says is no failure of its server, however often it says it.
+func TestBusinessErrorsDoNotOpenTheBreaker(t *testing.T) {
+	srv := startWireServer(t, answerException(`{"errcode":30001,"errmsg":"no such user","errtype":2}`))
+	c := newClient(t, "s", motan.Static(srv.addr), &motan.ClientOptions{Timeout: patience, Idempotent: []string{"read"}})
+	for range 200 {
+		_, err := motan.Call[string](t.Context(), c, "read", "x")
+		wantCode(t, err, motan.CodeBusiness)
+	}
+	if e := c.Stats().Endpoints[0]; e.Opened != 0 || e.Errors != 0 || e.Down != "" {
+		t.Errorf("%+v", e)
+	}
+}
+
 func hangUp(net.Conn, wireFrame) bool { return false }
 
 func answerException(text string) func(net.Conn, wireFrame) bool {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/heddle-go/heddle/motan"
+	"github.com/heddle-go/heddle/watchman"
 )
 
 func TestMemcached(t *testing.T) {
@@ -180,6 +182,44 @@ func TestMemcachedFailover(t *testing.T) {
 	}
 }
 
+// Gets and sets are operations like calls: traced, counted and seen by interceptors.
+func TestMemcachedIsWatched(t *testing.T) {
+	addr := answerLines(t, func(line string) string {
+		if strings.HasPrefix(line, "get bad") {
+			return "SERVER_ERROR out of memory\r\n"
+		}
+		return "VALUE k 0 4\r\ngood\r\nEND\r\n"
+	})
+	w := newWatchman(t, "client", nil)
+	var seen []string
+	mc := newMC(t, &motan.ClientOptions{Timeout: patience, Retries: -1, Watchman: w, Interceptors: []motan.Interceptor{
+		func(next motan.Invoker) motan.Invoker {
+			return func(ctx context.Context, x *motan.Exchange) error {
+				err := next(ctx, x)
+				seen = append(seen, fmt.Sprintf("%s/%s %s %d", x.Service, x.Method, x.Request.(*motan.MCItem).Key, x.ResponseBytes))
+				if x.Peer != addr {
+					t.Errorf("peer %s, want %s", x.Peer, addr)
+				}
+				return err
+			}
+		},
+	}}, addr)
+	ctx, span := w.Operation(watchman.Internal, "page").Start(t.Context())
+	defer span.End(nil)
+	if _, err := mc.Get(ctx, "k"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mc.Get(ctx, "bad"); err == nil {
+		t.Error("no error")
+	}
+	if f := figures(w, watchman.Client, "cache/get"); f.Calls != 2 || f.Errors != 1 {
+		t.Errorf("%+v", f)
+	}
+	if want := []string{"cache/get k 4", "cache/get bad 0"}; !slices.Equal(seen, want) {
+		t.Errorf("interceptors saw %q, want %q", seen, want)
+	}
+}
+
 // A server that cannot be reached takes no more than the time of the call, which
 // counts against it.
 func TestMemcachedThatCannotBeReached(t *testing.T) {
@@ -200,13 +240,17 @@ func TestMemcachedThatCannotBeReached(t *testing.T) {
 	})
 	// Who gives up has nothing against it.
 	mc = newMC(t, &motan.ClientOptions{Timeout: patience, Retries: -1, TLS: cfg}, ln.Addr().String())
-	for range 30 {
+	gaveUp := 0 // while the connection was being made
+	eventually(t, "30 have given up", func() bool {
 		ctx, cancel := context.WithCancel(t.Context())
-		go cancel()
-		if _, err := mc.Get(ctx, "k"); !errors.Is(err, context.Canceled) {
-			t.Error(err)
+		time.AfterFunc(time.Millisecond, cancel)
+		_, err := mc.Get(ctx, "k")
+		var e *motan.Error
+		if errors.As(err, &e) && e.Code == motan.CodeCancelled {
+			gaveUp++
 		}
-	}
+		return gaveUp == 30
+	})
 	if e := mc.Stats().Endpoints[0]; e.Opened != 0 {
 		t.Errorf("%+v", e)
 	}
