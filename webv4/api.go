@@ -35,7 +35,8 @@ type core struct {
 	points map[string]*point
 	shared map[string]*quota   // those of several interfaces, by name
 	limits map[string]*limiter // by cost class
-	kept   *replies            // of interfaces with a stale step
+	store  storeHealth
+	kept   *replies // of interfaces with a stale step
 	broken []*breaker
 
 	batches bool // there is an interface that makes batches
@@ -332,7 +333,7 @@ type Stats struct {
 	Degraded     uint64 // requests answered by a switch: refused or by a fallback
 	Shed         uint64 // requests refused by overload protection
 	Limited      uint64 // requests refused by a quota
-	StoreFailed  uint64 // requests for which Options.QuotaStore did not answer in time
+	StoreFailed  uint64 // requests for which Options.QuotaStore did not answer in time, or was not asked as it had not for others
 	Callers      uint64 // callers whose quotas are remembered now; goes up and down
 	Denied       uint64 // requests refused by the deny list
 	Unauthorized uint64 // requests refused by the authenticator

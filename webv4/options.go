@@ -26,7 +26,9 @@ type Options struct {
 	// QuotaStore counts for all processes together. nil: each for itself.
 	QuotaStore QuotaStore
 
-	// QuotaTimeout is how long the store may take. 0 means 5 ms.
+	// QuotaTimeout is how long the store may take. 0 means 5 ms. After five calls in a
+	// row that it failed it is asked once every 100 ms, and counts as failed for the
+	// others, until it answers.
 	QuotaTimeout time.Duration
 
 	// QuotaFailClosed refuses calls (10002) when the store does not answer. By

@@ -2,7 +2,9 @@ package webv4
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -73,17 +75,66 @@ func (a *API) countShared(ctx context.Context, c *call, op *operation) (done boo
 	return true, nil
 }
 
+// ask asks the store, unless it is away.
 func (a *API) ask(ctx context.Context, charges []Charge) ([]Standing, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.opt.QuotaTimeout)
+	if a.store.away() {
+		a.stats.storeFailed.Add(1)
+		return nil, errStoreAway
+	}
+	within, cancel := context.WithTimeout(ctx, a.opt.QuotaTimeout)
 	defer cancel()
-	list, err := a.opt.QuotaStore.Spend(ctx, charges)
+	list, err := a.opt.QuotaStore.Spend(within, charges)
 	if err == nil && len(list) != len(charges) {
 		err = fmt.Errorf("webv4: the quota store gave %d standings for %d charges", len(list), len(charges))
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		a.store.answered()
+	case ctx.Err() == nil: // else it is the client that is away
+		a.store.failed()
+		fallthrough
+	default:
 		a.stats.storeFailed.Add(1)
 	}
 	return list, err
+}
+
+// storeHealth remembers that a quota store does not answer, so that not every call
+// has to wait for it: after failuresInRow it is asked once every storeRest.
+type storeHealth struct {
+	row   atomic.Int32 // failures in a row
+	until atomic.Int64 // the moment until which it is not asked; 0: it is well
+}
+
+const (
+	failuresInRow = 5
+	storeRest     = 100 * time.Millisecond
+)
+
+var errStoreAway = errors.New("webv4: the quota store has not answered for a while")
+
+// away reports whether to leave the store alone. Of several calls after its rest one
+// asks it.
+func (s *storeHealth) away() bool {
+	until := s.until.Load()
+	if until == 0 {
+		return false
+	}
+	at := int64(now())
+	return at < until || !s.until.CompareAndSwap(until, at+int64(storeRest))
+}
+
+func (s *storeHealth) failed() {
+	if s.row.Add(1) >= failuresInRow {
+		s.until.Store(int64(now()) + int64(storeRest))
+	}
+}
+
+func (s *storeHealth) answered() {
+	if s.row.Load() != 0 {
+		s.row.Store(0)
+		s.until.Store(0)
+	}
 }
 
 // charge is the quota for the store. The key tells quotas and callers apart in

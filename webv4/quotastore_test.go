@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/heddle-go/heddle/webv4"
@@ -94,5 +96,60 @@ func TestQuotaStore(t *testing.T) {
 			t.Errorf("%+v", a.Stats())
 		}
 		s.slow = false
+	}
+}
+
+// A store that does not answer is not waited for by every call.
+func TestQuotaStoreIsAway(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &stubStore{slow: true, answer: func(int, webv4.Charge) webv4.Standing { return webv4.Standing{OK: true} }}
+			a := newAPI(t, &webv4.Options{QuotaStore: s, QuotaFailClosed: closed, Quotas: "ip=100000/h"})
+			webv4.Handle(a, func(context.Context, *do1) (*empty, error) { return nil, nil })
+			get := func() {
+				t.Helper()
+				r := do(t, a, "GET /do.json", "")
+				if !closed || !s.slow {
+					r.is(t, 200, "{}")
+				} else {
+					r.fails(t, 503, webv4.CodeUnavailable, "")
+				}
+			}
+			began := time.Now()
+			for range 1000 {
+				get()
+				time.Sleep(time.Millisecond)
+			}
+			if s.calls < 5 || s.calls > 5+12 {
+				t.Errorf("asked %d times in a second", s.calls)
+			}
+			if took := time.Since(began) - time.Second; took > 100*time.Millisecond {
+				t.Errorf("waited for %v", took)
+			}
+			if n := a.Stats().StoreFailed; n != 1000 {
+				t.Errorf("%d failures", n)
+			}
+			// It is asked for every call again as soon as it answers.
+			time.Sleep(time.Second)
+			s.slow, s.calls = false, 0
+			for range 100 {
+				get()
+			}
+			if s.calls != 100 {
+				t.Errorf("asked %d times of 100", s.calls)
+			}
+			// Clients that go away say nothing about it.
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			s.slow = true
+			for range 10 {
+				a.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/do.json", nil).WithContext(ctx))
+			}
+			s.slow, s.calls = false, 0
+			get()
+			if s.calls != 1 {
+				t.Error("not asked after clients went away")
+			}
+		})
 	}
 }
