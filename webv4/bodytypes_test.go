@@ -204,6 +204,30 @@ func TestReplyTypes(t *testing.T) {
 	do(t, a, "GET /shipment.json?fields=by,by_id.count", "").is(t, 200, `{"by":"ada","by_id":{"-5":{"count":2},"10":{"count":1},"9":{"count":3}}}`)
 }
 
+// The schema of what is in quotes allows what the reader does.
+func TestQuotedSchema(t *testing.T) {
+	type quoted struct {
+		Kind int     `json:"kind,string" enum:"1,2" default:"1" min:"1"`
+		Note string  `json:"note,string" maxLength:"2" enum:"a,b"`
+		Big  *uint64 `json:"big,string" max:"7" doc:"large"`
+	}
+	type in struct {
+		_    struct{} `route:"POST /quoted"`
+		Body quoted   `body:""`
+	}
+	a := newAPI(t, nil)
+	webv4.Handle(a, func(context.Context, *in) (*empty, error) { return nil, nil })
+	_, schemas := a.Describe()
+	got, err := json.Marshal(schemas["quoted"].Properties)
+	want := `{"big":{"type":["string","null"],"description":"large"},"kind":{"type":"string","enum":["1","2"],"default":"1"},"note":{"type":"string"}}`
+	if err != nil || string(got) != want {
+		t.Errorf("%s %v\nwant %s", got, err, want)
+	}
+	if r := do(t, a, "POST /quoted", `{"kind":"2","note":"\"a\"","big":"7"}`, jsonBody); r.status != 200 {
+		t.Errorf("%+v", r)
+	}
+}
+
 type ownReader struct {
 	N int `json:"n" min:"1"`
 }

@@ -238,9 +238,6 @@ func (b *schemaBuilder) structure(m *model) *Schema {
 	for i := range m.fields {
 		f := &m.fields[i]
 		fs := b.of(f.model)
-		if f.quoted {
-			fs = &Schema{Type: "string"}
-		}
 		t := f.model.typ
 		if inner, _, _, _, ok := optType(t); ok {
 			t = inner
@@ -248,7 +245,11 @@ func (b *schemaBuilder) structure(m *model) *Schema {
 		for t.Kind() == reflect.Pointer {
 			t = t.Elem()
 		}
-		constrain(fs, f.tag, t)
+		if f.quoted {
+			fs = f.quotedSchema(t)
+		} else {
+			constrain(fs, f.tag, t)
+		}
 		fs.Description = f.tag.Get("doc")
 		if s.Properties == nil {
 			s.Properties = map[string]*Schema{}
@@ -260,6 +261,19 @@ func (b *schemaBuilder) structure(m *model) *Schema {
 	}
 	if name != "" {
 		return &Schema{Ref: "#/components/schemas/" + name}
+	}
+	return s
+}
+
+// quotedSchema is the schema of a value of type t in quotes: of its rules those that
+// can be said of a text.
+func (f *modelField) quotedSchema(t reflect.Type) *Schema {
+	s := &Schema{Type: "string"}
+	if t.Kind() != reflect.String { // what is a string already has quotes of its own in there
+		constrain(s, f.tag, reflect.TypeFor[string]())
+	}
+	if f.model.kind == modelPointer {
+		return nullable(s)
 	}
 	return s
 }
