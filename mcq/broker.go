@@ -546,6 +546,8 @@ type Stats struct {
 	Queues []QueueStats // by name
 	Groups uint64       // batches committed since Open; with Sync Always as many fsyncs; only grows
 	Bytes  uint64       // bytes of messages written since Open; only grows
+	Full   bool         // the disk is, nearly or wholly, and nothing can be put
+	Failed string       // why the store must be opened again; "" while all is well
 }
 
 // Stats returns a snapshot of each queue; together they are not atomic.
@@ -556,12 +558,32 @@ func (b *Broker) Stats() Stats {
 		queues = append(queues, q)
 	}
 	b.mu.RUnlock()
-	s := Stats{Groups: b.groups.Load(), Bytes: b.written.Load()}
+	s := Stats{Groups: b.groups.Load(), Bytes: b.written.Load(), Full: b.full.Load()}
+	if err := b.err(); err != nil {
+		s.Failed = err.Error()
+	}
 	for _, q := range queues {
 		s.Queues = append(s.Queues, q.Stats())
 	}
 	slices.SortFunc(s.Queues, func(a, b QueueStats) int { return cmp.Compare(a.Name, b.Name) })
 	return s
+}
+
+// Health says why nothing can be put, with an error that wraps ErrFailed, ErrNoSpace
+// or ErrClosed; it is nil while all is well. It costs nothing.
+func (b *Broker) Health() error {
+	b.mu.RLock()
+	closed := b.closed
+	b.mu.RUnlock()
+	switch {
+	case closed:
+		return ErrClosed
+	case b.err() != nil:
+		return b.err()
+	case b.full.Load():
+		return fmt.Errorf("%w: %s", ErrNoSpace, b.dir)
+	}
+	return nil
 }
 
 func nameKey(name string) []byte { return append([]byte{prefixName}, name...) }

@@ -37,8 +37,9 @@
 //	disk failure   a failed write or fsync of the log makes everything return ErrFailed until
 //	               the store is opened again; if the list of tables cannot be written, which
 //	               happens in the background, the process ends
-//	damage         Open or the reader says which file; only in the last group, or the last 64 KiB,
-//	               of the log of a store that was not closed does it look like an unfinished write
+//	damage         Open or the reader says which file; only in the last group, or the last 64
+//	               KiB, of the log of a store that was not closed does it look like an
+//	               unfinished write
 //
 // # What a queue can do
 //
@@ -174,8 +175,8 @@
 // # Reading order
 //
 // message.go, policy.go, queue.go, tally.go, window.go, memory.go, lease.go, attempts.go, receipt.go, settle.go, delay.go,
-// deadletter.go, admin.go, check.go; broker.go, directory.go, inbox.go, commit.go, log.go, room.go, reclaim.go, fullfs.go, damage.go,
-// intervals.go; backend.go, keyoptions.go, server.go, lane.go, loop_linux.go, loopcommit_linux.go, quick.go,
+// deadletter.go, admin.go, check.go; broker.go, directory.go, inbox.go, commit.go, log.go, room.go, reclaim.go,
+// fullfs.go, damage.go, intervals.go; backend.go, keyoptions.go, server.go, lane.go, loop_linux.go, loopcommit_linux.go, quick.go,
 // session.go, auth.go, storage.go, pipeline.go, commands.go, transaction.go, meta.go; client.go, clientconn.go, remote.go, remotestats.go,
 // remotebackend.go;
 // consume.go.

@@ -61,6 +61,9 @@ func TestFailedStoreIsTold(t *testing.T) {
 		go func() { ended <- wait() }()
 	}
 	put(t, consumed, "x")
+	if err := b.Health(); err != nil {
+		t.Errorf("health: %v", err)
+	}
 	fail()
 	if err := q.Put(t.Context(), mcq.Message{}); !errors.Is(err, mcq.ErrFailed) {
 		t.Fatalf("put: %v", err)
@@ -74,6 +77,12 @@ func TestFailedStoreIsTold(t *testing.T) {
 		if !errors.Is(err, mcq.ErrFailed) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+	if err := b.Health(); !errors.Is(err, mcq.ErrFailed) {
+		t.Errorf("health: %v", err)
+	}
+	if s := b.Stats(); !strings.Contains(s.Failed, "store failed") || s.Full || len(s.Queues) != 3 {
+		t.Errorf("stats: %+v", s)
 	}
 	for range 3 {
 		select {
@@ -90,5 +99,8 @@ func TestFailedStoreIsTold(t *testing.T) {
 	}
 	if _, err := q.Take(t.Context()); !errors.Is(err, mcq.ErrClosed) {
 		t.Errorf("take after close: %v", err)
+	}
+	if err := b.Health(); !errors.Is(err, mcq.ErrClosed) {
+		t.Errorf("health after close: %v", err)
 	}
 }

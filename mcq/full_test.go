@@ -186,6 +186,9 @@ func TestCloseWithFullDisk(t *testing.T) {
 	waiting := make(chan error, 1)
 	go func() { waiting <- q.Put(t.Context(), mcq.Message{Body: []byte("4")}) }()
 	waitFor(t, "the write to wait", func() bool { return mcq.WritesHeld(b) > 0 })
+	if err := b.Health(); !errors.Is(err, mcq.ErrNoSpace) || !b.Stats().Full {
+		t.Errorf("health: %v, stats: %+v", err, b.Stats())
+	}
 	_, takeErr := q.Take(t.Context())
 	for what, err := range map[string]error{
 		"put": q.Put(t.Context(), mcq.Message{}), "take": takeErr, "ack": q.Ack(t.Context(), got[0].ID),

@@ -19,7 +19,13 @@ func startAdmin(addr string, b *mcq.Broker, s *mcq.Server, failed chan<- error) 
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := b.Health(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(struct {
@@ -38,6 +44,13 @@ func startAdmin(addr string, b *mcq.Broker, s *mcq.Server, failed chan<- error) 
 		}
 	}()
 	return h, nil
+}
+
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // label escapes a label's value as Prometheus reads it, which is not as Go does.
@@ -77,6 +90,8 @@ func metrics(b mcq.Stats, s mcq.ServerStats) string {
 		value            any
 	}{
 		{"mcq_groups_total", "counter", "Batches committed.", b.Groups},
+		{"mcq_disk_full", "gauge", "1 while nothing can be put for want of space.", number(b.Full)},
+		{"mcq_failed", "gauge", "1 once the store must be opened again.", number(b.Failed != "")},
 		{"mcq_connections", "gauge", "Connections now.", s.Conns},
 		{"mcq_errors_total", "counter", "Commands answered with an error.", s.Errors},
 	} {

@@ -6,8 +6,8 @@
 //
 // STORED means that the disk has the message (see -sync). SIGTERM and Ctrl-C
 // finish the commands under way and stop; a second one stops at once. -admin serves
-// figures over HTTP: /stats as JSON, /metrics for Prometheus, /healthz. -check DIR reads
-// a store that no process has open, says what is in it and what is damaged, and exits
+// figures over HTTP: /stats as JSON, /metrics for Prometheus, /healthz, which is 503 when
+// nothing can be stored. -check DIR reads a store that no process has open, says what is in it and what is damaged, and exits
 // with 1 if anything is. Exit codes are 0 after a clean stop, 1 if something failed and
 // 2 for wrong flags.
 //
@@ -68,6 +68,7 @@ type config struct {
 	addr, data, sync, admin, check, users, cert, key string
 	interval, idle, drain                            time.Duration
 	maxMessage, maxLength                            int
+	minFree                                          int64
 	dropOldest                                       bool
 }
 
@@ -90,6 +91,7 @@ func parse(args []string, out io.Writer) (*config, error) {
 	flags.StringVar(&c.key, "tls-key", "", "file of its key")
 	flags.IntVar(&c.maxMessage, "max-message", 1<<20, "largest message in bytes, up to 64 MiB")
 	flags.IntVar(&c.maxLength, "max-length", 0, "most messages in a queue; 0: no limit")
+	flags.Int64Var(&c.minFree, "min-free", 256<<20, "bytes that must be free on the disk for anything to be stored; -1: do not look")
 	flags.BoolVar(&c.dropOldest, "drop-oldest", false, "drop the oldest messages of a full queue instead of refusing new ones")
 	flags.DurationVar(&c.idle, "idle", 15*time.Minute, "close a connection that sends nothing for so long; 0: never")
 	flags.DurationVar(&c.drain, "drain", 10*time.Second, "how long to wait for commands under way when stopping; 0: not at all")
@@ -168,7 +170,7 @@ func serve(ctx context.Context, c *config, out io.Writer) error {
 		return err
 	}
 	broker, err := mcq.Open(c.data, &mcq.Options{
-		Sync: syncs[c.sync], SyncInterval: c.interval, MaxMessage: c.maxMessage,
+		Sync: syncs[c.sync], SyncInterval: c.interval, MaxMessage: c.maxMessage, MinFree: c.minFree,
 		Queue: mcq.QueueOptions{MaxLength: c.maxLength, DropOldest: c.dropOldest},
 	})
 	if errors.Is(err, mcq.ErrLocked) {

@@ -214,6 +214,25 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// When nothing can be put, whoever asks for the server's health is told.
+func TestHealth(t *testing.T) {
+	_, admin, stop := start(t, "-data", t.TempDir(), "-min-free", fmt.Sprint(1<<62))
+	resp, err := http.Get(admin + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), "out of disk space") {
+		t.Errorf("health of a full disk: %s, %s, %v", resp.Status, text, err)
+	}
+	if page := fetch(t, admin+"/metrics"); !strings.Contains(page, "mcq_disk_full 1\n") || !strings.Contains(page, "mcq_failed 0\n") {
+		t.Errorf("metrics: %s", page)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Every way to sync keeps what a clean stop leaves behind.
 func TestSyncModes(t *testing.T) {
 	for _, sync := range []string{"always", "interval", "none"} {
