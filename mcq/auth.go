@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
+	"io"
 
 	"github.com/heddle-go/heddle/internal/memcached"
 )
@@ -27,8 +28,8 @@ func (c *session) authenticate(cmd *memcached.Command) bool {
 	}
 	noreply := cmd.NoReply
 	c.body = true
-	body := c.read(cmd.Bytes)
-	if body == nil {
+	body := make([]byte, cmd.Bytes)
+	if _, err := io.ReadFull(c.in, body); err != nil {
 		return false
 	}
 	end, err := c.in.ReadSlice('\n')

@@ -84,3 +84,6 @@ func InMemory(q *Queue) int {
 	defer q.mu.Unlock()
 	return q.recent.len() + q.ahead.len()
 }
+
+// BodiesHeld is what s has of bodies that have not come whole.
+func BodiesHeld(s *Server) int64 { return s.bodies.held.Load() }

@@ -41,6 +41,12 @@ type ServerOptions struct {
 	// connection. 0 means 10 minutes, at most 12 h.
 	OpenTimeout time.Duration
 
+	// BodyMemory bounds the bodies that have not come whole, of all connections
+	// together, in bytes; of each 16 KiB are not counted. What there is no room for
+	// is refused with SERVER_ERROR out of memory storing object. 0 means 256 MiB;
+	// there is always room for the largest message.
+	BodyMemory int64
+
 	// Users are passwords by name. If there are any, a connection must first set
 	// some key to "name password", as with memcached -Y. They travel as they
 	// are: give Serve a listener of crypto/tls unless it is on loopback.
@@ -64,6 +70,9 @@ func (o *ServerOptions) filled() (ServerOptions, error) {
 	if out.OpenTimeout == 0 {
 		out.OpenTimeout = 10 * time.Minute
 	}
+	if out.BodyMemory == 0 {
+		out.BodyMemory = 256 << 20
+	}
 	out.Users = maps.Clone(out.Users)
 	if out.Logger == nil {
 		out.Logger = slog.Default()
@@ -71,6 +80,9 @@ func (o *ServerOptions) filled() (ServerOptions, error) {
 	var errs []error
 	if out.MaxConns < 0 {
 		errs = append(errs, fmt.Errorf("mcq: ServerOptions.MaxConns %d: negative", out.MaxConns))
+	}
+	if out.BodyMemory < 0 {
+		errs = append(errs, fmt.Errorf("mcq: ServerOptions.BodyMemory %d: negative", out.BodyMemory))
 	}
 	if out.OpenTimeout < time.Second || out.OpenTimeout > 12*time.Hour {
 		errs = append(errs, fmt.Errorf("mcq: ServerOptions.OpenTimeout %v: want 1s to 12h", out.OpenTimeout))
@@ -101,8 +113,9 @@ type Server struct {
 	ctx       context.Context // ends when sessions should
 	cancel    context.CancelFunc
 
-	stats serverCounters
-	base  atomic.Pointer[statsBase] // nil until the first stats reset
+	bodies bodies
+	stats  serverCounters
+	base   atomic.Pointer[statsBase] // nil until the first stats reset
 }
 
 type serverCounters struct {
@@ -133,6 +146,7 @@ func newServer(b Backend, local *Broker, opts *ServerOptions) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{b: b, local: local, opt: o, began: time.Now(), listeners: make(map[net.Listener]struct{}), sessions: make(map[*session]struct{})}
+	s.bodies.most = max(o.BodyMemory, int64(b.MaxMessage()+envelopeMost))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }

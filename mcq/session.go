@@ -223,6 +223,7 @@ const (
 	replyError     = "ERROR\r\n"
 	replyBadFormat = "CLIENT_ERROR bad command line format\r\n"
 	replyTooLarge  = "SERVER_ERROR object too large for cache\r\n"
+	replyNoMemory  = "SERVER_ERROR out of memory storing object\r\n"
 	replyBadChunk  = "CLIENT_ERROR bad data chunk\r\n"
 	replyNoQueue   = "SERVER_ERROR not supported by a queue\r\n"
 	replyNoSpace   = "SERVER_ERROR out of disk space\r\n"

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io"
 	"strconv"
 	"time"
 
 	"github.com/heddle-go/heddle/internal/memcached"
 )
+
+// envelopeMost is how long an envelope may be.
+const envelopeMost = 32 << 10
 
 // storage reads the body of a storage command, and stores it if it is a set.
 func (c *session) storage(cmd *memcached.Command) bool {
@@ -48,7 +50,6 @@ func (c *session) storage(cmd *memcached.Command) bool {
 		set.envelope, set.name = c.key.envelope, string(c.key.name)
 		set.m.Delay, set.m.Key = c.key.delay, string(c.key.dedupe)
 	}
-	const envelopeMost = 32 << 10
 	if set.envelope {
 		limit += envelopeMost
 	}
@@ -63,11 +64,15 @@ func (c *session) storage(cmd *memcached.Command) bool {
 	// From here on the line's buffer is gone.
 	c.body = true
 	var data []byte
+	var held int64
+	defer c.srv.bodies.release(&held)
+	var err error
 	if refuse != "" {
-		if _, err := c.in.Discard(n); err != nil {
-			return false
-		}
-	} else if data = c.read(n); data == nil {
+		_, err = c.in.Discard(n)
+	} else if data, err = c.readBody(n, &held); data == nil {
+		refuse = replyNoMemory
+	}
+	if err != nil {
 		return false
 	}
 	end, err := c.in.ReadSlice('\n')
@@ -126,24 +131,6 @@ const (
 	acknowledge             // eack: STORED
 	unknown
 )
-
-// read reads n bytes; the room doubles with what has arrived, so that a length
-// alone allocates little.
-func (c *session) read(n int) []byte {
-	const first = 16 << 10
-	data := make([]byte, min(n, first))
-	for at := 0; ; {
-		if _, err := io.ReadFull(c.in, data[at:]); err != nil {
-			return nil
-		}
-		if at = len(data); at == n {
-			return data
-		}
-		more := make([]byte, min(n, 2*at))
-		copy(more, data)
-		data = more
-	}
-}
 
 // relativeExptime is the longest exptime that is a number of seconds, and not a
 // point in time.

@@ -222,8 +222,8 @@ func TestAuthentication(t *testing.T) {
 	if n := s.Stats().AuthErrors; n != 4 {
 		t.Errorf("%d wrong credentials counted", n)
 	}
-	_, err := mcq.NewServer(memBroker(t, nil), &mcq.ServerOptions{Users: map[string]string{"a b": "x", "c": ""}, OpenTimeout: -1})
-	for _, part := range []string{`"a b"`, `"c"`, "OpenTimeout"} {
+	_, err := mcq.NewServer(memBroker(t, nil), &mcq.ServerOptions{Users: map[string]string{"a b": "x", "c": ""}, OpenTimeout: -1, BodyMemory: -1})
+	for _, part := range []string{`"a b"`, `"c"`, "OpenTimeout", "BodyMemory"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v says nothing about %s", err, part)
 		}
