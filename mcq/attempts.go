@@ -152,6 +152,9 @@ func (q *Queue) saveHanded(batch *pebble.Batch) error {
 
 // saveHanded does so for all queues, and notes that the store was closed.
 func (b *Broker) saveHanded() error {
+	if !b.opened.Load() {
+		return nil // it could not be read: it is what it was
+	}
 	for _, q := range b.queues {
 		batch := b.db.NewBatch()
 		err := q.saveHanded(batch)

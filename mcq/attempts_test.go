@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/heddle-go/heddle/mcq"
@@ -213,5 +214,35 @@ func TestAttemptsSurviveCrashes(t *testing.T) {
 	}
 	if n := mcq.HandedHeld(b); n != 0 {
 		t.Errorf("the attempts of %d messages of a dropped queue are recorded", n)
+	}
+}
+
+// A store that cannot be opened does not count as closed afterwards.
+func TestFailedOpenIsNoClose(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	b := openBroker(t, "store", mcq.WithFS(&mcq.Options{Logger: silent}, fs))
+	put(t, queue(t, b, "q"), "a")
+	fs = crashClone(fs, 0, rand.New(rand.NewPCG(1, 2)))
+	damage := func(do func(db *pebble.DB) error) {
+		t.Helper()
+		db, err := pebble.Open("store", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(do(db), db.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cursor := []byte("c\x00\x00\x00\x01")
+	damage(func(db *pebble.DB) error { return db.Set(cursor, []byte{0}, pebble.Sync) })
+	if b, err := mcq.Open("store", mcq.WithFS(&mcq.Options{Logger: silent}, fs)); err == nil {
+		b.Close()
+		t.Fatal("opened a store with a bad cursor")
+	}
+	damage(func(db *pebble.DB) error { return db.Delete(cursor, pebble.Sync) })
+	b = openBroker(t, "store", mcq.WithFS(&mcq.Options{Logger: silent}, fs))
+	expect(t, "the message", attemptsOf(t, queue(t, b, "q"), 1), "a 1")
+	if n := mcq.HandedHeld(b); n != 1 {
+		t.Errorf("that it was handed out is recorded %d times", n)
 	}
 }

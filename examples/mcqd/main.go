@@ -7,8 +7,8 @@
 // STORED means that the disk has the message (see -sync). SIGTERM and Ctrl-C
 // finish the commands under way and stop; a second one stops at once. -admin serves
 // figures over HTTP: /stats as JSON, /metrics for Prometheus, /healthz, which is 503 when
-// nothing can be stored. -check DIR reads a store that no process has open, says what is in it and what is damaged, and exits
-// with 1 if anything is. Exit codes are 0 after a clean stop, 1 if something failed and
+// nothing can be stored. -check DIR reads a store that no process has open, says what
+// is in it and what is damaged, and exits with 1 if anything is. Exit codes are 0 after a clean stop, 1 if something failed and
 // 2 for wrong flags.
 //
 // Passwords are read from the file that -users names, one "name password" a
