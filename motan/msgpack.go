@@ -42,7 +42,10 @@ func (Msgpack) Append(dst []byte, v any) ([]byte, error) {
 	}
 	for _, a := range args {
 		from := e.buf.Len()
-		err := e.enc.Encode(a)
+		err := unpack.Nests(a, "", maxDepth)
+		if err == nil {
+			err = e.enc.Encode(a)
+		}
 		if err == nil {
 			err = unpack.Check(e.buf.Bytes()[from:], maxDepth)
 		}

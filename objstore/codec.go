@@ -147,6 +147,9 @@ const maxDepth = 10_000
 // Append appends v as MessagePack with the shortest integers. A value nested
 // deeper than 10,000, and an extension other than the timestamp, are errors.
 func (Msgpack) Append(dst []byte, v any) ([]byte, error) {
+	if err := unpack.Nests(v, "json", maxDepth); err != nil {
+		return dst, err
+	}
 	e := msgpackEncoders.Get().(*msgpackEncoder)
 	defer msgpackEncoders.Put(e)
 	e.buf.b = dst

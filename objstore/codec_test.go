@@ -208,3 +208,17 @@ func TestMetaJSON(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// A value that contains itself is an error, and not the end of the process.
+func TestMsgpackOfCycles(t *testing.T) {
+	list := []any{nil}
+	list[0] = list
+	type node struct{ Next *node }
+	ring := &node{}
+	ring.Next = ring
+	for _, v := range []any{&list, ring} {
+		if b, err := (objstore.Msgpack{}).Append([]byte("before"), v); err == nil || string(b) != "before" {
+			t.Errorf("%T: %.20q, %v", v, b, err)
+		}
+	}
+}
