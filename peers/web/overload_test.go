@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/zeromicro/go-zero/rest/handler"
 	"golang.org/x/time/rate"
 
+	"github.com/heddle-go/heddle/internal/cputime"
 	"github.com/heddle-go/heddle/webv4"
 )
 
@@ -29,7 +31,7 @@ import (
 // Their work varies as it does at random (exponentially).
 //
 //	io     waits for one of 16 workers and then 20 ms on average, as before a database
-//	cpu    computes for some 4 ms on average, on all cores
+//	cpu    computes for 4 ms on average, on a processor that has nothing else to do
 //
 // Clients come at random (Poisson) whatever happens to those before them, and
 // go away after 250 ms. One in ten is critical, three are normal, six are low.
@@ -38,13 +40,14 @@ const (
 	patience   = 250 * time.Millisecond
 	ioWorkers  = 16
 	ioTime     = 20 * time.Millisecond
-	cpuRounds  = 1_500_000
+	cpuTime    = 4 * time.Millisecond
 	cpuAtATime = 8 // of the client that measures the capacity
 	warmUp     = 2 * time.Second
 	skipped    = time.Second // of measured, for the goodput
 	settleSpan = 500 * time.Millisecond
 	settleStep = 50 * time.Millisecond
-	settled    = 0.8 // of the capacity, over a settleSpan
+	drifts     = time.Minute // of measured: the capacity is measured again
+	settled    = 0.8         // of the capacity, over a settleSpan
 )
 
 // measured is for how long clients come: HEDDLE_OVERLOAD is another time, such as
@@ -74,16 +77,43 @@ var works = map[string]func() work{
 		}
 	},
 	"cpu": func() work {
-		return func(context.Context) bool {
-			x := rand.Uint64() | 1
-			for range int(min(rand.ExpFloat64(), 8) * cpuRounds) {
-				x ^= x << 13
-				x ^= x >> 7
-				x ^= x << 17
-			}
-			return x != 0
+		rounds, err := strconv.ParseFloat(os.Getenv(roundsVariable), 64)
+		if err != nil {
+			panic(err)
 		}
+		return func(context.Context) bool { return compute(int(min(rand.ExpFloat64(), 8) * rounds)) }
 	},
+}
+
+func compute(rounds int) bool {
+	x := rand.Uint64() | 1
+	for range rounds {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+	}
+	return x != 0
+}
+
+// cpuRounds is how much can be computed in cpuTime here. Machines differ by a
+// factor of two, and with the work would what refusals cost beside it.
+var cpuRounds = sync.OnceValue(func() int {
+	const tries, rounds = 5, 20_000_000
+	least := time.Duration(1<<63 - 1)
+	for range tries {
+		began := time.Now()
+		compute(rounds)
+		least = min(least, time.Since(began))
+	}
+	return int(rounds * cpuTime / least)
+})
+
+// startOverloaded starts the service of a model behind a protection, which is
+// told the capacity in calls a second.
+func startOverloaded(tb testing.TB, model, protection string, capacity float64) *process {
+	tb.Helper()
+	return startServer(tb, "overload/"+model+"/"+protection,
+		fmt.Sprintf("%s=%f", capacityVariable, capacity), fmt.Sprintf("%s=%d", roundsVariable, cpuRounds()))
 }
 
 func serveWork(do work) http.HandlerFunc {
@@ -134,7 +164,11 @@ var protections = []struct {
 	}},
 }
 
-const capacityVariable = "HEDDLE_PEERS_WEB_CAPACITY"
+// What the process of a server is told.
+const (
+	capacityVariable = "HEDDLE_PEERS_WEB_CAPACITY"
+	roundsVariable   = "HEDDLE_PEERS_WEB_ROUNDS"
+)
 
 type (
 	criticalWork struct {
@@ -276,7 +310,7 @@ func (c *crowd) leave() {
 // capacity is what the model serves a second at most, to clients that come back
 // as soon as they are served.
 func capacity(b *testing.B, model string) float64 {
-	s := startServer(b, "overload/"+model+"/nothing")
+	s := startOverloaded(b, model, "nothing", 0)
 	atATime := ioWorkers
 	if model == "cpu" {
 		atATime = cpuAtATime
@@ -317,6 +351,9 @@ func capacity(b *testing.B, model string) float64 {
 //	critical-%    of the critical calls that were answered in time
 //	critical-shed-%  of them that were refused; the rest was late
 //	p99-ms        of the answers in time
+//	server-cpu-%  of all processors that the server took, and clients-cpu-% the clients
+//	capacity-after-%  what the service can do afterwards, of capacity/s, if that is a minute
+//	              later; then the mean of both is what the others are in per cent of
 //	settle-ms     from the step until the goodput of half a second is 80 % of the capacity
 func BenchmarkOverload(b *testing.B) {
 	for _, model := range []string{"io", "cpu"} {
@@ -334,11 +371,23 @@ func BenchmarkOverload(b *testing.B) {
 }
 
 func overload(b *testing.B, model, protection string, most, times float64) {
-	s := startServer(b, "overload/"+model+"/"+protection, fmt.Sprintf("%s=%f", capacityVariable, most))
+	s := startOverloaded(b, model, protection, most)
 	c := &crowd{addr: s.addr}
 	defer c.leave()
 	c.come(0.7*most, warmUp)
+	server, clients := s.cpu(b), cputime.Process()
 	all := c.come(times*most, measured)
+	share := func(cpu time.Duration) float64 {
+		return 100 * cpu.Seconds() / measured.Seconds() / float64(runtime.NumCPU())
+	}
+	b.ReportMetric(share(s.cpu(b)-server), "server-cpu-%")
+	b.ReportMetric(share(cputime.Process()-clients), "clients-cpu-%")
+	if measured >= drifts {
+		// The machine itself may have become faster or slower meanwhile.
+		after := capacity(b, model)
+		b.ReportMetric(100*after/most, "capacity-after-%")
+		most = (most + after) / 2
+	}
 	var good, end, criticals, goodCriticals, shedCriticals int
 	var took []time.Duration
 	for _, a := range all {
@@ -401,7 +450,7 @@ func TestProtectionsServe(t *testing.T) {
 	for model := range works {
 		for _, p := range protections {
 			t.Run(model+"/"+p.name, func(t *testing.T) {
-				s := startServer(t, "overload/"+model+"/"+p.name, capacityVariable+"=1000")
+				s := startOverloaded(t, model, p.name, 1000)
 				c, err := dial(s.addr)
 				if err != nil {
 					t.Fatal(err)
