@@ -102,8 +102,10 @@ func (q *Queue) Purge(_ context.Context) (int, error) {
 	clear(q.earlier)
 	q.again.list, q.laters.list = nil, nil
 	left := int64(0)
-	for _, l := range q.leases {
-		left += int64(l.size)
+	for id, l := range q.leases {
+		if id >= q.sized {
+			left += int64(l.size)
+		}
 	}
 	o.bytes = int(q.size - left)
 	q.size = left

@@ -142,7 +142,7 @@ func (q *Queue) buryFirst(ids []uint64, reason string) (int, error) {
 		q.mu.Lock()
 		for id, l := range held {
 			q.leases[id] = l
-			q.size += int64(l.size)
+			q.goneLocked(id, -l.size)
 		}
 		q.mu.Unlock()
 		return 0, err

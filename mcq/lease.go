@@ -219,7 +219,7 @@ func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message,
 				stale = takeOp(q)
 			}
 			stale.ack(m.ID, len(m.Body))
-			q.size -= int64(len(m.Body))
+			q.goneLocked(m.ID, len(m.Body))
 			stale.expired++
 			q.head++
 			runs = q.head
@@ -245,7 +245,7 @@ func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message,
 			msgs[len(msgs)-1].Receipt = q.receipt(q.head, attempts)
 			q.leases[q.head] = lease{until, attempts, len(m.Body)}
 		} else {
-			q.size -= int64(len(m.Body))
+			q.goneLocked(m.ID, len(m.Body))
 		}
 		q.head++
 	}
@@ -414,7 +414,7 @@ func (q *Queue) handOutAgainLocked(limit int, hold time.Duration) (kept []Messag
 			kept = append(kept, *m)
 			if hold == 0 {
 				delete(q.leases, m.ID)
-				q.size -= int64(len(m.Body))
+				q.goneLocked(m.ID, len(m.Body))
 				continue
 			}
 			kept[len(kept)-1].Receipt = q.receipt(m.ID, l.attempts)

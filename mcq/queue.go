@@ -63,7 +63,8 @@ type Queue struct {
 	ahead     window           // messages read from the store, from head on
 	counted   int64            // of the broker's memory, what these two took
 	forgotten bool             // dropped: they stay empty
-	size      int64            // bytes of bodies not acknowledged; all since Open, and the backlog if there is MaxBytes
+	size      int64            // bytes of bodies not acknowledged, from message sized on
+	sized     uint64           // without MaxBytes, the first put since Open
 	leases    map[uint64]lease // handed out, not acknowledged
 	expiries  minHeap[expiry]  // when to look at which leases
 	expiring  uint64           // ids in expiries
@@ -128,6 +129,7 @@ func (q *Queue) begin(it *pebble.Iterator) error {
 	q.put.Store(q.log.next - q.start)
 	q.doneCount.Store(q.acked.done() - (q.start - 1))
 	if q.opt.MaxBytes == 0 {
+		q.sized = q.tail
 		return nil
 	}
 	var m Message
@@ -145,6 +147,13 @@ func (q *Queue) begin(it *pebble.Iterator) error {
 		q.size += int64(len(m.Body))
 	}
 	return it.Error()
+}
+
+// goneLocked takes a message that leaves the queue off its size.
+func (q *Queue) goneLocked(id uint64, size int) {
+	if id >= q.sized {
+		q.size -= int64(size)
+	}
 }
 
 // Name is the queue's name; a subscriber's is queue+subscriber.

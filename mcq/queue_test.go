@@ -365,3 +365,43 @@ func TestStats(t *testing.T) {
 		t.Fatalf("stats of b: %+v", q)
 	}
 }
+
+// Without MaxBytes, Bytes is of what was put since Open, whatever becomes of what was
+// there before.
+func TestBytesSinceOpen(t *testing.T) {
+	dir := t.TempDir()
+	b := openBroker(t, dir, nil)
+	put(t, queue(t, b, "q"), "1old", "2old", "3old", "4old", "5old", "6old")
+	if s := queue(t, b, "q").Stats(); s.Bytes != 24 {
+		t.Errorf("%+v", s)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	q := queue(t, openBroker(t, dir, nil), "q")
+	put(t, q, "first", "second")
+	is := func(what string, want int64) {
+		t.Helper()
+		if s := q.Stats(); s.Bytes != want {
+			t.Errorf("%s: %d bytes, want %d", what, s.Bytes, want)
+		}
+	}
+	is("put", 11)
+	for range 2 {
+		if _, err := q.Take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	msgs := lease(t, q, 2, mcq.LeaseOptions{})
+	if err := errors.Join(q.Ack(t.Context(), msgs[0].ID), q.Reject(t.Context(), "no", msgs[1].ID)); err != nil {
+		t.Fatal(err)
+	}
+	is("four are gone", 11)
+	lease(t, q, 1, mcq.LeaseOptions{})
+	if n, err := q.Purge(t.Context()); n != 3 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	is("purged", 0)
+	put(t, q, "third")
+	is("put again", 5)
+}

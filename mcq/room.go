@@ -120,7 +120,7 @@ func (q *Queue) dropCommitted(now time.Time) (id uint64, size int, ok, missing b
 		id = q.again.pop()
 		l := q.returned[id]
 		delete(q.returned, id)
-		q.size -= int64(l.size)
+		q.goneLocked(id, l.size)
 		q.tally.discarded++
 		return id, l.size, true, false
 	}
@@ -141,7 +141,7 @@ func (q *Queue) dropCommitted(now time.Time) (id uint64, size int, ok, missing b
 			return 0, 0, false, false
 		}
 		id, size = m.ID, len(m.Body)
-		q.size -= int64(size)
+		q.goneLocked(id, size)
 		q.head++
 		q.recent.dropBelow(q.head)
 		q.ahead.dropBelow(q.head)

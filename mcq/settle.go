@@ -71,7 +71,7 @@ func (q *Queue) claim(o *op, ids []uint64) (missing int, err error) {
 func (q *Queue) unleaseLocked(id uint64, l lease, o *op) {
 	delete(q.leases, id)
 	delete(q.returned, id) // and from again when it gets to the front
-	q.size -= int64(l.size)
+	q.goneLocked(id, l.size)
 	o.ack(id, l.size)
 }
 
