@@ -12,8 +12,8 @@ import (
 
 // A server counts the bytes of large requests and answers, of all its connections
 // together, as long as it holds them: a frame while it comes and until its handler
-// has returned, what a gzip body inflates to, what the values decoded from it may
-// take, and an answer until it has been written. What is small is not counted, so
+// has returned, what a gzip body inflates to, what the values and the metadata decoded
+// from it may take, and an answer until it has been written. What is small is not counted, so
 // that a small call pays for none of this; MaxInFlight and MaxConns bound it well
 // enough.
 
@@ -160,8 +160,8 @@ func (s *Server) relieve() {
 		}
 	}
 	if closed > 0 {
-		s.stats.deaf.Add(uint64(closed))
 		s.log.ended(peer, errDeaf, "connections", closed, "bytes", freed)
+		s.stats.deaf.Add(uint64(closed))
 	}
 }
 

@@ -53,8 +53,8 @@ func (c *serverConn) begin() {
 	if err := c.secure(); err != nil {
 		// Who hangs up without a word, such as a health check, is no news.
 		if err != io.EOF && !errors.Is(err, net.ErrClosed) && !errors.Is(err, context.Canceled) {
-			c.srv.stats.handshakes.Add(1)
 			c.srv.log.ended(c.peer, fmt.Errorf("TLS handshake: %w", err))
+			c.srv.stats.handshakes.Add(1)
 		}
 		c.end()
 		return
@@ -87,8 +87,8 @@ func (c *serverConn) serve() {
 		c.in.within = true
 		if err := c.frame.read(c.r, s.opt.MaxFrame); err != nil {
 			if err != io.EOF && !errors.Is(err, net.ErrClosed) {
-				s.stats.malformed.Add(1)
 				s.log.ended(c.peer, err)
+				s.stats.malformed.Add(1)
 				c.explain(err)
 			}
 			c.end()
