@@ -71,10 +71,11 @@ func (c *serverConn) dispatch() bool {
 		return true
 	}
 	received := now()
-	m := c.last.read(f.meta)
+	metaRoom := reservation{of: &s.memory}
+	m, metaErr := c.last.read(f.meta, &metaRoom)
 	method, err := s.find(&m)
 	switch {
-	case f.refused:
+	case f.refused || metaErr != nil:
 		err = s.reject(s.ctx, method, s.noRoom())
 	case err == nil:
 		err = s.admit(s.ctx, method, &m)
@@ -82,11 +83,12 @@ func (c *serverConn) dispatch() bool {
 	if err != nil {
 		s.stats.calls.Add(1)
 		s.stats.errors.Add(1)
+		metaRoom.hold(0)
 		c.fail(f.header, err)
 		return true
 	}
 	j := jobs.Get().(*job)
-	j.header, j.conn, j.method, j.body, j.room.of = f.header, c, method, f.body, &s.memory
+	j.header, j.conn, j.method, j.body, j.room = f.header, c, method, f.body, metaRoom
 	j.ctx = c.context(method, &m, received)
 	if len(m.traceparent) > 0 || len(m.baggage) > 0 {
 		j.parent = watchman.FromFields(view(m.traceparent), text(&c.last.tracestate, m.tracestate), text(&c.last.baggage, m.baggage))
@@ -94,13 +96,13 @@ func (c *serverConn) dispatch() bool {
 	if !method.pace.quick() {
 		if f.backed {
 			j.buf, f.buf = f.buf, j.buf
-			j.room.n = f.room.n
+			j.room.n += f.room.n
 			f.room.n = 0
 			f.room.hold(counted(cap(f.buf)))
 		} else {
 			j.buf = append(j.buf[:0], f.body...)
 			j.body = j.buf
-			j.room.hold(counted(len(j.buf)))
+			j.room.hold(j.room.n + counted(cap(j.buf)))
 		}
 		s.handOver(j)
 		return true

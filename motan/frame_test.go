@@ -109,9 +109,12 @@ func FuzzLastSeen(f *testing.F) {
 		want.read(b)
 		added := textMeta(string(appendApplicationMeta(nil, b)))
 		var seen lastSeen
-		seen.read(before)
+		seen.read(before, new(reservation))
 		for range 2 {
-			got := seen.read(b)
+			got, err := seen.read(b, new(reservation))
+			if err != nil {
+				t.Fatalf("%q after %q: %v", b, before, err)
+			}
 			var own Metadata
 			if got.added != nil {
 				own = *got.added
@@ -123,7 +126,7 @@ func FuzzLastSeen(f *testing.F) {
 			if !reflect.DeepEqual(got, want) {
 				t.Fatalf("%q after %q: %+v, want %+v", b, before, got, want)
 			}
-			seen.read(before)
+			seen.read(before, new(reservation))
 		}
 	})
 }
@@ -160,4 +163,27 @@ func FuzzServerConnection(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// What is large is counted, and not remembered for as long as the connection lives.
+func TestLargeMetadataIsNotRemembered(t *testing.T) {
+	m := memory{most: 1 << 30}
+	room := reservation{of: &m}
+	var seen lastSeen
+	long := strings.Repeat("x", countOver)
+	got, err := seen.read([]byte("M_p\nS\nM_m\nm\nM_s\n"+long+"\ntracestate\n"+long+"\nbaggage\n"+long+"\ntenant\n"+long), &room)
+	if err != nil || got.added == nil || got.added.Get("tenant") != long {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	text(&seen.tracestate, got.tracestate)
+	text(&seen.baggage, got.baggage)
+	if c := seen.from("peer", &got); c.application != long {
+		t.Errorf("%+v", c)
+	}
+	if seen.meta != nil || seen.caller != nil || cap(seen.buf)+len(seen.metaText)+len(seen.tracestate)+len(seen.baggage) > 0 {
+		t.Errorf("%d bytes are remembered", cap(seen.buf)+len(seen.metaText)+len(seen.tracestate)+len(seen.baggage))
+	}
+	if n := m.held.Load(); n < 4*countOver || n != room.n {
+		t.Errorf("%d bytes are counted", n)
+	}
 }

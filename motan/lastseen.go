@@ -22,11 +22,11 @@ type lastSeen struct {
 }
 
 const (
-	// mostHeads, longestHead and longestTail bound what a connection remembers.
+	// These bound what a connection remembers, and so does countOver.
 	mostHeads   = 64
 	longestHead = 512
 	longestTail = 1 << 10
-	keepMeta    = 16 << 10
+	longestText = 8 << 10 // what W3C says baggage may have
 )
 
 const (
@@ -37,21 +37,32 @@ const (
 
 // read reads a request's metadata. Its head, all that stands before the time that is
 // left, is the same for all calls of one method by one client, and its tail, what
-// stands behind the trace, mostly is: they are read once.
-func (l *lastSeen) read(meta []byte) (m callMeta) {
+// stands behind the trace, mostly is: they are read once. What is large is given room;
+// if there is none, read returns errNoRoom, and m without what the application added.
+func (l *lastSeen) read(meta []byte, room *reservation) (m callMeta, err error) {
 	if head, rest := l.cutHead(meta); head != nil {
 		m, meta = *head, rest
 	}
 	if timeout, trace, tail, ok := cutTrace(meta); ok && l.knows(tail) {
 		m.timeout, m.traceparent = timeout, trace
 		m.tracestate, m.baggage, m.others, m.added = l.said.tracestate, l.said.baggage, l.said.others, l.said.added
-		return m
+		return m, nil
 	}
 	m.read(meta)
-	if m.others > 0 {
-		m.added = l.added(meta)
+	// Strings made of all of it, and the pairs, which may take many times as much.
+	size := len(meta) + m.others*pairSize
+	switch {
+	case size <= countOver:
+		if m.others > 0 {
+			m.added = l.added(meta)
+		}
+	case !room.ask(int64(size)):
+		return m, errNoRoom
+	case m.others > 0:
+		added := textMeta(string(appendApplicationMeta(nil, meta)))
+		m.added = &added
 	}
-	return m
+	return m, nil
 }
 
 // cutHead returns what the head says and what follows it, nil if the head has to be
@@ -147,6 +158,9 @@ func (m *callMeta) more() bool {
 
 // text returns b as a string; last is the one that came before in its place.
 func text(last *string, b []byte) string {
+	if len(b) > longestText {
+		return string(b)
+	}
 	if *last != string(b) {
 		*last = string(b)
 	}
@@ -161,9 +175,6 @@ func (l *lastSeen) added(meta []byte) *Metadata {
 		m := textMeta(l.metaText)
 		l.meta = &m
 	}
-	if cap(l.buf) > keepMeta {
-		l.buf = nil
-	}
 	return l.meta
 }
 
@@ -172,7 +183,9 @@ func (l *lastSeen) from(peer string, m *callMeta) *caller {
 	c := l.caller
 	if c == nil || c.application != string(m.application) || c.group != string(m.group) || c.version != string(m.version) {
 		c = &caller{peer, string(m.application), string(m.group), string(m.version)}
-		l.caller = c
+		if len(c.application)+len(c.group)+len(c.version) <= longestText {
+			l.caller = c
+		}
 	}
 	return c
 }

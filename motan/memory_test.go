@@ -339,3 +339,56 @@ func TestLargeAnswersOverHTTPHaveATime(t *testing.T) {
 		t.Errorf("%d bytes are still held", n)
 	}
 }
+
+// Metadata that takes many times its length when it is read is counted as what it
+// takes, and is not kept for the next request.
+func TestRoomForMetadata(t *testing.T) {
+	const frame, most = 1 << 20, 64 << 20
+	srv := newServer(t, &motan.ServerOptions{MaxFrame: frame, MaxBuffered: most})
+	var held atomic.Int64
+	release, waiting := make(chan struct{}), make(chan struct{}, 8)
+	motan.Handle(srv, "s", "wait", func(ctx context.Context, s *string) (*string, error) {
+		in, _ := motan.IncomingCall(ctx)
+		if n := len(in.Metadata); n > 2 {
+			held.Store(srv.Stats().Buffered)
+			waiting <- struct{}{}
+			<-release
+		}
+		return s, nil
+	})
+	addr := startServer(t, srv)
+	// Half a mebibyte of pairs that are all but empty.
+	pairs := strings.Repeat("\n", frame/2)
+	many := request(1, "s", "wait", "x")
+	many.meta[""] = pairs
+	conns := make([]*wireConn, 8)
+	accepted := 0
+	for i := range conns {
+		conns[i] = dialWire(t, addr)
+		many.id = uint64(i)
+		conns[i].send(t, many)
+		// It is refused, or it waits.
+		refused := make(chan wireFrame, 1)
+		go func() {
+			if f, err := readWire(conns[i].r); err == nil {
+				refused <- f
+			}
+		}()
+		select {
+		case <-waiting:
+			accepted++
+		case f := <-refused:
+			if !strings.Contains(f.meta["M_e"], "no room") {
+				t.Errorf("%+v", f)
+			}
+		}
+	}
+	if n := held.Load(); accepted == 0 || accepted > 5 || n < int64(accepted)*8*frame {
+		t.Errorf("%d calls wait, for which %d bytes are counted", accepted, n)
+	}
+	if s := srv.Stats(); s.Rejected != uint64(len(conns)-accepted) {
+		t.Errorf("%+v", s)
+	}
+	close(release)
+	eventually(t, "the room is free again", func() bool { return srv.Stats().Buffered == 0 })
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"unsafe"
 )
 
 // The metadata keys that have a meaning here; every other key is an attachment
@@ -96,6 +97,9 @@ func appendApplicationMeta(b, meta []byte) []byte {
 		}
 	}
 }
+
+// pairSize is what a pair takes besides its text.
+const pairSize = int(unsafe.Sizeof(struct{ Key, Value string }{}))
 
 // textMeta makes metadata of pairs that each end in a line feed; its strings are
 // parts of text.

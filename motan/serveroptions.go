@@ -38,7 +38,8 @@ type ServerOptions struct {
 	// server holds at once, of all connections and of HTTPHandler: requests from
 	// their first bytes until their handlers return, with what gzip bodies inflate to,
 	// and again for the values decoded, once if that is a string or a []byte and four
-	// times if not, and answers until they are written.
+	// times if not, and for metadata, whose pairs count 32 bytes each besides their
+	// text; and answers until they are written.
 	// Requests that have no room in three quarters of it are read over and rejected
 	// with CodeReject, and so are calls of methods whose answers have lately been
 	// larger than what is left. An answer that has no room becomes an error with
