@@ -22,18 +22,21 @@ var (
 // othersTags are other packages' that look like misspelt ones.
 var othersTags = []string{"enums", "examples", "map"}
 
-// checkTag reports what is wrong with a struct tag as such: it is not well formed, has a key
-// twice, or one that is hardly anything but one of known misspelt.
+// checkTag reports what is wrong with a struct tag as such: it is not well formed, has one
+// of known or json twice, or a key that is hardly anything but one of known misspelt.
 func checkTag(tag reflect.StructTag, known []string, bad func(string, ...any)) {
 	keys, ok := tagKeys(string(tag))
 	if !ok {
 		bad("tag `%s`: want key:\"value\" pairs with a space between them", tag)
 	}
 	for i, key := range keys {
-		if slices.Contains(keys[:i], key) {
-			bad("%s twice in the tag", key)
+		if key == "json" || slices.Contains(known, key) {
+			if slices.Contains(keys[:i], key) {
+				bad("%s twice in the tag", key)
+			}
+			continue
 		}
-		if slices.Contains(known, key) || slices.Contains(othersTags, key) {
+		if slices.Contains(othersTags, key) {
 			continue
 		}
 		if meant := nearest(key, known); meant != "" {
