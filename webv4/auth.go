@@ -80,17 +80,38 @@ func SecretsEqual(a, b string) bool {
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
-// pairValue finds one value among name=value pairs.
+// pairValue finds one value among name=value pairs; false if it is empty or not well
+// escaped.
 func pairValue(raw, name string) (string, bool) {
+	value, ok := escapedValue(raw, name)
+	if !ok {
+		return "", false
+	}
+	value, err := url.QueryUnescape(value)
+	return value, err == nil && value != ""
+}
+
+// escapedValue finds the first value of a name among name=value pairs, as it stands
+// there. The name may be escaped, too.
+func escapedValue(raw, name string) (string, bool) {
 	for raw != "" {
 		var pair string
 		pair, raw, _ = strings.Cut(raw, "&")
-		if value, ok := strings.CutPrefix(pair, name); ok && strings.HasPrefix(value, "=") {
-			value, err := url.QueryUnescape(value[1:])
-			return value, err == nil && value != ""
+		key, value, ok := strings.Cut(pair, "=")
+		if ok && (key == name || isEscaped(key, name)) {
+			return value, true
 		}
 	}
 	return "", false
+}
+
+// isEscaped reports whether a text is an escaped form of name.
+func isEscaped(text, name string) bool {
+	if len(text) < len(name) || strings.IndexByte(text, '%') < 0 && strings.IndexByte(text, '+') < 0 {
+		return false
+	}
+	plain, err := url.QueryUnescape(text)
+	return err == nil && plain == name
 }
 
 // formBody is a urlencoded body that has been read already, so that the

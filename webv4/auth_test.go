@@ -47,6 +47,7 @@ func TestAuthentication(t *testing.T) {
 		{"POST /mine", "", []string{"Authorization: bearer  7"}, "7@"},
 		{"POST /mine", "", []string{"Authorization: OAuth2 7@app"}, "7@app"},
 		{"POST /mine?access_token=7%40app", "", nil, "7@app"},
+		{"POST /mine?access%5Ftoken=7", "", nil, "7@"},
 		{"POST /mine", "text=+hi&access_token=8", []string{formBody}, "8@ hi"},
 		{"POST /mine?access_token=7", "text=+hi&access_token=8", []string{formBody}, "7@ hi"},
 		{"POST /mine", "text=+hi&access_token=8", []string{formBody, "Authorization: Bearer 9"}, "9@ hi"},

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"reflect"
 	"runtime/debug"
 	"slices"
@@ -393,7 +394,11 @@ func vary(format, encoding bool) []string {
 func (op *operation) view(step Level, r *http.Request) (*model, error) {
 	views := picked{op.reply, op.trimmed}
 	if name := op.plan.selects; name != "" {
-		if text, ok := pairValue(r.URL.RawQuery, name); ok {
+		text, err := asked(r, name)
+		if err != nil {
+			return nil, err
+		}
+		if text != "" {
 			chosen, err := op.picks.model(op.reply, text)
 			if err != nil {
 				return nil, Errorf(CodeInvalid, "(%s) %v, but get (%s)", name, err, shorten(text))
@@ -403,8 +408,11 @@ func (op *operation) view(step Level, r *http.Request) (*model, error) {
 	}
 	trim := step == Trim
 	if name := op.plan.trims; name != "" && !trim {
-		if text, ok := pairValue(r.URL.RawQuery, name); ok {
-			var err error
+		text, err := asked(r, name)
+		if err != nil {
+			return nil, err
+		}
+		if text != "" {
 			if trim, err = strconv.ParseBool(text); err != nil {
 				return nil, Errorf(CodeInvalid, "(%s) %v, but get (%s)", name, errBool, shorten(text))
 			}
@@ -414,6 +422,19 @@ func (op *operation) view(step Level, r *http.Request) (*model, error) {
 		return views.trimmed, nil
 	}
 	return views.all, nil
+}
+
+// asked is what the client gives a query parameter of the interface's own, "" for nothing.
+func asked(r *http.Request, name string) (string, error) {
+	text, ok := escapedValue(r.URL.RawQuery, name)
+	if !ok {
+		return "", nil
+	}
+	text, err := url.QueryUnescape(text)
+	if err != nil {
+		return "", Errorf(CodeInvalid, "(%s) is not well escaped", name)
+	}
+	return text, nil
 }
 
 // The Retry-After of what is switched off, and of what is too much now.

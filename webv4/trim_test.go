@@ -32,7 +32,7 @@ func TestTrimmedForClients(t *testing.T) {
 	const all, trimmed = `{"text":"hi","author":{"id":1,"name":"Ada"},"likes":[{"id":2,"name":"Bob"}]}`, `{"text":"hi","author":{"id":1},"likes":[{"id":2}]}`
 	for query, want := range map[string]string{
 		"": all, "?trim_user=0": all, "?trim_user=false": all, "?trim_user=": all, "?trim_user=1": trimmed, "?trim_user=true": trimmed,
-		"?fields=author&trim_user=true": `{"author":{"id":1}}`,
+		"?fields=author&trim_user=true": `{"author":{"id":1}}`, "?trim%5Fuser=%31": trimmed, "?x%zz=1&%66ields=author%2Eid%2Ctext&fields=likes": `{"text":"hi","author":{"id":1}}`,
 	} {
 		r := do(t, a, "GET /post.json"+query, "")
 		r.is(t, 200, want)
@@ -41,6 +41,9 @@ func TestTrimmedForClients(t *testing.T) {
 		}
 	}
 	do(t, a, "GET /post.json?trim_user=yes", "").fails(t, 400, webv4.CodeInvalid, "(trim_user) expect (true or false), but get (yes)")
+	for _, query := range []string{"fields=author%zz", "trim_user=%2", "trim_user=1%"} {
+		do(t, a, "GET /post.json?"+query, "").fails(t, 400, webv4.CodeInvalid, "is not well escaped")
+	}
 	list, _ := a.Describe()
 	if p := list[0].Parameters; len(p) != 2 || p[1].Name != "trim_user" || p[1].Schema.Type != "boolean" {
 		t.Errorf("described as %+v", p)
