@@ -216,7 +216,7 @@ func TestUsage(t *testing.T) {
 
 // When nothing can be put, whoever asks for the server's health is told.
 func TestHealth(t *testing.T) {
-	_, admin, stop := start(t, "-data", t.TempDir(), "-min-free", fmt.Sprint(1<<62))
+	_, admin, stop := start(t, "-data", t.TempDir(), "-min-free", "4611686018427387904")
 	resp, err := http.Get(admin + "/healthz")
 	if err != nil {
 		t.Fatal(err)
