@@ -40,7 +40,7 @@ type call struct {
 type caller struct {
 	principal Principal
 	authed    bool
-	unknown   bool // the credentials were refused
+	refused   bool // with 401 or 403
 	ip        string
 	rateLimit [1]string // the header
 	id        string    // of the request; "" without Options.RequestIDs

@@ -3,6 +3,7 @@ package webv4_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -167,6 +168,47 @@ type countedUsers struct {
 func (c countedUsers) Authenticate(r *http.Request) (webv4.Principal, error) {
 	*c.asked++
 	return c.users.Authenticate(r)
+}
+
+// Who tries what it may not has its own quotas and its address's, and leaves those alone
+// that it shares.
+func TestForbiddenCallsUseUpTheirOwnQuotas(t *testing.T) {
+	for _, quotas := range []string{"user=3/h,app=3/h,total=3/h", "app+user=3/h,app=3/h", "ip=3/h,total=3/h"} {
+		deny := &webv4.DenyList{}
+		a := newAPI(t, &webv4.Options{Authenticator: users{}, Quotas: quotas, Deny: deny})
+		type admin struct {
+			_ struct{} `route:"GET /admin" auth:"user" scopes:"admin"`
+		}
+		type me struct {
+			_ struct{} `route:"GET /me" auth:"user"`
+		}
+		webv4.Handle(a, func(context.Context, *admin) (*empty, error) { return nil, nil })
+		webv4.Handle(a, func(context.Context, *me) (*empty, error) { return nil, nil })
+		get := func(path, token, ip string) answer {
+			return do(t, a, "GET "+path, "", "Authorization: Bearer "+token, "RemoteAddr: "+ip+":1")
+		}
+		for left := 2; left >= 0; left-- {
+			r := get("/admin", "7@app", "192.0.2.1")
+			r.fails(t, 403, webv4.CodePermission, "")
+			if !strings.Contains(r.header.Get("RateLimit"), fmt.Sprint(";r=", left)) {
+				t.Errorf("%s: %v", quotas, r.header)
+			}
+		}
+		if r := get("/admin", "7@app", "192.0.2.1"); r.status != 429 {
+			t.Errorf("%s: %+v", quotas, r)
+		}
+		get("/me", "8@app", "192.0.2.2").is(t, 200, "{}")
+		if err := deny.Deny(webv4.DenyUser, "9", "test", 0); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			get("/me", "9@app", "192.0.2.3").fails(t, 403, webv4.CodePermission, "")
+		}
+		if r := get("/me", "9@app", "192.0.2.3"); r.status != 429 {
+			t.Errorf("%s, denied: %+v", quotas, r)
+		}
+		get("/me", "8@app", "192.0.2.2").is(t, 200, "{}")
+	}
 }
 
 // Nobody is asked who calls, which may be dear, while the address has no call left.

@@ -49,9 +49,10 @@
 //	          user if the application is unknown), app+user, ip (an IPv6 /64 network counts as
 //	          one) or total; UNIT is s, m, h or d. The API's and its groups' quotas count
 //	          besides: in RateLimit headers they have their path in their name, as in
-//	          "user/h /2/". none: not even those count. Calls whose credentials are refused
-//	          use up that of their ip, so that guessing has an end; while an ip has no call
-//	          left, nobody is asked who makes one.
+//	          "user/h /2/". none: not even those count. Calls that are refused for who makes
+//	          them, with 401 for wrong credentials or with 403, use up the quotas of their ip,
+//	          user and app+user, so that guessing has an end, but not what others share. While
+//	          an ip has no call left, nobody is asked who makes one.
 //	degrade   POINT=STEP,…: what the interface does when its point is degraded: trim, stale:AGE,
 //	          static or fallback, shed, off; see Degradation
 //	breaker   PERCENT%/WINDOW, min=CALLS, rest=DURATION, probes=CALLS: keeps calls away from a
@@ -207,8 +208,8 @@
 //	              it and its context: nothing is used again that a handler can see
 //	panics        a handler's panic is answered with 10001 and logged; after the first byte of
 //	              the reply the connection ends, so that nobody takes half of it for all
-//	quotas        a refused call costs none of its quotas anything; remembering callers takes a
-//	              bounded 40 MB, beyond a million of them some start afresh
+//	quotas        a call that one of its quotas refuses costs none anything; remembering callers
+//	              takes a bounded 40 MB, beyond a million of them some start afresh
 //	overload      at five times the load a process can serve it serves at least 87 % of what it
 //	              can, and 99 % of what is critical (simulated: a pool, and shared cores)
 //	bounds        Options.MaxBody and the maxSize of files, also of what a compressed body becomes, with 8 MiB of window for

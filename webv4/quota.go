@@ -378,7 +378,8 @@ func (a *API) exhausted(c *call, op *operation, s *standing) error {
 	return refusal(s.quota.code())
 }
 
-// quotaKey is whom a quota counts for in this call; false if it cannot tell.
+// quotaKey is whom a quota counts for in this call; false if it cannot tell, or if others
+// share what a refused caller must not use up.
 func (c *call) quotaKey(q *quota) (string, bool) {
 	who := c.caller
 	switch q.by {
@@ -388,14 +389,14 @@ func (c *call) quotaKey(q *quota) (string, bool) {
 		if who.principal.App == "" { // to go by an unknown application must not be free
 			return "\x00" + who.principal.ID, who.authed
 		}
-		return who.principal.App, who.authed
+		return who.principal.App, who.authed && !who.refused
 	case byAppUser:
 		return who.principal.App + "\x00" + who.principal.ID, who.authed
 	case byIP:
 		ip := c.ip()
 		return network(ip), ip != ""
 	}
-	return "", !who.unknown // strangers must not use up what is there for all
+	return "", !who.refused
 }
 
 // network is the address itself, or for IPv6 the /64 network: one customer has

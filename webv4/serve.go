@@ -187,11 +187,11 @@ func (a *API) admit(ctx context.Context, c *call, op *operation, r *http.Request
 			return full
 		}
 		if err := a.authenticate(c, op, r); err != nil {
-			if e := asError(err); c.caller.authed || e != nil && e.Code == CodeTokenMissing {
+			if e := asError(err); !c.caller.authed && e != nil && e.Code == CodeTokenMissing {
 				return err
 			}
-			// Those who guess use up their address's quotas.
-			c.caller.unknown = true
+			// Those who guess, or try what they may not, use up their own quotas.
+			c.caller.refused = true
 			if full := a.count(ctx, c, op, c.began); full != nil {
 				return full
 			}
