@@ -286,7 +286,7 @@ func (a *API) asks(op *operation) bool {
 	if op.plan != nil && op.plan.auth || len(op.quotas) > 0 || op.outer != nil {
 		return true
 	}
-	return a.log != nil || a.deny != nil || a.opt.RequestIDs || len(a.opt.TrustedProxies) > 0
+	return a.log != nil || a.deny != nil || a.opt.RequestIDs || a.opt.TrustUnix || len(a.opt.TrustedProxies) > 0
 }
 
 // Server returns an http.Server for the API with limits for slow and idle

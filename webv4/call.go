@@ -74,7 +74,7 @@ func (a *API) newCall(op *operation, began moment, w http.ResponseWriter, r *htt
 // ip is the address of the client, "" if it is not known.
 func (c *call) ip() string {
 	if c.caller == &nobody { // there are neither proxies nor middleware to change it
-		return hostOf(c.r.RemoteAddr)
+		return hostOf(c.r)
 	}
 	return c.caller.ip
 }
@@ -177,8 +177,9 @@ func PrincipalFrom(ctx context.Context) (Principal, bool) {
 	return c.caller.principal, true
 }
 
-// ClientIP returns the address of the client of the call that ctx belongs to,
-// "" outside a call.
+// ClientIP returns the address of the client of the call that ctx belongs to, ""
+// outside a call and for one without an address: that comes over a unix socket, not
+// from a proxy that Options.TrustUnix believes.
 func ClientIP(ctx context.Context) string {
 	if c := callFrom(ctx); c != nil {
 		return c.ip()

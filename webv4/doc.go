@@ -47,7 +47,8 @@
 //	level     the level that the principal's application must have at least
 //	quota     WHO=N/UNIT, several separated by commas, each WHO/UNIT once. WHO is user, app (its
 //	          user if the application is unknown), app+user, ip (an IPv6 /64 network counts as
-//	          one) or total; UNIT is s, m, h or d. The API's and its groups' quotas count
+//	          one, and so do all calls without an address, over unix sockets) or total; UNIT is s,
+//	          m, h or d. The API's and its groups' quotas count
 //	          besides: in RateLimit headers they have their path in their name, as in
 //	          "user/h /2/". none: not even those count. Calls that are refused for who makes
 //	          them, with 401 for wrong credentials or with 403, use up the quotas of their ip,

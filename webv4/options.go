@@ -63,6 +63,12 @@ type Options struct {
 	// The default believes nobody.
 	TrustedProxies []netip.Prefix
 
+	// TrustUnix believes the X-Forwarded-For of whoever is at the other end of a unix
+	// socket, such as a proxy on the same machine. Without it those calls have no
+	// address: no entry of Deny is about them, and quotas on addresses count them all
+	// together as one's.
+	TrustUnix bool
+
 	// Codecs are formats besides JSON, XML and MessagePack, such as package
 	// webv4/protobuf's.
 	Codecs []Codec

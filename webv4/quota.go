@@ -23,7 +23,7 @@ const (
 	byUser    quotaBy = iota // the principal's
 	byApp                    // the application's
 	byAppUser                // the principal's with one application
-	byIP                     // the client address's, or its IPv6 /64 network's
+	byIP                     // the client address's, or its IPv6 /64 network's; together of those without one
 	byTotal                  // everybody's together
 )
 
@@ -393,8 +393,7 @@ func (c *call) quotaKey(q *quota) (string, bool) {
 	case byAppUser:
 		return who.principal.App + "\x00" + who.principal.ID, who.authed
 	case byIP:
-		ip := c.ip()
-		return network(ip), ip != ""
+		return network(c.ip()), true // calls without an address count as one's
 	}
 	return "", !who.refused
 }

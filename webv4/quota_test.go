@@ -107,7 +107,8 @@ func TestQuotaOfAnIPv6Network(t *testing.T) {
 	do(t, a, "GET /do.json", "", "RemoteAddr: [::ffff:192.0.2.1]:1").is(t, 200, "{}")
 	do(t, a, "GET /do.json", "", "RemoteAddr: [::ffff:192.0.2.2]:1").is(t, 200, "{}")
 	do(t, a, "GET /do.json", "", "RemoteAddr: 192.0.2.1:1").fails(t, 429, webv4.CodeIPLimit, "")
-	do(t, a, "GET /do.json", "", "RemoteAddr: pipe").is(t, 200, "{}") // nobody knows whose quota that is
+	do(t, a, "GET /do.json", "", "RemoteAddr: pipe").is(t, 200, "{}")
+	do(t, a, "GET /do.json", "", "RemoteAddr: @").fails(t, 429, webv4.CodeIPLimit, "") // nobody knows who, and so all together
 }
 
 func TestRateLimitStatus(t *testing.T) {

@@ -455,8 +455,8 @@ func (a *API) recovered(op *operation, p any) error {
 
 // requestID is the one that a trusted proxy sent, or a new one.
 func (a *API) requestID(r *http.Request) string {
-	if sent := r.Header["X-Request-Id"]; len(sent) == 1 && len(a.opt.TrustedProxies) > 0 && validID(sent[0]) {
-		if a.trusted(hostOf(r.RemoteAddr)) {
+	if sent := r.Header["X-Request-Id"]; len(sent) == 1 && validID(sent[0]) {
+		if _, trusted := a.peer(r); trusted {
 			return sent[0]
 		}
 	}
@@ -533,8 +533,8 @@ func (a *API) authenticate(c *call, op *operation, r *http.Request) error {
 
 // clientIP is who is at the other end, behind the proxies that are trusted.
 func (a *API) clientIP(r *http.Request) string {
-	host := hostOf(r.RemoteAddr)
-	if len(a.opt.TrustedProxies) == 0 || !a.trusted(host) {
+	host, trusted := a.peer(r)
+	if !trusted {
 		return host
 	}
 	// Right to left: each trusted proxy vouches for the one before it.
@@ -559,13 +559,30 @@ func (a *API) clientIP(r *http.Request) string {
 	return host
 }
 
-// hostOf is the host of an address with a port, "" if it is none.
-func hostOf(addr string) string {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
+// peer is the address at the other end of the connection, and whether it is a proxy whose
+// headers are believed.
+func (a *API) peer(r *http.Request) (host string, trusted bool) {
+	host = hostOf(r)
+	if host == "" {
+		return "", a.opt.TrustUnix && overUnix(r)
+	}
+	return host, len(a.opt.TrustedProxies) > 0 && a.trusted(host)
+}
+
+// hostOf is the address at the other end of the connection, "" if it has none. What is at
+// the other end of a unix socket calls itself what it likes: also 127.0.0.1:80.
+func hostOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil || overUnix(r) {
 		return ""
 	}
 	return host
+}
+
+// overUnix reports whether the request came over a unix socket.
+func overUnix(r *http.Request) bool {
+	_, unix := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
+	return unix
 }
 
 // maxHops bounds how many proxies in a row are believed.
