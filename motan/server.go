@@ -146,9 +146,11 @@ func (s *Server) accept(conn net.Conn) {
 
 // Shutdown leaves the registries, for which it takes at most 5 s and a fifth of the
 // time that ctx has, stops accepting, tells the clients that it leaves, answers what
-// is in flight, and closes. Clients of this package then send their calls elsewhere at once; calls that others keep sending are answered for
-// DrainGrace more and then refused with CodeReject. When ctx ends first, the calls
-// in flight are cut off and ctx's error is returned.
+// is in flight, and closes when the answers are written or their peers have not taken
+// them for 10 s. Clients of this package then send their calls elsewhere at once;
+// calls that others keep sending are answered for DrainGrace more and then refused
+// with CodeReject. When ctx ends first, Shutdown does as Close does, and ctx's error is
+// returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	left := s.leaveRegistries(ctx)
 	conns := s.drain()
@@ -170,13 +172,31 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		// Our clients hang up when they have all their answers; who stays has not
 		// understood.
 		if s.inFlight.Load() == 0 && (open == 0 || s.refusing.Load()) {
-			return errors.Join(left, s.Close())
+			s.refusing.Store(true)
+			break
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), left, s.Close())
 		}
+	}
+	s.cancel()
+	for _, c := range s.drain() {
+		c.finish()
+	}
+	ended := make(chan struct{})
+	go func() {
+		s.all.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return left
+	case <-ctx.Done():
+		err := s.Close()
+		<-ended
+		return errors.Join(ctx.Err(), left, err)
 	}
 }
 
@@ -195,15 +215,16 @@ func (s *Server) drain() []*serverConn {
 	return conns
 }
 
-// Close closes all connections at once and waits for the goroutines. Handlers
-// that run have their context cancelled and are waited for. Close does not leave
-// registries by itself: they notice.
+// Close closes all connections at once, with what has not been written to them, and
+// waits for the goroutines. Handlers that run have their context cancelled and are
+// waited for. Close does not leave registries by itself: they notice.
 func (s *Server) Close() error {
 	conns := s.drain()
 	s.refusing.Store(true)
 	s.cancel()
 	for _, c := range conns {
-		c.finish()
+		c.out.abandon(ErrClosed)
+		c.conn.Close()
 	}
 	s.all.Wait()
 	return nil

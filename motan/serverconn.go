@@ -126,7 +126,11 @@ func (c *serverConn) explain(err error) {
 
 // finish makes the reader stop; what has been answered is still written.
 func (c *serverConn) finish() {
-	if half, ok := c.conn.(interface{ CloseRead() error }); ok {
+	conn := c.conn
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
+		conn = over.NetConn()
+	}
+	if half, ok := conn.(interface{ CloseRead() error }); ok {
 		half.CloseRead()
 		return
 	}

@@ -1,8 +1,11 @@
 package motan_test
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -211,5 +214,105 @@ func TestShutdownWithoutRegistry(t *testing.T) {
 	}
 	if err := <-shut; !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 		t.Errorf("%v, and the time: %v", err, ctx.Err())
+	}
+}
+
+// largeAnswers is a server whose answers fill what the system holds for a connection
+// that is not read.
+func largeAnswers(t testing.TB) *motan.Server {
+	srv := newServer(t, &motan.ServerOptions{DrainGrace: -1})
+	motan.Handle(srv, "s", "large", func(context.Context, *string) (*[]byte, error) {
+		b := make([]byte, 9<<20)
+		return &b, nil
+	})
+	return srv
+}
+
+func dialTLS(t testing.TB, addr string, cfg *tls.Config) *wireConn {
+	t.Helper()
+	conn, err := tls.Dial("tcp", addr, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.NetConn().(*net.TCPConn).SetReadBuffer(256 << 10)
+	conn.SetDeadline(time.Now().Add(patience))
+	return &wireConn{conn, bufio.NewReader(conn)}
+}
+
+// soon fails the test if f takes as long as a peer may take to read.
+func soon(t testing.TB, what string, f func()) {
+	t.Helper()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(8 * time.Second):
+		t.Errorf("%s waits for peers that do not read", what)
+		<-ended
+	}
+}
+
+func TestCloseDoesNotWaitForDeafPeers(t *testing.T) {
+	for _, over := range []string{"TCP", "TLS"} {
+		srv := largeAnswers(t)
+		var c *wireConn
+		if over == "TLS" {
+			ln, cfg := listenTLS(t)
+			go srv.Serve(ln)
+			c = dialTLS(t, ln.Addr().String(), cfg)
+		} else {
+			c = dialWire(t, startServer(t, srv))
+			c.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		}
+		for id := range uint64(4) { // one is written, one gathers, two wait
+			c.send(t, request(id, "s", "large", ""))
+		}
+		eventually(t, "answers wait", func() bool { s := srv.Stats(); return s.Calls == 4 && s.InFlight == 2 })
+		soon(t, "Close over "+over, func() { srv.Close() })
+		if s := srv.Stats(); s.Conns != 0 || s.InFlight != 0 || s.Buffered != 0 {
+			t.Errorf("%s: after Close %+v", over, s)
+		}
+	}
+}
+
+func TestShutdownDoesNotWaitLongerThanItMayForDeafPeers(t *testing.T) {
+	srv := largeAnswers(t)
+	c := dialWire(t, startServer(t, srv))
+	c.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	c.send(t, request(1, "s", "large", ""))
+	eventually(t, "the answer waits", func() bool { s := srv.Stats(); return s.Calls == 1 && s.InFlight == 0 })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	soon(t, "Shutdown", func() {
+		if err := srv.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+	if s := srv.Stats(); s.Conns != 0 || s.Buffered != 0 {
+		t.Errorf("after Shutdown %+v", s)
+	}
+}
+
+// Who reads slowly gets all of its answers, over TLS too.
+func TestShutdownWaitsForSlowReaders(t *testing.T) {
+	srv := largeAnswers(t)
+	ln, cfg := listenTLS(t)
+	go srv.Serve(ln)
+	t.Cleanup(func() { srv.Close() })
+	slow, idle := dialTLS(t, ln.Addr().String(), cfg), dialTLS(t, ln.Addr().String(), cfg)
+	slow.send(t, request(1, "s", "large", ""))
+	eventually(t, "the answer waits", func() bool { s := srv.Stats(); return s.Calls == 1 && s.InFlight == 0 && s.Conns == 2 })
+	shut := make(chan error, 1)
+	go func() { shut <- srv.Shutdown(t.Context()) }()
+	io.Copy(io.Discard, idle.r) // until the server closes its connections
+	if f := slow.read(t); f.id != 1 || len(f.body) < 9<<20 {
+		t.Errorf("%d bytes of answer %d", len(f.body), f.id)
+	}
+	if err := <-shut; err != nil {
+		t.Error(err)
 	}
 }
