@@ -69,7 +69,9 @@
 //	trim      the query parameter, such as trim_user, by which clients have the reply without its
 //	          fields tagged trim:"true"
 //	cache     30s: how long a reply to GET may be kept (Cache-Control), by its caller alone if the
-//	          interface has auth; none: not at all. Errors and degraded replies do not say so
+//	          interface has auth or a cookie for a parameter; headers that are parameters are in
+//	          Vary. none: not at all. Errors, degraded replies and those that set a cookie do not
+//	          say so
 //	etag      true: replies to GET carry an entity tag, and If-None-Match is answered with 304
 //
 // Other tags are for interceptors ([Call].Tag) and for openapi: summary, doc,

@@ -47,6 +47,7 @@ type plan struct {
 	selects      string   // the query parameter that selects fields, "" for none
 	trims        string   // the query parameter that trims the reply, "" for none
 	cache        []string // the Cache-Control header of replies; nil: none
+	varies       []string // the Vary header of replies that may be kept; nil: none
 	timeout      time.Duration
 
 	fields []field
@@ -94,6 +95,7 @@ func compile(t reflect.Type, a *API) (*plan, error) {
 		bad("%d parameters, limit %d", len(p.fields), maxFields)
 	}
 	p.index(bad)
+	p.kept()
 	return p, errors.Join(errs...)
 }
 
@@ -243,7 +245,7 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 	p.selects = tag.Get("select")
 	p.trims = tag.Get("trim")
 	if c := tag.Get("cache"); c != "" {
-		if p.cache, err = parseCache(c, p.auth); err != nil {
+		if p.cache, err = parseCache(c); err != nil {
 			bad("cache %q: %v", c, err)
 		}
 		if method != http.MethodGet {
@@ -258,9 +260,10 @@ func (p *plan) interfaceTags(route, prefix string, tag reflect.StructTag, bad fu
 	}
 }
 
-// parseCache reads how long a reply may be kept: by everybody, or by its caller alone
-// if there is one.
-func parseCache(s string, private bool) ([]string, error) {
+// parseCache reads how long a reply may be kept. It does not say public: caches that
+// others share must not take a reply that the request's Authorization may have had
+// a part in, be it by middleware.
+func parseCache(s string) ([]string, error) {
 	if s == "none" {
 		return []string{"no-store"}, nil
 	}
@@ -268,11 +271,31 @@ func parseCache(s string, private bool) ([]string, error) {
 	if err != nil || d < time.Second || d%time.Second != 0 {
 		return nil, errors.New("want whole seconds, such as 30s or 5m, or none")
 	}
-	whose := "public"
-	if private {
-		whose = "private"
+	return []string{"max-age=" + strconv.FormatInt(int64(d/time.Second), 10)}, nil
+}
+
+// kept says of replies that may be kept whom they are for: whoever has the same headers
+// that are parameters, and one caller alone if cookies are or the interface has auth.
+func (p *plan) kept() {
+	if p.cache == nil || p.cache[0] == "no-store" {
+		return
 	}
-	return []string{whose + ", max-age=" + strconv.FormatInt(int64(d/time.Second), 10)}, nil
+	private := p.auth
+	var headers []string
+	for i := range p.fields {
+		switch f := &p.fields[i]; f.source {
+		case fromCookie:
+			private = true
+		case fromHeader:
+			headers = append(headers, f.name)
+		}
+	}
+	if private {
+		p.cache[0] = "private, " + p.cache[0]
+	}
+	if headers != nil {
+		p.varies = []string{strings.Join(headers, ", ")}
+	}
 }
 
 // index sorts the fields by where they come from.

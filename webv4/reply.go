@@ -184,8 +184,8 @@ func (o *reply) body(contentType []string, b []byte) {
 	if o.keep != nil && status == http.StatusOK {
 		o.keep(contentType, b)
 	}
-	if o.cache != nil && status == http.StatusOK && o.w.Header()["Cache-Control"] == nil {
-		o.w.Header()["Cache-Control"] = o.cache
+	if h := o.w.Header(); o.cache != nil && status == http.StatusOK && h["Cache-Control"] == nil && h["Set-Cookie"] == nil {
+		h["Cache-Control"] = o.cache
 	}
 	if o.tagged != nil && status == http.StatusOK && o.notModified(o.tagged, b) {
 		return

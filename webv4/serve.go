@@ -302,6 +302,9 @@ func (a *API) handle(ctx context.Context, c *call, op *operation, r *http.Reques
 	}
 	if p.cache != nil && step == Normal && !c.rejected {
 		c.out.cache = p.cache
+		if h := c.w.Header(); p.varies != nil {
+			h["Vary"] = addVary(h["Vary"], p.varies)
+		}
 	}
 	c.out.status = int(c.status)
 	return c.out.result(op, m, result)

@@ -88,8 +88,8 @@ func TestCacheControl(t *testing.T) {
 			t.Errorf("%s: %d %v, want %d %q", path, r.status, r.header, status, want)
 		}
 	}
-	check("/public.json", "X: y", "public, max-age=300", 200)
-	check("/public.json", "If-None-Match: "+tag, "public, max-age=300", 304)
+	check("/public.json", "X: y", "max-age=300", 200)
+	check("/public.json", "If-None-Match: "+tag, "max-age=300", 304)
 	check("/public.json?own=true", "X: y", "max-age=1", 200)
 	check("/public.json?fail=true", "X: y", "", 500)
 	check("/public.json?fail=2", "X: y", "", 400)
@@ -112,5 +112,36 @@ func TestCacheControl(t *testing.T) {
 	})
 	if !strings.Contains(text, "the reply writes itself") {
 		t.Error(text)
+	}
+}
+
+// A reply that may be kept is for those alone who send the same headers and cookies.
+func TestCacheForWhom(t *testing.T) {
+	type varying struct {
+		_      struct{} `route:"GET /varying" cache:"1h"`
+		Lang   string   `header:"accept-language"`
+		Market string   `header:"X-Market"`
+	}
+	type session struct {
+		_  struct{} `route:"GET /session.json" cache:"1h"`
+		ID string   `cookie:"id"`
+	}
+	a := newAPI(t, nil)
+	webv4.Handle(a, func(context.Context, *varying) (*in2, error) { return &in2{"x"}, nil })
+	webv4.Handle(a, func(ctx context.Context, in *session) (*in2, error) {
+		if in.ID == "new" {
+			webv4.Header(ctx).Set("Set-Cookie", "id=7")
+		}
+		return &in2{in.ID}, nil
+	})
+	for _, tc := range []struct{ path, header, cache, vary string }{
+		{"/varying", "Accept-Language: de", "max-age=3600", "Accept, Accept-Language, X-Market"},
+		{"/session.json", "Cookie: id=7", "private, max-age=3600", ""},
+		{"/session.json", "Cookie: id=new", "", ""},
+	} {
+		r := do(t, a, "GET "+tc.path, "", tc.header)
+		if vary := strings.Join(r.header["Vary"], ", "); r.status != 200 || r.header.Get("Cache-Control") != tc.cache || vary != tc.vary {
+			t.Errorf("%s, %s: %d %v", tc.path, tc.header, r.status, r.header)
+		}
 	}
 }
