@@ -13,6 +13,7 @@
 //
 //	curl -s 'localhost:8080/v1/products?count=2&fields=products.id,products.name,next_cursor'
 //	curl -s localhost:8080/v1/products/1 -H 'Accept: application/xml'
+//	curl -si 'localhost:8080/v1/products/1?brief=true'       # may be kept for 30 s
 //	curl -si localhost:8080/v1/products/1 -H 'If-None-Match: "…the Etag of the reply before…"'
 //	curl -s 'localhost:8080/2/products/show.json?id=99'      # the platform's errors
 //	curl -s 'localhost:8080/2/products/show.xml?id=1'

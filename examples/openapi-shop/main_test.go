@@ -134,6 +134,10 @@ func TestProducts(t *testing.T) {
 	contains(t, xml, "<name>table loom</name>")
 	_, h = s.do("GET /v1/products/1", "", 200)
 	s.do("GET /v1/products/1", "", 304, "If-None-Match: "+h.Get("Etag"))
+	brief, h := s.do("GET /v1/products/1?brief=true", "", 200)
+	if strings.Contains(brief, "note") || h.Get("Cache-Control") != "max-age=30" {
+		t.Errorf("brief: %s %v", brief, h)
+	}
 
 	s.do("POST /v1/products", `{"name":"bobbin","category":"tools","price":350}`, 401)
 	s.basic("ada", "lovelace")

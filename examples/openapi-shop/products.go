@@ -10,7 +10,7 @@ import (
 
 type (
 	listProducts struct {
-		_        struct{} `route:"GET /products" class:"low" degrade:"products=trim,stale:10m,shed" select:"fields" etag:"true" id:"listProducts" tags:"products" summary:"What there is to buy" doc:"A page of products. Degraded it leaves out what is not needed, then answers as it did last, then not at all."`
+		_        struct{} `route:"GET /products" class:"low" degrade:"products=trim,stale:10m,shed" select:"fields" trim:"brief" etag:"true" id:"listProducts" tags:"products" summary:"What there is to buy" doc:"A page of products. Degraded it leaves out what is not needed, then answers as it did last, then not at all."`
 		Text     string   `query:"q" maxLength:"100" doc:"only those whose name has this in it" example:"loom"`
 		Category string   `query:"category" enum:"looms,tools,yarn"`
 		Count    int      `query:"count" default:"20" min:"1" max:"100"`
@@ -21,7 +21,7 @@ type (
 		NextCursor string    `json:"next_cursor" doc:"empty on the last page"`
 	}
 	showProduct struct {
-		_  struct{} `route:"GET /products/:id" degrade:"products=trim,stale:10m" select:"fields" etag:"true" replies:"200,404" id:"showProduct" tags:"products" summary:"One product"`
+		_  struct{} `route:"GET /products/:id" degrade:"products=trim,stale:10m" select:"fields" trim:"brief" cache:"30s" etag:"true" replies:"200,404" id:"showProduct" tags:"products" summary:"One product"`
 		ID int64    `path:"id" min:"1" example:"1"`
 	}
 	addProduct struct {
