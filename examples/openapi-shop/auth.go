@@ -77,7 +77,7 @@ func printSignature(w io.Writer, request string) error {
 	method, url, _ := strings.Cut(request, " ")
 	r, err := http.NewRequest(method, url, nil)
 	if err != nil || r.Host == "" {
-		return fmt.Errorf("-sign %q: want a method and a URL", request)
+		return usageError{fmt.Errorf("-sign %q: want a method and a URL", request)}
 	}
 	webv4.SignHMAC(r, partner, []byte(partnerSecret), nil)
 	_, err = fmt.Fprintf(w, "Authorization: %s\n", r.Header.Get("Authorization"))

@@ -53,8 +53,10 @@ func makeCerts(dir string) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, err
+	}
 	err = errors.Join(
-		os.MkdirAll(dir, 0o750),
 		write(dir, "ca.pem", "CERTIFICATE", caDER),
 		write(dir, "client.pem", "CERTIFICATE", clientDER),
 		write(dir, "client-key.pem", "PRIVATE KEY", keyDER),

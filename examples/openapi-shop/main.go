@@ -7,7 +7,8 @@
 //
 // and http://127.0.0.1:8080/docs is a page from which a person tries it, made
 // from the same declarations. http://127.0.0.1:8081/ degrades it. -h lists the
-// flags; with -tls it serves HTTPS and knows client certificates.
+// flags; with -tls it serves HTTPS and knows client certificates. Ctrl-C finishes what is
+// under way, a second one ends at once; wrong flags exit with 2, all else that fails with 1.
 //
 // # Looking around
 //
@@ -64,14 +65,32 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "openapi-shop:", err)
-		os.Exit(1)
-	}
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		signal.Stop(signals) // before anybody hears of it: a second one ends the process
+		cancel()
+	}()
+	os.Exit(status(run(ctx, os.Args[1:], os.Stdout, os.Stderr), os.Stderr))
 }
+
+// status tells what went wrong and is what the process exits with.
+func status(err error, stderr io.Writer) int {
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	fmt.Fprintln(stderr, "openapi-shop:", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		fmt.Fprintln(stderr, "openapi-shop -h lists the flags")
+		return 2
+	}
+	return 1
+}
+
+// usageError is an error about the flags.
+type usageError struct{ error }
 
 type config struct {
 	addr, admin, certs, sign string
@@ -81,19 +100,24 @@ type config struct {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c config
 	fs := flag.NewFlagSet("openapi-shop", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	fs.SetOutput(io.Discard) // an error is told once
 	fs.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to serve at")
 	fs.StringVar(&c.admin, "admin", "127.0.0.1:8081", "loopback `address` of the page for operators; empty for none")
 	fs.StringVar(&c.certs, "tls", "", "serve HTTPS with certificates made for it, which are written to this `directory`")
 	fs.StringVar(&c.sign, "sign", "", "print the header that signs a request, such as 'GET http://localhost:8080/v1/me', and end")
 	fs.DurationVar(&c.drain, "drain", 0, "how long to say \"not ready\" before the end, for balancers to notice")
-	if err := fs.Parse(args); err != nil {
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fs.SetOutput(stdout)
+		fs.Usage()
 		return err
-	}
-	if fs.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	}
-	if c.sign != "" {
+	case err != nil:
+		return usageError{err}
+	case fs.NArg() > 0:
+		return usageError{fmt.Errorf("unexpected argument %q", fs.Arg(0))}
+	case c.drain < 0:
+		return usageError{fmt.Errorf("-drain %v: want 0 or more", c.drain)}
+	case c.sign != "":
 		return printSignature(stdout, c.sign)
 	}
 	return c.serve(ctx, stdout, stderr)

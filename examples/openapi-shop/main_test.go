@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -380,20 +379,27 @@ func TestFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		args []string
-		want string
+		args   []string
+		want   string
+		status int
 	}{
-		{[]string{"extra"}, `"extra"`},
-		{[]string{"-x"}, "-x"},
-		{[]string{"-sign", "GET"}, "-sign"},
-		{[]string{"-addr", "nowhere:x"}, "listen tcp"},
-		{[]string{"-admin", "nowhere:x"}, "listen tcp"},
-		{[]string{"-tls", file}, file},
+		{[]string{"extra"}, `"extra"`, 2},
+		{[]string{"-x"}, "-x", 2},
+		{[]string{"-drain", "-1s"}, "-drain -1s", 2},
+		{[]string{"-sign", "GET"}, "-sign", 2},
+		{[]string{"-addr", "nowhere:x"}, "listen tcp", 1},
+		{[]string{"-admin", "nowhere:x"}, "listen tcp", 1},
+		{[]string{"-tls", file}, file, 1},
 	} {
-		err := run(t.Context(), append([]string{"-addr", "127.0.0.1:0", "-admin", ""}, c.args...), io.Discard, io.Discard)
-		if err == nil || !strings.Contains(fmt.Sprint(err), c.want) {
-			t.Errorf("%q: %v", c.args, err)
+		var stderr strings.Builder
+		err := run(t.Context(), append([]string{"-addr", "127.0.0.1:0", "-admin", ""}, c.args...), io.Discard, &stderr)
+		if got := status(err, &stderr); got != c.status || strings.Count(stderr.String(), c.want) != 1 {
+			t.Errorf("%q: status %d, %s", c.args, got, stderr.String())
 		}
+	}
+	var stdout, stderr strings.Builder
+	if got := status(run(t.Context(), []string{"-h"}, &stdout, &stderr), &stderr); got != 0 || !strings.Contains(stdout.String(), "-drain") || stderr.Len() > 0 {
+		t.Errorf("-h: status %d, %s%s", got, stdout.String(), stderr.String())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -306,20 +307,33 @@ func TestASwitchTurnsAnInterfaceOff(t *testing.T) {
 }
 
 func TestMainRefusesWrongFlags(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
 	for _, c := range []struct {
-		args []string
-		says string
+		args   []string
+		says   string
+		status int
 	}{
-		{[]string{"-role", "nothing", "-data", t.TempDir()}, `-role "nothing"`},
-		{[]string{"-web", "nowhere", "-data", t.TempDir()}, `-web: "nowhere" is not host:port`},
-		{[]string{"-admin", "192.0.2.1:1", "-role", "web", "-data", t.TempDir()}, "not a loopback address"},
-		{[]string{"-node", "7", "-data", t.TempDir()}, "-node 7"},
-		{[]string{"surprise"}, `unexpected argument "surprise"`},
-		{[]string{"-nonsense"}, "-nonsense"},
+		{[]string{"-role", "nothing", "-data", t.TempDir()}, `-role "nothing"`, 2},
+		{[]string{"-web", "nowhere", "-data", t.TempDir()}, `-web: "nowhere" is not host:port`, 2},
+		{[]string{"-admin", "192.0.2.1:1", "-role", "web", "-data", t.TempDir()}, "not a loopback address", 1},
+		{[]string{"-node", "7", "-data", t.TempDir()}, "-node 7", 2},
+		{[]string{"-role", "nothing"}, "-role", 2},
+		{[]string{"-role", "queue", "-queue", taken.Addr().String()}, "listen on", 1},
+		{[]string{"surprise"}, `unexpected argument "surprise"`, 2},
+		{[]string{"-nonsense"}, "-nonsense", 2},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := feed.Main(c.args, &stdout, &stderr); status == 0 || !strings.Contains(stderr.String(), c.says) {
-			t.Errorf("%v: status %d, says %q, want %q", c.args, status, stderr.String(), c.says)
+		if status := feed.Main(c.args, &stdout, &stderr); status != c.status || !strings.Contains(stderr.String(), c.says) {
+			t.Errorf("%v: status %d, says %q, want %d, %q", c.args, status, stderr.String(), c.status, c.says)
 		}
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

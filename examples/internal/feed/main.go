@@ -52,13 +52,14 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		cfg.Admin = "127.0.0.1:8081"
 	}
 	debug.SetGCPercent(*gc)
+	fresh := ""
 	if cfg.Data == "" {
 		dir, err := os.MkdirTemp("", "heddle-feed-")
 		if err != nil {
 			fmt.Fprintln(stderr, "feed: -data:", err)
 			return 1
 		}
-		cfg.Data = dir
+		cfg.Data, fresh = dir, dir
 	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -66,6 +67,12 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	f, err := Start(*role, cfg)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
+		if fresh != "" { // there is nothing in it yet that somebody wants
+			_ = os.RemoveAll(fresh)
+		}
+		if _, ok := errors.AsType[usageError](err); ok {
+			return 2
+		}
 		return 1
 	}
 	fmt.Fprintf(stdout, "%s role=%s data=%s\n", Ready, *role, cfg.Data)

@@ -26,7 +26,7 @@ type Feed struct {
 func Start(role string, cfg Config) (*Feed, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
-		return nil, err
+		return nil, usageError{err}
 	}
 	var starts []func() (*tier, error)
 	start := func(f func(Config) (*tier, error), c Config) {
@@ -51,7 +51,7 @@ func Start(role string, cfg Config) (*Feed, error) {
 		}
 		start(startWeb, cfg)
 	default:
-		return nil, fmt.Errorf("feed: -role %q: want all, %s, %s, %s or %s", role, RoleWeb, RoleService, RoleQueue, RoleProcessor)
+		return nil, usageError{fmt.Errorf("feed: -role %q: want all, %s, %s, %s or %s", role, RoleWeb, RoleService, RoleQueue, RoleProcessor)}
 	}
 	f := &Feed{}
 	for _, s := range starts {
@@ -68,6 +68,9 @@ func Start(role string, cfg Config) (*Feed, error) {
 	}
 	return f, nil
 }
+
+// usageError is an error about the flags.
+type usageError struct{ error }
 
 // Wait returns nil when ctx is done, or the error of a tier that ended by itself.
 func (f *Feed) Wait(ctx context.Context) error {
