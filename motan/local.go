@@ -153,7 +153,9 @@ func (c *Client) tryLocal(ctx context.Context, e *endpoint, o *outgoingCall, unt
 		}
 		l.argument = func(want any) (any, error) { return c.pass(raw, want) }
 		ctx := context.WithoutCancel(ctx)
-		e.server.all.Go(func() { e.server.answer(ctx, l) })
+		if !e.server.background(func() { e.server.answer(ctx, l) }) {
+			return localError(e.server.rejected(errors.New("the server is closed")))
+		}
 		return nil
 	}
 	resp, err := e.server.answer(ctx, l)

@@ -8,12 +8,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/heddle-go/heddle/motan"
+	"github.com/heddle-go/heddle/watchman"
 )
 
 // offered is what the tests of the ways without frames call.
@@ -284,5 +287,56 @@ func TestSendInProcessKeepsNothing(t *testing.T) {
 	err := motan.Send(t.Context(), c, "note", make(chan int))
 	if e := wantCode(t, err, motan.CodeEncode); e.Message == "" {
 		t.Error(err)
+	}
+}
+
+// Send of a closing server either has its handler run before Close returns, or fails.
+func TestSendInProcessWhileClosing(t *testing.T) {
+	for range 10 {
+		srv := newServer(t, nil)
+		var running, after atomic.Int64
+		var closed atomic.Bool
+		motan.Handle(srv, "s", "m", func(context.Context, *string) (*string, error) {
+			running.Add(1)
+			defer running.Add(-1)
+			if closed.Load() {
+				after.Add(1)
+			}
+			return nil, nil
+		})
+		c := newClient(t, "s", motan.InProcess(srv), &motan.ClientOptions{Timeout: patience, Retries: -1})
+		var begun, wg sync.WaitGroup
+		begun.Add(4)
+		for range 4 {
+			wg.Go(func() {
+				for i := 0; ; i++ {
+					late := closed.Load()
+					err := motan.Send(t.Context(), c, "m", "x")
+					if i == 0 {
+						begun.Done()
+					}
+					if err == nil && late {
+						t.Error("sent to a closed server")
+						return
+					}
+					if err != nil {
+						if e := wantCode(t, err, motan.CodeReject); !errors.Is(err, watchman.ErrRejected) {
+							t.Errorf("%+v", e)
+						}
+						return
+					}
+				}
+			})
+		}
+		begun.Wait()
+		srv.Close()
+		closed.Store(true)
+		if n := running.Load(); n != 0 {
+			t.Errorf("%d handlers run on a closed server", n)
+		}
+		wg.Wait()
+		if n := after.Load(); n != 0 {
+			t.Errorf("%d handlers began on a closed server", n)
+		}
 	}
 }

@@ -144,6 +144,18 @@ func (s *Server) accept(conn net.Conn) {
 	s.stats.conns.Add(1)
 }
 
+// background runs f on a goroutine that Close waits for; it returns false if there is
+// to be none any more.
+func (s *Server) background(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return false
+	}
+	s.all.Go(f)
+	return true
+}
+
 // Shutdown leaves the registries, for which it takes at most 5 s and a fifth of the
 // time that ctx has, stops accepting, tells the clients that it leaves, answers what
 // is in flight, and closes when the answers are written or their peers have not taken
@@ -219,10 +231,9 @@ func (s *Server) drain() []*serverConn {
 // waits for the goroutines. Handlers that run have their context cancelled and are
 // waited for. Close does not leave registries by itself: they notice.
 func (s *Server) Close() error {
-	conns := s.drain()
 	s.refusing.Store(true)
 	s.cancel()
-	for _, c := range conns {
+	for _, c := range s.drain() { // behind cancel, for background
 		c.out.abandon(ErrClosed)
 		c.conn.Close()
 	}
