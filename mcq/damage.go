@@ -17,8 +17,8 @@ func damaged(err error) error {
 	return err
 }
 
-// readFS remembers which log was read last, as Pebble does not say in which one it
-// found damage.
+// readFS looks at the list of files before Pebble reads it, and remembers which log
+// was read last, as Pebble does not say in which one it found damage.
 type readFS struct {
 	vfs.FS
 	log atomic.Pointer[string]
@@ -28,7 +28,15 @@ func (fs *readFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if strings.HasSuffix(name, ".log") {
 		fs.log.Store(&name)
 	}
-	return fs.FS.Open(name, opts...)
+	f, err := fs.FS.Open(name, opts...)
+	if err != nil || !strings.HasPrefix(fs.PathBase(name), "MANIFEST-") {
+		return f, err
+	}
+	if err := checkManifest(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("damaged file %s: %w", name, err)
+	}
+	return f, nil
 }
 
 func (fs *readFS) Unwrap() vfs.FS { return fs.FS }

@@ -87,3 +87,9 @@ func InMemory(q *Queue) int {
 
 // BodiesHeld is what s has of bodies that have not come whole.
 func BodiesHeld(s *Server) int64 { return s.bodies.held.Load() }
+
+// Flush writes what the store has in memory to tables.
+func Flush(b *Broker) error { return b.db.Flush() }
+
+// CheckManifest says what is wrong with a list of files.
+func CheckManifest(f vfs.File) error { return checkManifest(f) }
