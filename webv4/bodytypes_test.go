@@ -307,3 +307,27 @@ func TestRulesBesideCodec(t *testing.T) {
 		}
 	}
 }
+
+// wholeCodec writes the JSON of a type.
+type wholeCodec struct{ strictCodec }
+
+func (wholeCodec) MediaTypes() []string { return []string{"application/json"} }
+
+// What a codec writes nobody trims, and no fields are chosen of it.
+func TestTrimBesideCodec(t *testing.T) {
+	type in struct {
+		_ struct{} `route:"GET /line" trim:"brief"`
+	}
+	type chosen struct {
+		_ struct{} `route:"GET /line" select:"fields"`
+	}
+	a := newAPI(t, &webv4.Options{Codecs: []webv4.Codec{wholeCodec{}}})
+	for _, text := range []string{
+		panics(t, func() { webv4.Handle(a, func(context.Context, *in) (*line, error) { return nil, nil }) }),
+		panics(t, func() { webv4.Handle(a, func(context.Context, *chosen) (*line, error) { return nil, nil }) }),
+	} {
+		if !strings.Contains(text, "writes the whole reply: no select or trim") {
+			t.Error(text)
+		}
+	}
+}

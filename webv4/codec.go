@@ -21,8 +21,10 @@ import (
 //     MessagePack are then made of it.
 //  3. Suffix is what a path has for the format instead of .json, such as .pb; ""
 //     if there is no such path.
-//  4. Append appends the whole value; Read reads all of data, which it may keep,
-//     and fails for what is not well-formed, with an error that a client may see.
+//  4. Append appends the whole value: the tags select and trim are about the formats
+//     that are built in, and refused if those are made of the codec's JSON. Read reads
+//     all of data, which it may keep, and fails for what is not well-formed, with an
+//     error that a client may see.
 //  5. It is called by many goroutines at once.
 type Codec interface {
 	For(t reflect.Type) bool

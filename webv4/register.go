@@ -28,15 +28,21 @@ func (a *API) vet(p *plan, resp reflect.Type, site string) (rt *route, twins []t
 		bad("no interceptor or filter %q is registered", name)
 	}
 	own := a.codecs(resp)
-	if writesItself(resp) {
+	switch {
+	case writesItself(resp):
 		if p.once > 0 || p.steps.has[Stale] || p.steps.has[Static] && !p.steps.fall || p.selects != "" || p.trims != "" || p.etag || p.cache != nil {
 			bad("the reply writes itself: no stale, static, select, trim, cache, etag or idempotent")
 		}
-	} else if own == nil || own.json == nil {
-		if _, err := modelOf(resp); err != nil {
+	case own != nil && own.json != nil:
+		if p.selects != "" || p.trims != "" {
+			bad("the codec for %s writes the whole reply: no select or trim", own.json.MediaTypes()[0])
+		}
+	default:
+		m, err := modelOf(resp)
+		if err != nil {
 			bad("the reply: %v", err)
 		}
-		if m, _ := modelOf(resp); p.trims != "" && !m.trims(map[*model]bool{}) {
+		if p.trims != "" && !m.trims(map[*model]bool{}) {
 			bad("trim %q: the reply has no field tagged trim:\"true\"", p.trims)
 		}
 	}
