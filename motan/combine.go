@@ -127,6 +127,13 @@ func (w *writer) fullLocked() bool {
 	return len(w.buf) > writeLimit || len(w.buf) > tightLimit && !w.memory.fits(0)
 }
 
+// blocks reports that somebody waits for the peer to take what is written.
+func (w *writer) blocks() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.emptied != nil
+}
+
 // countLocked counts the buffers. What must be sent is taken even if there is no
 // room: the answers in it have had room by themselves.
 func (w *writer) countLocked() {

@@ -132,6 +132,10 @@ func (c *serverConn) stage(b []byte) {
 // admit decides whether a call may begin, and counts it if so.
 func (s *Server) admit(ctx context.Context, m *serverMethod, meta *callMeta) error {
 	reject := func(format string, args ...any) error { return s.reject(ctx, m, fmt.Errorf(format, args...)) }
+	full := func(format string, args ...any) error {
+		s.relieve(&s.lookedForSlots, true)
+		return reject(format, args...)
+	}
 	switch {
 	case len(s.opt.Tokens) > 0 && !s.authorized(meta.token):
 		s.stats.rejected.Add(1)
@@ -150,13 +154,13 @@ func (s *Server) admit(ctx context.Context, m *serverMethod, meta *callMeta) err
 	var err error
 	switch {
 	case all > most:
-		err = reject("more than %d calls in flight", most)
+		err = full("more than %d calls in flight", most)
 	case s.most != nil && float64(all) > s.most.Value():
-		err = reject("more than %v calls in flight, as %s says", s.most.Value(), InFlightDial)
+		err = full("more than %v calls in flight, as %s says", s.most.Value(), InFlightDial)
 	case s.opt.MaxPerMethod > 0 && of > int64(s.opt.MaxPerMethod):
-		err = reject("more than %d calls of %s/%s in flight", s.opt.MaxPerMethod, m.names[0], m.names[1])
+		err = full("more than %d calls of %s/%s in flight", s.opt.MaxPerMethod, m.names[0], m.names[1])
 	case s.opt.MaxPerMethod == 0 && s.methods > 1 && of > most/2 && all > most/4*3:
-		err = reject("%d calls in flight, more than half of them of %s/%s", all, m.names[0], m.names[1])
+		err = full("%d calls in flight, more than half of them of %s/%s", all, m.names[0], m.names[1])
 	case m.answers.Load() > 0 && !s.answersFit(m.answers.Load(), of):
 		err = s.reject(ctx, m, s.noRoom())
 	}

@@ -124,30 +124,32 @@ func readAll(r io.Reader, start, limit int, room *reservation) ([]byte, error) {
 
 // noRoom says that MaxBuffered is used up, and sees to it that this changes.
 func (s *Server) noRoom() error {
-	s.relieve()
+	s.relieve(&s.lookedForRoom, false)
 	return fmt.Errorf("no room: requests and answers of %d bytes are under way, limit %d", s.memory.held.Load(), s.memory.most)
 }
 
 const (
 	// relieveEvery is how often connections are looked at at most.
 	relieveEvery = 100 * time.Millisecond
-	// deafAfter is how long a peer may take none of its answers once their room is
-	// wanted by others.
+	// deafAfter is how long a peer may take for a writeChunk of its answers once their
+	// room, or the slots of the calls that wait to be answered, are wanted by others.
 	deafAfter = time.Second
 )
 
 var errDeaf = errors.New("motan: the peer does not read its answers, and others need their room")
 
-// relieve closes the connections of peers that do not take their answers.
-func (s *Server) relieve() {
-	at, last := ticks(), s.relieved.Load()
-	if last != 0 && at-last < int64(relieveEvery) || !s.relieved.CompareAndSwap(last, at) {
+// relieve closes the connections of peers that do not take their answers, unless
+// it has just looked, at the time in looked. If slots are wanted, it closes only those for
+// which calls wait to be answered.
+func (s *Server) relieve(looked *atomic.Int64, slots bool) {
+	at, last := ticks(), looked.Load()
+	if last != 0 && at-last < int64(relieveEvery) || !looked.CompareAndSwap(last, at) {
 		return
 	}
 	var deaf []*serverConn
 	s.mu.Lock()
 	for c := range s.conns {
-		if since := c.out.stuck.Load(); since != 0 && at-since > int64(deafAfter) {
+		if since := c.out.stuck.Load(); since != 0 && at-since > int64(deafAfter) && (!slots || c.out.blocks()) {
 			deaf = append(deaf, c)
 		}
 	}

@@ -392,3 +392,42 @@ func TestRoomForMetadata(t *testing.T) {
 	close(release)
 	eventually(t, "the room is free again", func() bool { return srv.Stats().Buffered == 0 })
 }
+
+// Calls whose answers a peer does not take do not keep the others out.
+func TestDeafPeersGiveTheirSlotsBack(t *testing.T) {
+	for what, opts := range map[string]*motan.ServerOptions{"MaxInFlight": {MaxInFlight: 4}, "MaxPerMethod": {MaxPerMethod: 4}} {
+		srv := newServer(t, opts)
+		motan.Handle(srv, "s", "large", func(context.Context, *string) (*[]byte, error) {
+			b := make([]byte, 8<<20)
+			return &b, nil
+		})
+		addr := startServer(t, srv)
+		deaf, idle := dialWire(t, addr), dialWire(t, addr)
+		deaf.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		idle.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		// One whose answer is written, however slowly, keeps nobody out.
+		idle.send(t, request(1, "s", "large", ""))
+		eventually(t, "its answer is written", func() bool { s := srv.Stats(); return s.Calls == 1 && s.InFlight == 0 })
+		for id := range uint64(6) { // one is written, one gathers, four wait
+			deaf.send(t, request(id, "s", "large", ""))
+			eventually(t, "the call has been made", func() bool { return srv.Stats().Calls == id+2 })
+		}
+		eventually(t, "all slots are taken", func() bool { return srv.Stats().InFlight == 4 })
+		c := dialWire(t, addr)
+		eventually(t, "there is a slot", func() bool {
+			c.send(t, request(9, "s", "large", ""))
+			f := c.read(t)
+			if f.status != 0 && !strings.Contains(f.meta["M_e"], `"errcode":10002`) {
+				t.Fatalf("%+v", f)
+			}
+			return f.status == 0
+		})
+		if s := srv.Stats(); s.Deaf != 1 || s.Rejected == 0 {
+			t.Errorf("%s: %+v", what, s)
+		}
+		srv.Close()
+		if s := srv.Stats(); s.InFlight != 0 || s.Buffered != 0 {
+			t.Errorf("%s: after Close %+v", what, s)
+		}
+	}
+}

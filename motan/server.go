@@ -26,9 +26,11 @@ type Server struct {
 	work     chan *job // to a worker that waits
 	inFlight atomic.Int64
 	memory   memory
-	relieved atomic.Int64 // when relieve ran last, in ticks
-	refusing atomic.Bool  // Shutdown: requests are refused
-	watching atomic.Bool  // monitor runs
+	// When relieve ran last, in ticks.
+	lookedForRoom, lookedForSlots atomic.Int64
+
+	refusing atomic.Bool // Shutdown: requests are refused
+	watching atomic.Bool // monitor runs
 
 	ctx    context.Context // done when the server closes
 	cancel context.CancelFunc
@@ -259,7 +261,7 @@ type ServerStats struct {
 	Inline    uint64 // calls of quick handlers, answered on the reading goroutine; only grows
 	Malformed uint64 // connections closed because of what they sent; only grows
 	Insecure  uint64 // connections closed because their TLS handshake failed; only grows
-	Deaf      uint64 // connections closed because nobody read their answers while others wanted the room; only grows
+	Deaf      uint64 // connections closed because nobody read their answers while others wanted the room or the slots; only grows
 }
 
 // Stats returns a snapshot.

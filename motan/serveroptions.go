@@ -43,8 +43,8 @@ type ServerOptions struct {
 	// Requests that have no room in three quarters of it are read over and rejected
 	// with CodeReject, and so are calls of methods whose answers have lately been
 	// larger than what is left. An answer that has no room becomes an error with
-	// CodeInternal. Then connections end, too, whose peers take nothing of their
-	// answers for a second. What is small comes besides: at most some 100 KiB for each
+	// CodeInternal. Then connections end, too, whose peers take less than 256 KiB of
+	// their answers in a second though there is more. What is small comes besides: at most some 100 KiB for each
 	// connection, and 32 KiB for each call in flight. 0 means 256 MiB, or 20 times
 	// MaxFrame if that is more; less than 10 times MaxFrame is an error; negative sets
 	// no bound.
@@ -52,7 +52,10 @@ type ServerOptions struct {
 
 	// MaxInFlight bounds the calls worked on at once; further ones are rejected
 	// with CodeReject. 0 means 4096. With a Watchman, its dial motan.max-in-flight
-	// bounds them too, of all servers that it watches each.
+	// bounds them too, of all servers that it watches each. A call counts until its
+	// answer is with those that its connection writes, which takes up to 1 MiB of them
+	// before that; when calls are rejected, connections end on which calls wait for
+	// a peer that takes less than 256 KiB of its answers in a second.
 	MaxInFlight int
 
 	// Limiter, if not nil, is asked for each call besides, such as a
