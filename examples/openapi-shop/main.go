@@ -28,6 +28,7 @@
 //	curl -s localhost:8080/v1/me -u ada:lovelace
 //	curl -s localhost:8080/v1/me -H 'X-Api-Key: demo-key'
 //	go run ./examples/openapi-shop -sign 'GET http://localhost:8080/v1/me'  # prints the header
+//	go run ./examples/openapi-shop -tls .  # in the other's place; writes what follows reads
 //	curl -s --cacert ca.pem --cert client.pem --key client-key.pem https://localhost:8080/v1/me
 //
 // # Buying and running it
