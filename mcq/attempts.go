@@ -98,7 +98,7 @@ func (q *Queue) forgetHanded(batch *pebble.Batch) error {
 
 // loadHanded reads how often messages were handed out before. If the store was
 // not closed those come alone, so that if one is to blame the others are not.
-func (q *Queue) loadHanded(db *pebble.DB, closed bool) error {
+func (q *Queue) loadHanded(db *pebble.DB, records *pebble.Iterator, closed bool) error {
 	if !closed {
 		q.suspects = q.log.next
 	}
@@ -121,8 +121,12 @@ func (q *Queue) loadHanded(db *pebble.DB, closed bool) error {
 			continue
 		}
 		if most := q.opt.MaxAttempts; most > 0 && n >= uint64(most) {
+			size, err := q.sizeIn(records, seq)
+			if err != nil {
+				return err
+			}
 			q.jumped[seq] = struct{}{}
-			q.leases[seq] = lease{until: now, attempts: int(n)} // which is over, and the last one
+			q.leases[seq] = lease{until: now, size: size, attempts: int(n)} // which is over, and the last one
 			q.expireLaterLocked(now, interval{seq, seq + 1})
 			continue
 		}

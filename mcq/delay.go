@@ -42,7 +42,7 @@ func (q *Queue) ripenLocked(now time.Time) (ripe []later) {
 }
 
 // loadDelayed finds the messages that were waiting for their time.
-func (l *messageLog) loadDelayed(db *pebble.DB) error {
+func (l *messageLog) loadDelayed(db *pebble.DB, records *pebble.Iterator) error {
 	it, err := db.NewIter(indexBounds(prefixDelay, l.id))
 	if err != nil {
 		return err
@@ -55,7 +55,11 @@ func (l *messageLog) loadDelayed(db *pebble.DB) error {
 		}
 		for _, q := range l.readers {
 			if seq >= q.start && seq < l.next && !q.acked.has(seq) {
-				q.postponeLocked(later{ms: ms, seq: seq})
+				size, err := q.sizeIn(records, seq)
+				if err != nil {
+					return err
+				}
+				q.postponeLocked(later{ms, seq, size})
 			}
 		}
 	}

@@ -80,11 +80,11 @@ func (l *messageLog) load(db *pebble.DB, closed bool) error {
 		return err
 	}
 	for _, q := range l.readers {
-		if err := errors.Join(q.begin(it), q.loadHanded(db, closed)); err != nil {
+		if err := errors.Join(q.begin(it), q.loadHanded(db, it, closed)); err != nil {
 			return err
 		}
 	}
-	if err := l.loadDelayed(db); err != nil {
+	if err := l.loadDelayed(db, it); err != nil {
 		return err
 	}
 	return l.seen.load(db, l.id)

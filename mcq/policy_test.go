@@ -677,3 +677,36 @@ func TestDuplicatesNeedNoRoom(t *testing.T) {
 		t.Errorf("backlog %d", n)
 	}
 }
+
+// With MaxBytes what was delayed, or handed out for the last time, when the store was
+// closed keeps its size.
+func TestMaxBytesAfterOpen(t *testing.T) {
+	dir := t.TempDir()
+	opts := &mcq.Options{Logger: silent, Queues: map[string]mcq.QueueOptions{
+		"delayed": {MaxBytes: 40, DropOldest: true}, "tried": {MaxBytes: 40, MaxAttempts: 1, DeadLetters: "dead"},
+	}}
+	b := openBroker(t, dir, opts)
+	for i := range 4 {
+		m := mcq.Message{Body: fmt.Appendf(nil, "%010d", i), Delay: 300 * time.Millisecond}
+		if err := queue(t, b, "delayed").Put(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, queue(t, b, "tried"), "0123456789")
+	lease(t, queue(t, b, "tried"), 1, mcq.LeaseOptions{})
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b = openBroker(t, dir, opts)
+	q := queue(t, b, "delayed")
+	waitFor(t, "the delay", func() bool { return q.Stats().Delayed == 0 })
+	put(t, q, "one more")
+	if s := q.Stats(); s.Discarded != 1 || s.Bytes != 38 {
+		t.Errorf("%d dropped for one, %d bytes", s.Discarded, s.Bytes)
+	}
+	tried := queue(t, b, "tried")
+	waitFor(t, "the burial", func() bool { return tried.Stats().Done == 1 })
+	if s := tried.Stats(); s.Bytes != 0 || s.Buried != 1 {
+		t.Errorf("%d bytes of nothing, %d buried", s.Bytes, s.Buried)
+	}
+}

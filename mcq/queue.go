@@ -1,6 +1,7 @@
 package mcq
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -147,6 +148,23 @@ func (q *Queue) begin(it *pebble.Iterator) error {
 		q.size += int64(len(m.Body))
 	}
 	return it.Error()
+}
+
+// sizeIn returns how much of the queue's size is that of message seq, which was
+// there when the store was opened; records is an iterator of the log's records.
+func (q *Queue) sizeIn(records *pebble.Iterator, seq uint64) (int, error) {
+	if seq < q.sized {
+		return 0, nil
+	}
+	key := recordKey(q.log.id, seq)
+	if !records.SeekGE(key) || !bytes.Equal(records.Key(), key) {
+		return 0, records.Error()
+	}
+	var m Message
+	if err := parseRecord(records.Value(), &m); err != nil {
+		return 0, fmt.Errorf("message %d: %w", seq, err)
+	}
+	return len(m.Body), nil
 }
 
 // goneLocked takes a message that leaves the queue off its size.
