@@ -114,14 +114,15 @@
 // # Reading order
 //
 // The wire: frame.go, framesource.go, metadata.go, errors.go, serializer.go with
-// simple.go and simplecodec.go, typeplan.go with breeze.go and hessian.go, protobuf.go,
-// grpcpb.go, json.go with jsonjava.go and jsontimes.go, msgpack.go.
-// The client: clientoptions.go, client.go, call.go, try.go,
-// backup.go, encode.go, endpoint.go, clientconn.go, clientread.go, combine.go,
-// sweep.go; then balance.go, breaker.go, budget.go, latency.go. The server:
-// serveroptions.go, server.go, handle.go, serverconn.go, connlog.go, callmeta.go, lastseen.go,
-// memory.go, dispatch.go, pace.go, context.go. Between them: interceptor.go, accesslog.go,
-// faults.go, trace.go, clock.go, weights.go, admin.go. Where services are: registry.go,
-// file.go, announce.go, commands.go, commandpattern.go. Other ways: local.go, http.go,
-// httpmeta.go, mc.go.
+// simple.go, simplecodec.go and simplecontainer.go, typeplan.go with breeze.go,
+// breezeread.go and breezeany.go, then hessian.go, hessianvalue.go, hessianread.go and
+// hessianany.go, protobuf.go, grpcpb.go, json.go with jsonjava.go and jsontimes.go,
+// msgpack.go. The client: clientoptions.go, client.go, call.go, try.go, backup.go,
+// encode.go, endpoint.go, clientconn.go, clientread.go, combine.go with direct_unix.go
+// and direct_other.go, sweep.go; then balance.go, breaker.go, budget.go, latency.go. The
+// server: serveroptions.go, server.go, handle.go, serverconn.go, connlog.go, callmeta.go,
+// lastseen.go, memory.go, dispatch.go, pace.go, context.go. Between them: interceptor.go,
+// accesslog.go, faults.go, trace.go, clock.go, weights.go, admin.go. Where services are:
+// registry.go, file.go, announce.go, commands.go, commandpattern.go. Other ways: local.go,
+// http.go, httpmeta.go, mc.go.
 package motan

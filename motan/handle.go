@@ -41,9 +41,9 @@ type serverMethod struct {
 // serializers in use can carry, or [Raw]; a nil answer without an error is void.
 // fn runs on many goroutines at once; its context ends with the caller's deadline.
 // An error that is, or wraps, an [*Error] reaches the caller with its code and
-// type; any other is a business error with CodeBusiness. It panics if the method
-// is there already, if the server is serving, if an interceptor returns nil, or if a type cannot travel
-// at all.
+// type; any other is a business error with CodeBusiness. It panics if the method is
+// there already, if the server is serving, if an interceptor returns nil, or if a type
+// cannot travel at all.
 func Handle[Req, Resp any](s *Server, service, method string, fn func(context.Context, *Req) (*Resp, error)) {
 	for _, t := range []reflect.Type{reflect.TypeFor[Req](), reflect.TypeFor[Resp]()} {
 		if err := canTravel(t); err != nil {
