@@ -25,7 +25,9 @@
 //	               times and one more. Those that were handed out come again one at a time
 //	limits         Put fails with ErrFull, or the oldest go, before QueueOptions' limits are broken
 //	duplicates     a Message.Key is stored once in QueueOptions.DedupeWindow, across restarts
-//	crash          every acknowledged Put is there, every acknowledged Ack stays, leases end
+//	crash          every acknowledged Put is there, every acknowledged Ack stays, leases end;
+//	               with Options.Sync Interval or Never the last ones are missing, also after
+//	               SIGKILL of the process alone (see [Sync])
 //	memory         of messages waiting Options.Memory bytes per queue, and for all queues
 //	               Options.TotalMemory, what is read ahead included; besides about 100 bytes for
 //	               each message that is leased or delayed and for each key that is remembered

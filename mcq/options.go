@@ -13,13 +13,18 @@ import (
 	"github.com/heddle-go/heddle/watchman"
 )
 
-// Sync is when an acknowledged write is on disk.
+// Sync is when an acknowledged write is on disk. The log reaches the operating
+// system in blocks of 32 KiB, or when it is synced, so that with Interval and Never
+// a process that ends without Close, killed or panicking, loses the end of it, too.
 type Sync int
 
 const (
 	Always   Sync = iota // before it is acknowledged; one fsync serves all writers that wait
-	Interval             // within Options.SyncInterval; a crash of the machine loses that much
-	Never                // when the operating system pleases; only a crash of the machine loses anything
+	Interval             // within Options.SyncInterval; a crash of the process or the machine loses that much
+	// Never is when the operating system pleases. A crash of the process loses the
+	// last 32 KiB, however long ago they were written, and under load some more; one of
+	// the machine loses what the system had not written.
+	Never
 )
 
 // Options configures Open. The zero value is ready to use.

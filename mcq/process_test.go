@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,9 @@ const childEnv = "MCQ_TEST_CHILD"
 // poisonRole is in front of a directory for a child that consumes its store.
 const poisonRole = "poisoned:"
 
+// unsyncedRole is in front of a directory for a child that serves with Sync Never.
+const unsyncedRole = "unsynced:"
+
 // child serves the store in the directory role on a loopback port, which it
 // prints, until its standard input ends.
 func child(dir string) {
@@ -38,7 +42,11 @@ func child(dir string) {
 		fail(poisoned(dir))
 		return
 	}
-	b, err := mcq.Open(dir, nil)
+	opts := new(mcq.Options)
+	if unsynced, ok := strings.CutPrefix(dir, unsyncedRole); ok {
+		dir, opts.Sync = unsynced, mcq.Never
+	}
+	b, err := mcq.Open(dir, opts)
 	fail(err)
 	s, err := mcq.NewServer(b, nil)
 	fail(err)
@@ -113,6 +121,43 @@ func TestTwoProcesses(t *testing.T) {
 	if _, err := mcq.Open("store", mcq.WithFS(nil, fs)); err == nil {
 		t.Fatal("opened twice in one process, in memory")
 	}
+}
+
+// With Sync Never a process that is killed loses the end of its log, and only that:
+// of what has been written 32 KiB and more ago nothing.
+func TestKillUnsynced(t *testing.T) {
+	dir := t.TempDir()
+	p := startProcess(t, unsyncedRole+dir)
+	q := dial(t, p.addr).Queue("q")
+	const n, size = 300, 1000
+	var want []string
+	for i := range n {
+		want = append(want, fmt.Sprintf("message %d %0*d", i, size, i))
+		put(t, q, want[i])
+	}
+	safe := n - 2*32<<10/size // two blocks, as records are not cut where blocks end
+	waitFor(t, "the log to be written", func() bool {
+		logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, log := range logs {
+			data, err := os.ReadFile(log)
+			for _, next := range want[safe : safe+2] { // one may be cut where a block ends
+				if err == nil && strings.Contains(string(data), next) {
+					return true
+				}
+			}
+		}
+		return false
+	})
+	p.kill()
+	b := openBroker(t, dir, nil)
+	got := bodies(lease(t, queue(t, b, "q"), n, mcq.LeaseOptions{}))
+	if !isPrefix(got, want) || len(got) < safe {
+		t.Errorf("%d of %d messages in order, want %d at least", len(got), n, safe)
+	}
+	t.Logf("the last %d of %d messages are lost", n-len(got), n)
 }
 
 // killRounds is how often the server is killed: 200 times with HEDDLE_TEST_LONG=1.
