@@ -136,18 +136,23 @@ func (b *Broker) commitLoop() {
 		if len(ops) == 0 {
 			return
 		}
-		for rest := ops; len(rest) > 0; {
-			n, size := 0, 0
-			for n < len(rest) && n < groupOps && size < groupBytes {
-				size += rest[n].size()
-				n++
-			}
-			b.commitGroup(rest[:n])
-			rest = rest[n:]
-		}
+		b.commitAll(ops)
 		b.inbox.done()
 		clear(ops) // they are pooled
 		spare = ops
+	}
+}
+
+// commitAll commits ops in groups of bounded size.
+func (b *Broker) commitAll(ops []*op) {
+	for len(ops) > 0 {
+		n, size := 0, 0
+		for n < len(ops) && n < groupOps && size < groupBytes {
+			size += ops[n].size()
+			n++
+		}
+		b.commitGroup(ops[:n])
+		ops = ops[n:]
 	}
 }
 

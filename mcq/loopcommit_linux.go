@@ -56,7 +56,7 @@ func (l *loop) commit(ops []*op, still *bool) bool {
 	if b.held.Load() > 0 { // since it was asked
 		l.relieve()
 	}
-	b.commitGroup(ops)
+	b.commitAll(ops)
 	b.inbox.done()
 	*still = l.setAway(false)
 	return true
