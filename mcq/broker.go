@@ -2,10 +2,8 @@ package mcq
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -14,35 +12,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-)
-
-// The store's keys. Numbers are big-endian, so that keys sort like them.
-//
-//	n name       → id 4            the queues
-//	c id         → progress        what has been acknowledged
-//	m id seq 8   → record          the messages
-//	d id ms 8 seq 8 →              messages that wait for their time
-//	i id ms 8 seq 8 → key          keys of the messages put last
-//	h id seq 8   → uvarint         how often a message has been handed out, where that is recorded
-//	t id         → tally           what expired, was discarded, buried, or put twice
-//	f            → format 1
-//	o            → uvarint         how often the store was opened, from 1 to 127 and again
-//	e            →                 it has been closed since
-//
-// The id of a subscriber is followed by the number of its first message, 8.
-const (
-	prefixName   = 'n'
-	prefixCursor = 'c'
-	prefixRecord = 'm'
-	prefixDelay  = 'd'
-	prefixSeen   = 'i'
-	prefixHanded = 'h'
-	prefixTally  = 't'
-	prefixFormat = 'f'
-	prefixOpens  = 'o'
-	prefixClosed = 'e'
-
-	storeFormat = 1
 )
 
 // Broker is a set of durable queues in one directory. It is safe for
@@ -141,138 +110,6 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		b.wg.Go(b.syncNow)
 	}
 	return b, nil
-}
-
-// tableBlock is what is read of a table at a time. Messages are read one after the
-// other, so that of blocks of 4 KiB, the default, most of the cost is that of blocks.
-const tableBlock = 32 << 10
-
-func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
-	popts := &pebble.Options{
-		FS: o.fs,
-		// What is consumed soon is covered by range deletions while still in the
-		// memtable, and never reaches a table. A log is as large as a memtable, and
-		// as many as may wait, and one, are kept to be written again: 80 MiB.
-		MemTableSize:                16 << 20,
-		MemTableStopWritesThreshold: 3,
-		// The system begins to write a log before it has to be synced: otherwise
-		// whoever commits waits for all of it when the log is full.
-		WALBytesPerSync: 2 << 20,
-		// Keys come in order, so that tables hardly overlap and there is little to
-		// gain by writing them again.
-		L0CompactionThreshold: 8,
-		LBaseMaxBytes:         256 << 20,
-		FlushDelayDeleteRange: 2 * time.Second,
-		FormatMajorVersion:    pebble.FormatNewest,
-		Logger:                log,
-		EventListener: &pebble.EventListener{
-			// Who reads gets the error; without this the process would end.
-			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				o.Logger.Error("mcq: damaged store", "path", info.Path, "error", info.Details.Error())
-			},
-		},
-	}
-	for i := range popts.Levels {
-		popts.Levels[i].BlockSize = tableBlock
-	}
-	return popts
-}
-
-// load finds the queues and where each one stands.
-func (b *Broker) load(dir string, popts *pebble.Options) error {
-	switch v, closer, err := b.db.Get([]byte{prefixFormat}); {
-	case err == nil:
-		if err := errors.Join(checkFormat(v), closer.Close()); err != nil {
-			return err
-		}
-	case errors.Is(err, pebble.ErrNotFound):
-		// The first log of a new store is in an old format, in which damage in
-		// the middle looks like an unfinished write at the end.
-		if err := b.db.Close(); err != nil {
-			return err
-		}
-		if b.db, err = pebble.Open(dir, popts); err != nil {
-			return err
-		}
-		if err := b.db.Set([]byte{prefixFormat}, []byte{storeFormat}, pebble.Sync); err != nil {
-			return err
-		}
-	default:
-		return err
-	}
-	return errors.Join(b.loadQueues(), b.countOpen())
-}
-
-func checkFormat(v []byte) error {
-	if len(v) != 1 || v[0] != storeFormat {
-		return fmt.Errorf("store format %x, this version knows %d", v, storeFormat)
-	}
-	return nil
-}
-
-func (b *Broker) loadQueues() error {
-	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixName}, UpperBound: []byte{prefixName + 1}})
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	ids := make(map[uint32]string)
-	for ok := it.First(); ok; ok = it.Next() {
-		name, v := string(it.Key()[1:]), it.Value()
-		q, err := b.loadQueue(name, v)
-		if err != nil {
-			return fmt.Errorf("queue %q: %w", name, err)
-		}
-		if other, ok := ids[q.id]; ok {
-			return fmt.Errorf("queues %q and %q have the same id %d", other, name, q.id)
-		}
-		ids[q.id] = name
-		b.queues[name] = q
-		b.lastID = max(b.lastID, q.id)
-	}
-	if err := it.Error(); err != nil {
-		return err
-	}
-	closed, err := b.wasClosed()
-	if err != nil {
-		return err
-	}
-	for name, q := range b.queues {
-		if q.parent == nil {
-			if err := q.log.load(b.db, closed); err != nil {
-				return fmt.Errorf("queue %q: %w", name, err)
-			}
-		}
-	}
-	return nil
-}
-
-// loadQueue makes a queue of its entry in the store. Queues come before their
-// subscribers.
-func (b *Broker) loadQueue(name string, v []byte) (*Queue, error) {
-	if err := CheckName(name); err != nil {
-		return nil, err
-	}
-	var parent *Queue
-	start := uint64(1)
-	owner, _, isSub := strings.Cut(name, "+")
-	switch {
-	case isSub && len(v) == 12:
-		if parent = b.queues[owner]; parent == nil {
-			return nil, errors.New("its queue is missing")
-		}
-		if start = binary.BigEndian.Uint64(v[4:]); start == 0 || start > maxSeq {
-			return nil, fmt.Errorf("first message %d", start)
-		}
-	case isSub || len(v) != 4:
-		return nil, fmt.Errorf("entry of %d bytes", len(v))
-	}
-	q := newQueue(b, name, binary.BigEndian.Uint32(v), parent)
-	q.named, q.start = true, start
-	if parent != nil {
-		q.log.readers = append(q.log.readers, q)
-	}
-	return q, q.load()
 }
 
 // Queue returns the queue of that name, making it durably the first time.
@@ -584,41 +421,4 @@ func (b *Broker) Health() error {
 		return fmt.Errorf("%w: %s", ErrNoSpace, b.dir)
 	}
 	return nil
-}
-
-func nameKey(name string) []byte { return append([]byte{prefixName}, name...) }
-
-func cursorKey(id uint32) []byte { return binary.BigEndian.AppendUint32([]byte{prefixCursor}, id) }
-
-const recordKeyLen = 1 + 4 + 8
-
-func appendRecordKey(b []byte, id uint32, seq uint64) []byte {
-	b = binary.BigEndian.AppendUint32(append(b, prefixRecord), id)
-	return binary.BigEndian.AppendUint64(b, seq)
-}
-
-func recordKey(id uint32, seq uint64) []byte {
-	return appendRecordKey(make([]byte, 0, recordKeyLen), id, seq)
-}
-
-// storeLogger passes on what is wrong and leaves out progress. Pebble calls
-// Fatalf, which must not return, when it cannot write its log or its list of
-// tables. Where that happens on a goroutine of ours, guard turns it into the
-// error that poisons the broker; on one of Pebble's own it ends the process,
-// which must not go on as if what was promised could be kept.
-type storeLogger struct {
-	b   *Broker
-	log *slog.Logger
-}
-
-func (l storeLogger) Infof(string, ...any) {}
-
-func (l storeLogger) Errorf(format string, args ...any) {
-	l.log.Error("mcq: " + fmt.Sprintf(format, args...))
-}
-
-func (l storeLogger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf("mcq: "+format, args...)
-	l.b.fail(err)
-	panic(err)
 }
