@@ -256,12 +256,13 @@
 //
 // # Reading order
 //
-// options.go; api.go with register.go and group.go; plan.go and field.go with constraint.go
-// and misspelt.go (what tags say); serve.go (the chain) with call.go, deadline.go, reply.go
-// and negotiate.go; route.go with escapedpath.go; bind.go with setter.go, opt.go and
-// multipart.go; model.go with mapkey.go, unread.go and prune.go, jsonread.go, jsoncontainer.go,
-// jsonwrite.go and jsonstring.go; auth.go, challenge.go, schemes.go and deny.go; quota.go
-// with quotastore.go and ratelimitstatus.go; degrade.go with switches.go, stale.go and
+// options.go; api.go with register.go and group.go; plan.go and field.go with
+// constraint.go and misspelt.go (what tags say); serve.go (the chain) with call.go,
+// clientip.go, variant.go, deadline.go, reply.go and negotiate.go; route.go with
+// escapedpath.go; bind.go with setter.go, opt.go and multipart.go; model.go with
+// mapkey.go, unread.go and prune.go, jsonread.go, jsoncontainer.go, jsonwrite.go and
+// jsonstring.go; auth.go, challenge.go, schemes.go and deny.go; quota.go with
+// quotastore.go and ratelimitstatus.go; degrade.go with switches.go, stale.go and
 // breaker.go; overload.go with class.go, place.go and strain.go; idempotent.go with
 // idempotentstore.go; errors.go with errorcodes.go, errortable.go and errorstyle.go;
 // intercept.go. The rest stands alone.

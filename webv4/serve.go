@@ -7,15 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"reflect"
 	"runtime/debug"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/heddle-go/heddle/watchman"
@@ -348,98 +342,6 @@ func (a *API) broke(ctx context.Context, c *call, op *operation, r *http.Request
 	return false, nil, c.unavailable()
 }
 
-// prepare notes what the reply's form depends on.
-func (a *API) prepare(c *call, op *operation, r *http.Request) {
-	out := c.out
-	zips := a.opt.CompressFrom > 0 && !op.streams
-	if op.accepts || zips {
-		h := out.w.Header()
-		h["Vary"] = addVary(h["Vary"], vary(op.accepts, zips))
-	}
-	if zips {
-		out.zip, out.zipFrom = bestCoding(r.Header["Accept-Encoding"]), a.opt.CompressFrom
-	}
-	if op.plan.etag && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		out.tagged = r
-	}
-}
-
-var (
-	varyAccept   = []string{"Accept"}
-	varyEncoding = []string{"Accept-Encoding"}
-	varyBoth     = []string{"Accept, Accept-Encoding"}
-)
-
-// addVary puts lists together that others may share.
-func addVary(list, more []string) []string {
-	switch {
-	case len(list) == 0:
-		return more
-	case slices.Contains(list, more[0]):
-		return list
-	}
-	return slices.Concat(list, more)
-}
-
-// vary is the Vary header of a reply whose format or encoding is negotiated.
-func vary(format, encoding bool) []string {
-	switch {
-	case format && encoding:
-		return varyBoth
-	case format:
-		return varyAccept
-	}
-	return varyEncoding
-}
-
-// view is the model to write the reply by: all of it, what is left of it when
-// trimmed, which the client may ask for too, of either what the client selects.
-func (op *operation) view(step Level, r *http.Request) (*model, error) {
-	views := picked{op.reply, op.trimmed}
-	if name := op.plan.selects; name != "" {
-		text, err := asked(r, name)
-		if err != nil {
-			return nil, err
-		}
-		if text != "" {
-			chosen, err := op.picks.model(op.reply, text)
-			if err != nil {
-				return nil, Errorf(CodeInvalid, "(%s) %v, but get (%s)", name, err, shorten(text))
-			}
-			views = *chosen
-		}
-	}
-	trim := step == Trim
-	if name := op.plan.trims; name != "" && !trim {
-		text, err := asked(r, name)
-		if err != nil {
-			return nil, err
-		}
-		if text != "" {
-			if trim, err = strconv.ParseBool(text); err != nil {
-				return nil, Errorf(CodeInvalid, "(%s) %v, but get (%s)", name, errBool, shorten(text))
-			}
-		}
-	}
-	if trim {
-		return views.trimmed, nil
-	}
-	return views.all, nil
-}
-
-// asked is what the client gives a query parameter of the interface's own, "" for nothing.
-func asked(r *http.Request, name string) (string, error) {
-	text, ok := escapedValue(r.URL.RawQuery, name)
-	if !ok {
-		return "", nil
-	}
-	text, err := url.QueryUnescape(text)
-	if err != nil {
-		return "", Errorf(CodeInvalid, "(%s) is not well escaped", name)
-	}
-	return text, nil
-}
-
 // The Retry-After of what is switched off, and of what is too much now.
 var (
 	retrySoon = []string{"10"}
@@ -532,76 +434,6 @@ func (a *API) authenticate(c *call, op *operation, r *http.Request) error {
 		return refusal(CodePermission)
 	}
 	return nil
-}
-
-// clientIP is who is at the other end, behind the proxies that are trusted.
-func (a *API) clientIP(r *http.Request) string {
-	host, trusted := a.peer(r)
-	if !trusted {
-		return host
-	}
-	// Right to left: each trusted proxy vouches for the one before it.
-	lines := r.Header["X-Forwarded-For"]
-	for hops := 0; len(lines) > 0 && hops < maxHops; hops++ {
-		line := lines[len(lines)-1]
-		comma := strings.LastIndexByte(line, ',')
-		hop := strings.TrimSpace(line[comma+1:])
-		addr, err := netip.ParseAddr(hop)
-		if err != nil {
-			return host
-		}
-		if host = addr.Unmap().String(); !a.trusted(host) {
-			return host
-		}
-		if comma < 0 {
-			lines = lines[:len(lines)-1]
-		} else {
-			lines = append(lines[:len(lines)-1:len(lines)-1], line[:comma])
-		}
-	}
-	return host
-}
-
-// peer is the address at the other end of the connection, and whether it is a proxy whose
-// headers are believed.
-func (a *API) peer(r *http.Request) (host string, trusted bool) {
-	host = hostOf(r)
-	if host == "" {
-		return "", a.opt.TrustUnix && overUnix(r)
-	}
-	return host, len(a.opt.TrustedProxies) > 0 && a.trusted(host)
-}
-
-// hostOf is the address at the other end of the connection, "" if it has none. What is at
-// the other end of a unix socket calls itself what it likes: also 127.0.0.1:80.
-func hostOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil || overUnix(r) {
-		return ""
-	}
-	return host
-}
-
-// overUnix reports whether the request came over a unix socket.
-func overUnix(r *http.Request) bool {
-	_, unix := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
-	return unix
-}
-
-// maxHops bounds how many proxies in a row are believed.
-const maxHops = 16
-
-func (a *API) trusted(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return false
-	}
-	for _, p := range a.opt.TrustedProxies {
-		if p.Contains(addr.Unmap()) {
-			return true
-		}
-	}
-	return false
 }
 
 // errorFor is what the client sees of err.
