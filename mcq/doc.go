@@ -149,7 +149,7 @@
 // things running, with 50 clients: enqueue on disk 5,500/s and 48 µs where mcq did
 // 25,500/s and 13 µs, take 7,700/s and 52 µs where mcq did 30,000/s and 11 µs; not
 // synced 41,800/s and 10 µs beside 72,300/s and 8 µs, and 49,800/s and 10 µs beside
-// 85,500/s and 6 µs (-bench 'Queue/peer=(mcq|memcacheq)/sync=(always|never)/size=256B/clients=50').
+// 85,500/s and 6 µs (-tags memcacheq -bench 'Queue/peer=(mcq|memcacheq)/sync=(always|never)/size=256B/clients=50').
 //
 // What can be reached beside Redis depends on the disk. There a group of 6 KiB is
 // written and synced over blocks that are there, as mcq's logs are, in 0.2 ms and

@@ -29,14 +29,12 @@ var (
 var peers = []peer{
 	{"mcq", "always", both, startMCQ("always")},
 	{"redis", "always", both, startRedis("always")},
-	{"memcacheq", "always", atMostOnce, startMemcacheq()},
 	{"beanstalkd", "always", atLeastOnce, startBeanstalkd("-f0")},
 	{"jetstream", "always", atLeastOnce, startJetStream},
 	{"mcq", "interval", both, startMCQ("interval")},
 	{"redis", "everysec", both, startRedis("everysec")},
 	{"beanstalkd", "50ms", atLeastOnce, startBeanstalkd("-f50")},
 	{"mcq", "never", both, startMCQ("never")},
-	{"memcacheq", "never", atMostOnce, startMemcacheq("-N")},
 	{"memcached", "none", both, startMemcached},
 }
 

@@ -14,8 +14,8 @@
 //
 //	./configure --enable-threads && make CFLAGS='-O2 -fcommon -fgnu89-inline'
 //
-// and HEDDLE_TEST_MEMCACHEQ names the program if it is not in PATH. Tests and
-// benchmark leave out what is not installed and say so.
+// with -tags memcacheq it takes part, and HEDDLE_TEST_MEMCACHEQ names the program if it
+// is not in PATH. Tests and benchmark leave out what is not installed and say so.
 //
 // What an operation is:
 //

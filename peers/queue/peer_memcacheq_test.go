@@ -1,3 +1,5 @@
+//go:build memcacheq
+
 package queue_test
 
 import (
@@ -33,6 +35,15 @@ func runMemcacheq(t testing.TB, flags ...string) (pid int, addr string) {
 		}
 		return args
 	})
+}
+
+func init() {
+	before := func(name string, p peer) {
+		at := slices.IndexFunc(peers, func(p peer) bool { return p.name == name })
+		peers = slices.Insert(peers, at, p)
+	}
+	before("beanstalkd", peer{"memcacheq", "always", atMostOnce, startMemcacheq()})
+	before("memcached", peer{"memcacheq", "never", atMostOnce, startMemcacheq("-N")})
 }
 
 // memcacheqDialect is set and get; memcacheq lends nothing.
