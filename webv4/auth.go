@@ -35,6 +35,8 @@ type scheme struct {
 	Authenticator
 	challenges []string // of a 401
 	refused    []string // the same when the request had a token
+
+	challengesScript, refusedScript []string // of those that a script in a browser called
 }
 
 // of tells who makes a call. A call of a batch has the batch's caller if both have

@@ -14,6 +14,10 @@ import (
 // To a challenge of the scheme Bearer this package adds what RFC 6750 says: the
 // error invalid_token if the request had a token, and insufficient_scope with the
 // scopes of the interface, with status 403, if the token lacks some.
+//
+// A challenge of the scheme Basic has a browser ask its user for a password, also when
+// it was a script that called, which waits meanwhile. Scripts (Sec-Fetch-Mode says
+// something else than navigate) get it only where there is no other.
 type Challenger interface {
 	Challenges() []string
 }
@@ -84,7 +88,27 @@ func with(challenges []string, param string) []string {
 // newScheme is the scheme of an API or a group.
 func newScheme(a Authenticator) *scheme {
 	list := slices.Clip(slices.Clone(challengesOf(a)))
-	return &scheme{a, list, with(list, `error="invalid_token"`)}
+	refused := with(list, `error="invalid_token"`)
+	return &scheme{a, list, refused, silent(list), silent(refused)}
+}
+
+// silent are the challenges without those for which a browser asks its user, unless
+// there are no others.
+func silent(challenges []string) []string {
+	list := slices.DeleteFunc(slices.Clone(challenges), func(c string) bool {
+		name, _, _ := strings.Cut(c, " ")
+		return strings.EqualFold(name, "Basic")
+	})
+	if len(list) == 0 {
+		return challenges
+	}
+	return slices.Clip(list)
+}
+
+// byScript reports whether a script in a browser called.
+func byScript(r *http.Request) bool {
+	mode := r.Header["Sec-Fetch-Mode"]
+	return len(mode) > 0 && mode[0] != "navigate"
 }
 
 // unscoped are the challenges that tell which scopes a token lacks, nil if the scheme
@@ -102,8 +126,14 @@ func (op *operation) challenge(h http.Header, r *http.Request, e *Error) {
 		h["Www-Authenticate"] = bearer
 	case e.Code != CodeTokenMissing && hasToken(r):
 		h["Www-Authenticate"] = op.auth.refused
+		if byScript(r) {
+			h["Www-Authenticate"] = op.auth.refusedScript
+		}
 	default:
 		h["Www-Authenticate"] = op.auth.challenges
+		if byScript(r) {
+			h["Www-Authenticate"] = op.auth.challengesScript
+		}
 	}
 }
 

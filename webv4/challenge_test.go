@@ -60,6 +60,10 @@ func TestChallenges(t *testing.T) {
 		{"signature", signed, "GET /scoped", "", []string{"Authorization: HMAC-SHA256 key=x"}, 401, []string{"HMAC-SHA256"}},
 
 		{"all", all, "GET /scoped", "", nil, 401, append([]string{"Bearer"}, others...)},
+		{"all, by a script", all, "GET /scoped", "", []string{"Sec-Fetch-Mode: cors"}, 401, append([]string{"Bearer"}, others[1:]...)},
+		{"all, by a script with a wrong token", all, "GET /scoped", "", []string{"Sec-Fetch-Mode: cors", token + "bad"}, 401, append([]string{refused}, others[1:]...)},
+		{"all, by a person", all, "GET /scoped", "", []string{"Sec-Fetch-Mode: navigate"}, 401, append([]string{"Bearer"}, others...)},
+		{"basic, by a script", basic, "GET /scoped", "", []string{"Sec-Fetch-Mode: cors"}, 401, []string{asksBasic}},
 		{"all, wrong token", all, "GET /scoped", "", []string{token + "bad"}, 401, append([]string{refused}, others...)},
 		{"all, wrong password", all, "GET /scoped", "", []string{basicWrong}, 401, append([]string{"Bearer"}, others...)},
 		{"all, too few scopes", all, "GET /scoped", "", []string{token + "7"}, 403, []string{lacks}},
