@@ -30,6 +30,7 @@ type lane struct {
 	// The loop's own:
 	in       []byte // of a command that has not come whole
 	readable bool   // there may be more
+	lastRead bool   // the loop drains: what has come is served, and no more
 	last     bool   // the client has sent all it will: no event tells that its end has been reached
 	ended    bool   // the client sends nothing any more
 	inBody   bool   // in lacks a part of a body

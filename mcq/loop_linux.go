@@ -211,7 +211,9 @@ func (l *loop) run() {
 		clear(woken)
 		if draining {
 			for ln := range l.lanes {
-				ln.readable = true
+				if !ln.lastRead {
+					ln.lastRead, ln.readable = true, true
+				}
 				l.turn(ln, now)
 			}
 		}
@@ -252,7 +254,7 @@ func (l *loop) event(ev *syscall.EpollEvent, now time.Time) {
 	if ln == nil {
 		return
 	}
-	if ev.Events&^syscall.EPOLLOUT != 0 {
+	if ev.Events&^syscall.EPOLLOUT != 0 && !ln.lastRead {
 		ln.readable = true
 	}
 	if ev.Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
@@ -343,6 +345,7 @@ func (l *loop) turn(ln *lane, now time.Time) {
 			return
 		}
 		if reads == laneReads {
+			ln.readable = !ln.lastRead
 			keep()
 			l.again = append(l.again, ln)
 			l.speak(ln)
