@@ -117,62 +117,59 @@
 // gathered. Measured with messages that cannot be compressed
 // (HEDDLE_TEST_LONG=1 go test -run 'TestSpaceComesBack|TestBytesWritten' -v ./mcq):
 //
-//	a second after ten million messages of 256 bytes were consumed   85 MiB
-//	written for each byte put, 1 KiB, backlog 200,000                2.05
+//	a second after ten million messages of 256 bytes were consumed   71 MiB
+//	written for each byte put, 1 KiB, backlog 200,000                2.02
 //
-// Beside other servers on two cores that clients and servers share, 256 bytes, one
-// run of 0.5 s, thousands of operations a second and the server's CPU for each
-// (cd peers && go test -run '^$' -bench
-// 'Queue/peer=(mcq|redis|beanstalkd|jetstream)/sync=always/size=256B/clients=50/op=(enqueue|dequeue)/pipeline=1$'
-// -benchtime 0.5s ./queue, and the like):
+// Beside other servers on two cores of an AMD EPYC that clients and servers share, 256
+// bytes, medians of three runs, thousands of operations a second and the server's CPU
+// for each (cd peers && go test -run '^$' -bench
+// 'Queue/peer=(mcq|redis|beanstalkd|jetstream)/sync=always/size=256B/clients=(50|500)$/op=(enqueue|dequeue)/pipeline=1$'
+// -benchtime 0.5s -count 3 ./queue, and the like):
 //
 //	                                     mcq           Redis         beanstalkd -f0   JetStream
-//	enqueue, on disk, 50 clients          68  11.8 µs   75   7.6 µs    8  39 µs        5   94 µs
-//	enqueue, on disk, 500 clients        120   9.0 µs  140   6.3 µs    7  44 µs        4  114 µs
-//	dequeue, on disk, 50 clients          65  13.6 µs   37  16.2 µs    8  42 µs        4  196 µs
-//	dequeue, on disk, 500 clients         92  11.2 µs   70  12.6 µs    8  45 µs        4  196 µs
+//	enqueue, on disk, 50 clients          62  13 µs     77   10 µs     9  57 µs        6  108 µs
+//	enqueue, on disk, 500 clients         80  12 µs     87   11 µs    10  44 µs        6  111 µs
+//	dequeue, on disk, 50 clients          41  20 µs     38   21 µs     9  61 µs        5  178 µs
+//	dequeue, on disk, 500 clients         45  20 µs     41   22 µs     9  62 µs        4  199 µs
 //
 //	50 clients                           mcq           Redis everysec  memcached
-//	enqueue, not synced                  151   6.2 µs                  161  5.5 µs
-//	take, not synced                     199   4.4 µs                  177  4.8 µs
-//	enqueue, interval, pipelines of 16   551   2.0 µs  756  1.3 µs
-//	take, interval, pipelines of 16      737   1.4 µs  871  1.1 µs
-//	dequeue, interval, pipelines of 16   566   1.7 µs  323  3.1 µs
+//	enqueue, not synced                  134   6.9 µs                  110  7.9 µs
+//	take, not synced                     150   6.2 µs                  110  8.1 µs
+//	enqueue, interval, pipelines of 16   802   1.2 µs  744  1.3 µs
+//	take, interval, pipelines of 16      969   0.9 µs  909  1.1 µs
+//	dequeue, interval, pipelines of 16   588   1.6 µs  322  2.9 µs
 //
-// These are from an Intel Xeon, before the loop committed by itself. On two shared
-// cores of an AMD EPYC since then, 50 clients, medians of 3 runs with
-// -benchtime 30000x: enqueue 46,000/s and 17 µs beside Redis's 46,000/s and 14 µs,
-// dequeue 24,000/s and 33 µs beside 24,000/s and 30 µs; before, enqueue took 29 µs
-// and dequeue 36.
+// In three runs in which the two took turns, the enqueue in pipelines was 859 beside
+// Redis's 707 (-benchtime 1500000x).
 //
 // memcacheq, whose clients mcq takes over, did there in one run of 0.5 s, other
 // things running, with 50 clients: enqueue on disk 5,500/s and 48 µs where mcq did
 // 25,500/s and 13 µs, take 7,700/s and 52 µs where mcq did 30,000/s and 11 µs; not
 // synced 41,800/s and 10 µs beside 72,300/s and 8 µs, and 49,800/s and 10 µs beside
-// 85,500/s and 6 µs (-tags memcacheq -bench 'Queue/peer=(mcq|memcacheq)/sync=(always|never)/size=256B/clients=50').
+// 85,500/s and 6 µs (-tags memcacheq -bench
+// 'Queue/peer=(mcq|memcacheq)/sync=(always|never)/size=256B/clients=50').
 //
-// What can be reached beside Redis depends on the disk. There a group of 6 KiB is
-// written and synced over blocks that are there, as mcq's logs are, in 0.2 ms and
-// 51 µs of CPU, and at the end of a growing file in 0.4 ms and 102 µs (the quieter
-// of two runs of go test -run '^$' -bench Disk -benchtime 1500x ./mcq). Of 12.5 µs
-// of CPU that an enqueue of 50 clients took in the server when it was sampled, 2.1
-// were the sync, which about 25 share, and 3.1 the write of the reply. A client
-// costs 4.5 µs besides, so that two cores could not do more than 2/(11.8+4.5) µs =
-// 123,000 a second if they never waited; and if the server cost nothing, the one
-// thread that has all clients could not do more than 1/4.5 µs = 222,000, three
-// times what Redis does. Where a sync takes milliseconds, how many share it decides,
-// and not the CPU.
+// What can be reached on disk is little more than what Redis reaches, which has its
+// clients share a sync as well. A client costs 7.5 µs there, so that two cores could not
+// do more than 2/(13.3+7.5) µs = 96,000 enqueues a second if they never waited; and if
+// the server cost nothing, the one thread that has all clients could not do more than
+// 1/7.5 µs = 133,000, 1.7 times what Redis does. Where a sync takes milliseconds, how
+// many share it decides, and not the CPU. On an Intel Xeon a group of 6 KiB was written
+// and synced over blocks that are there, as mcq's logs are, in 0.2 ms and 51 µs of CPU,
+// and at the end of a growing file in 0.4 ms and 102 µs (the quieter of two runs of
+// go test -run '^$' -bench Disk -benchtime 1500x ./mcq).
 //
 // Redis's dequeue is a move to a list of what is under way and a removal from it;
 // memcached has no queues and forgets. Killed 200 times by a test with 50 writers
 // and 50 readers, a server lost none of 319,199 messages
 // (HEDDLE_TEST_LONG=1 go test -run 'TestKill$' ./mcq).
 //
-// Embedded, 50 goroutines putting and taking 256 bytes one by one, not synced: a
-// put and a take cost 4.8 µs of CPU while what waits fits into memory, and 8.0,
-// 8.3 and 8.7 µs behind 100,000, 1,000,000 and 10,000,000 messages, as each is
+// Embedded and not synced, 50 goroutines put 1,200,000 and take 1,500,000 messages of
+// 256 bytes a second one by one (-bench 'Benchmark(Put|Take)/sync=never' -benchtime
+// 1000000x). A put and a take cost 1.8 µs of CPU while what waits fits into memory, and
+// 2.9, 2.4 and 2.9 µs behind 100,000, 1,000,000 and 10,000,000 messages, as each is
 // written to a table and read again (HEDDLE_TEST_LONG=1 go test -run '^$' -bench
-// Backlog -benchtime 1000000x ./mcq).
+// Backlog -benchtime 1000000x ./mcq, medians of three runs, the last of two).
 //
 // # Reading order
 //

@@ -103,13 +103,15 @@
 //	1 KB, 100 callers     280,000 calls/s    6.4 µs                  arpc 142,000 calls/s, 11.9 µs
 //	1 KB, 1000 callers    8.7 ms p99         6.9 µs                  arpc 15.2 ms, 12.9 µs
 //
-// On two shared cores of an AMD EPYC, two runs of a later version: 1 caller 22.1 µs
-// p50 and 26.9 µs (arpc 25.5, 44.8), 100 callers 233,000 calls/s and 7.6 µs (79,000,
-// 22.3), 1000 callers 14.4 ms p99 (25.6).
+// On two cores of an AMD EPYC, medians of five runs of a later version, and of three of
+// size=64KB/callers=100 with -benchtime 10000x:
 //
-// And on the Xeon, three runs of size=64KB/callers=100, -benchtime 10000x: 149 µs of
-// CPU a call, Kitex 165 µs, arpc 194 µs. Another machine of the kind took twice as long
-// for all of this: only ratios mean anything.
+//	1 KB, 1 caller        14.5 µs p50        17.9 µs of CPU a call   arpc 15.1 µs, 23.2 µs
+//	1 KB, 100 callers     361,000 calls/s    4.7 µs                  arpc 132,000 calls/s, 11.7 µs
+//	1 KB, 1000 callers    7.7 ms p99         5.9 µs                  arpc 18.8 ms, 17.8 µs
+//	64 KB, 100 callers    14,100 calls/s     122 µs                  Kitex 13,700 calls/s, 137 µs
+//
+// Machines of one kind differ by a factor of two: only ratios mean anything.
 //
 // # Reading order
 //
