@@ -218,7 +218,8 @@ func (s *Server) forget(c *session) {
 }
 
 // Shutdown stops accepting, lets each connection finish the commands that have
-// arrived and the one whose body is arriving, answers them and closes. When ctx ends first, connections are cut off and ctx's
+// arrived and the one whose body is arriving, answers them and closes; what arrives
+// after that is not looked at. When ctx ends first, connections are cut off and ctx's
 // error is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain()
