@@ -98,7 +98,7 @@ func (q *Queue) forgetHanded(batch *pebble.Batch) error {
 
 // loadHanded reads how often messages were handed out before. If the store was
 // not closed those come alone, so that if one is to blame the others are not.
-func (q *Queue) loadHanded(db *pebble.DB, records *pebble.Iterator, closed bool) error {
+func (q *Queue) loadHanded(db pebble.Reader, records *pebble.Iterator, closed bool) error {
 	if !closed {
 		q.suspects = q.log.next
 	}
@@ -156,25 +156,28 @@ func (q *Queue) saveHanded(batch *pebble.Batch) error {
 
 // saveHanded does so for all queues, and notes that the store was closed.
 func (b *Broker) saveHanded() error {
-	if !b.opened.Load() {
-		return nil // it could not be read: it is what it was
-	}
+	batch := b.db.NewBatch()
+	defer batch.Close()
 	for _, q := range b.queues {
-		batch := b.db.NewBatch()
-		err := q.saveHanded(batch)
-		if err == nil && !batch.Empty() {
-			err = batch.Commit(pebble.NoSync)
-		}
-		if err := errors.Join(err, batch.Close()); err != nil {
+		if err := q.saveHanded(batch); err != nil {
 			return err
 		}
+		if batch.Len() > groupBytes {
+			if err := b.write(batch); err != nil {
+				return err
+			}
+			batch.Reset()
+		}
 	}
-	return b.db.Set([]byte{prefixClosed}, nil, pebble.Sync)
+	if err := batch.Set([]byte{prefixClosed}, nil, nil); err != nil {
+		return err
+	}
+	return b.write(batch)
 }
 
 // wasClosed reports whether the store was closed when it was used last.
 func (b *Broker) wasClosed() (bool, error) {
-	_, closer, err := b.db.Get([]byte{prefixClosed})
+	_, closer, err := b.reader.Get([]byte{prefixClosed})
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
 		return false, nil

@@ -229,7 +229,7 @@ func TestFailedOpenIsNoClose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(do(db), db.Close()); err != nil {
+		if err := errors.Join(do(db), db.Flush(), db.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}

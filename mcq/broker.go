@@ -21,6 +21,11 @@ type Broker struct {
 	dir string
 	db  *pebble.DB
 
+	reader  pebble.Reader // what is loaded: db, or with a check what it would be
+	journal *journal
+
+	flushFailed chan error // why a memtable could not be written
+
 	release func() // the directory
 
 	mu     sync.RWMutex
@@ -74,7 +79,7 @@ func Open(dir string, opts *Options) (*Broker, error) {
 	}
 	b := &Broker{
 		opt: o, dir: dir, queues: make(map[string]*Queue), inbox: newInbox(), spans: make(map[uint32]span),
-		committed: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
+		flushFailed: make(chan error, 1), committed: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if b.release, err = use(o.fs, dir); err != nil {
 		return nil, fmt.Errorf("mcq: open %s: %w", dir, err)
@@ -83,8 +88,12 @@ func Open(dir string, opts *Options) (*Broker, error) {
 	popts := storeOptions(&o, storeLogger{b, o.Logger})
 	reads := &readFS{FS: o.fs}
 	popts.FS = &fullFS{FS: reads, b: b}
+	popts.EventListener.FlushEnd = b.flushEnded
+	b.journal = &journal{fs: popts.FS, dir: dir, sync: o.Sync, size: o.journal, flush: func() (<-chan struct{}, error) { return b.db.AsyncFlush() }}
 	err = guard(func() (err error) {
-		b.db, err = pebble.Open(dir, popts)
+		if err = dropEmptyLogs(popts.FS, dir); err == nil {
+			b.db, err = pebble.Open(dir, popts)
+		}
 		return err
 	})
 	if err != nil {
@@ -94,7 +103,8 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		}
 		return nil, fmt.Errorf("mcq: open %s: %w", dir, reads.openError(dir, err))
 	}
-	if err := guard(func() error { return b.load(dir, popts) }); err != nil {
+	b.reader = b.db
+	if err := guard(b.load); err != nil {
 		if b.db != nil {
 			b.closeStore() // err is what matters
 		}
@@ -256,7 +266,7 @@ func (b *Broker) closeStore() error {
 	defer b.release()
 	cause := b.err()
 	if cause == nil {
-		return guard(func() error { return errors.Join(b.saveHanded(), b.emptyLog(), b.db.Close()) })
+		return guard(func() error { return errors.Join(b.emptyJournal(), b.journal.close(), b.db.Close()) })
 	}
 	done := make(chan struct{})
 	go func() {
@@ -271,14 +281,47 @@ func (b *Broker) closeStore() error {
 	}
 }
 
-// emptyLog moves what is in the log to tables: an empty log has nothing that
-// could be mistaken for an unfinished write, should it be damaged while it lies
-// there.
-func (b *Broker) emptyLog() error {
-	if err := b.db.LogData(nil, pebble.Sync); err != nil { // Flush would not return
+// emptyJournal has tables have all there is: an empty journal has nothing that could
+// be mistaken for an unfinished write, should it be damaged while it lies there.
+func (b *Broker) emptyJournal() error {
+	if !b.opened.Load() {
+		return nil // it could not be read: it is what it was
+	}
+	if err := b.saveHanded(); err != nil {
 		return err
 	}
-	return b.db.Flush()
+	if err := b.flush(); err != nil {
+		return err
+	}
+	return b.journal.end()
+}
+
+// flush writes all there is to tables. Where Pebble would try for ever it gives up.
+func (b *Broker) flush() error {
+	select {
+	case <-b.flushFailed: // before
+	default:
+	}
+	flushed, err := b.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-flushed:
+		return nil
+	case err := <-b.flushFailed:
+		return fmt.Errorf("tables cannot be written: %w", err)
+	}
+}
+
+// flushEnded hears of each memtable that was, or could not be, written to a table.
+func (b *Broker) flushEnded(info pebble.FlushInfo) {
+	if info.Err != nil {
+		select {
+		case b.flushFailed <- info.Err:
+		default:
+		}
+	}
 }
 
 // err is why nothing can be written any more, nil while it can.
@@ -370,7 +413,7 @@ func (b *Broker) syncNow() {
 		case <-tick.C:
 			if n := b.groups.Load(); n != synced && b.err() == nil {
 				synced = n
-				if err := guard(func() error { return b.db.LogData(nil, pebble.Sync) }); err != nil {
+				if err := guard(b.journal.syncNow); err != nil {
 					b.fail(err)
 				}
 			}

@@ -32,7 +32,7 @@ const maxDamage = 100
 // Check reads everything in the store in dir, which no process may have open,
 // and changes nothing: to read the directory is enough. The error is about what
 // keeps it from reading at all: there is no store, which fs.ErrNotExist tells, it
-// is in use, which is ErrLocked, or its list of files or its log is damaged. Only
+// is in use, which is ErrLocked, or its list of files or its journal is damaged. Only
 // opts.Logger is looked at.
 func Check(dir string, opts *Options) (*Report, error) {
 	o, err := opts.filled()
@@ -64,7 +64,12 @@ func Check(dir string, opts *Options) (*Report, error) {
 	default:
 		return nil, fmt.Errorf("mcq: check %s: %w", dir, reads.openError(dir, err))
 	}
+	c.b.reader = c.b.db
+	c.b.journal = &journal{fs: reads, dir: dir}
 	err = damaged(guard(c.run))
+	if r := c.b.reader; r != c.b.db {
+		err = errors.Join(err, r.Close())
+	}
 	if err := errors.Join(err, c.b.db.Close()); err != nil {
 		return nil, fmt.Errorf("mcq: check %s: %w", dir, err)
 	}
@@ -87,15 +92,15 @@ func (c *checker) run() error {
 	if err := c.b.db.CheckLevels(nil); err != nil {
 		c.bad("tables: %v", damaged(err))
 	}
-	v, closer, err := c.b.db.Get([]byte{prefixFormat})
-	if errors.Is(err, pebble.ErrNotFound) {
+	switch format, err := c.b.loadFormat(); {
+	case err != nil:
+		return err
+	case format == 0:
 		return errors.New("it is not a store of queues")
-	}
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(checkFormat(v), closer.Close()); err != nil {
-		return err
+	case format == storeFormat:
+		if err := c.replay(); err != nil {
+			return err
+		}
 	}
 	if _, err := c.b.loadOpens(); err != nil {
 		c.bad("%v", err)
@@ -113,9 +118,27 @@ func (c *checker) run() error {
 	return c.records()
 }
 
+// replay has the reader see what only the journal has.
+func (c *checker) replay() error {
+	if err := c.b.loadSalt(); err != nil {
+		return err
+	}
+	all := c.b.db.NewIndexedBatch()
+	_, err := c.b.journal.load(func(payload []byte) error {
+		group := c.b.db.NewBatch()
+		defer group.Close()
+		if err := group.SetRepr(payload); err != nil {
+			return err
+		}
+		return all.Apply(group, nil)
+	})
+	c.b.reader = all
+	return err
+}
+
 // records reads all messages and sees that none is missing.
 func (c *checker) records() error {
-	it, err := c.b.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixRecord}, UpperBound: []byte{prefixRecord + 1}})
+	it, err := c.b.reader.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixRecord}, UpperBound: []byte{prefixRecord + 1}})
 	if err != nil {
 		return err
 	}

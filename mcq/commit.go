@@ -244,14 +244,19 @@ func (b *Broker) writeGroup(group []*op) error {
 			return err
 		}
 	}
-	if b.opt.Sync != Always {
-		return guard(func() error { return batch.Commit(pebble.NoSync) })
-	}
 	began := time.Now()
-	err := guard(func() error { return batch.Commit(pebble.Sync) })
+	err := b.write(batch)
 	took := b.took.Load()
 	b.took.Store(took + (int64(time.Since(began))-took)/8)
 	return err
+}
+
+// write makes batch the next group of the journal, and then visible in Pebble.
+func (b *Broker) write(batch *pebble.Batch) error {
+	if err := b.journal.append(batch.Repr()); err != nil {
+		return err
+	}
+	return guard(func() error { return batch.Commit(pebble.NoSync) })
 }
 
 // writeOp puts o into the batch. An error is about the store; what is wrong
@@ -440,8 +445,8 @@ func (q *Queue) writeForgotten(batch *pebble.Batch) error {
 	return errors.Join(batch.Delete(cursorKey(q.id), nil), batch.Delete(tallyKey(q.id), nil), batch.DeleteRange(handedKey(q.id, 0), handedKey(q.id, 1<<64-1), nil))
 }
 
-// guard calls write, which writes to the store. Pebble reports that its log
-// cannot be written by panics and by Logger.Fatalf, which must not return; here
+// guard calls write, which writes to the store. Pebble reports that its list of
+// tables cannot be written by panics and by Logger.Fatalf, which must not return; here
 // they become the error that poisons the broker.
 func guard(write func() error) (err error) {
 	defer func() {

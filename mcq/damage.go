@@ -17,8 +17,9 @@ func damaged(err error) error {
 	return err
 }
 
-// readFS looks at the list of files before Pebble reads it, and remembers which log
-// was read last, as Pebble does not say in which one it found damage.
+// readFS looks at the list of files before Pebble reads it, and remembers which of
+// Pebble's logs, which old stores have, was read last, as Pebble does not say in which
+// one it found damage.
 type readFS struct {
 	vfs.FS
 	log atomic.Pointer[string]

@@ -27,7 +27,7 @@ func fuzzStoreKeys(t *testing.T, key, value []byte) {
 	if err := q.Put(ctx, Message{Body: []byte("a")}, Message{Body: []byte("b")}); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.db.Set(key, value, pebble.Sync); err != nil {
+	if err := b.db.Set(key, value, pebble.NoSync); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Close(); err != nil {

@@ -42,7 +42,7 @@ func (q *Queue) ripenLocked(now time.Time) (ripe []later) {
 }
 
 // loadDelayed finds the messages that were waiting for their time.
-func (l *messageLog) loadDelayed(db *pebble.DB, records *pebble.Iterator) error {
+func (l *messageLog) loadDelayed(db pebble.Reader, records *pebble.Iterator) error {
 	it, err := db.NewIter(indexBounds(prefixDelay, l.id))
 	if err != nil {
 		return err

@@ -15,6 +15,13 @@ func WithFS(o *Options, fs vfs.FS) *Options {
 	return &out
 }
 
+// WithJournal returns a copy of o whose journal has files of so many bytes.
+func WithJournal(o *Options, size int64) *Options {
+	out := *o
+	out.journal = size
+	return &out
+}
+
 // ExpiriesHeld is how many leases q remembers to look at.
 func ExpiriesHeld(q *Queue) int {
 	q.mu.Lock()
@@ -49,10 +56,11 @@ func countKeys(b *Broker, prefix byte) (n int) {
 
 // BytesWritten is what the store has written to the disk.
 func BytesWritten(b *Broker) uint64 {
-	m := b.db.Metrics()
-	total := m.Total()
-	// Total counts the log's as flushed.
-	return total.TableBytesFlushed + total.TableBytesCompacted + total.BlobBytesFlushed + total.BlobBytesCompacted
+	total := b.journal.bytes.Load()
+	for _, l := range b.db.Metrics().Levels {
+		total += l.TableBytesFlushed + l.TableBytesCompacted + l.BlobBytesFlushed + l.BlobBytesCompacted
+	}
+	return total
 }
 
 // WritesHeld is how many writes wait for space on the disk.

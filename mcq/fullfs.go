@@ -55,7 +55,7 @@ func (b *Broker) wait(path string, cause error, held *bool) bool {
 	}
 	b.full.Store(true)
 	name := filepath.Base(path)
-	if strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob") {
+	if isTable(name) {
 		time.Sleep(tablePause)
 		return false
 	}
@@ -76,6 +76,10 @@ func (b *Broker) wait(path string, cause error, held *bool) bool {
 	case <-time.After(fullPause):
 	}
 	return true
+}
+
+func isTable(name string) bool {
+	return strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob")
 }
 
 // spaceFor reports why the ops of a queue cannot be written now: what is under
@@ -142,4 +146,15 @@ func (f *fullFile) Write(p []byte) (n int, err error) {
 		return err
 	})
 	return n, err
+}
+
+// Sync makes the file durable. A table must not be before what it was made of is: when
+// the journal is read again, nothing that tables have may be missing.
+func (f *fullFile) Sync() error {
+	if isTable(f.name) {
+		if err := f.fs.b.journal.syncNow(); err != nil {
+			return f.fs.b.fail(err)
+		}
+	}
+	return f.File.Sync()
 }

@@ -9,40 +9,45 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// load finds the queues and where each one stands.
-func (b *Broker) load(dir string, popts *pebble.Options) error {
-	switch v, closer, err := b.db.Get([]byte{prefixFormat}); {
-	case err == nil:
-		if err := errors.Join(checkFormat(v), closer.Close()); err != nil {
-			return err
-		}
-	case errors.Is(err, pebble.ErrNotFound):
-		// The first log of a new store is in an old format, in which damage in
-		// the middle looks like an unfinished write at the end.
-		if err := b.db.Close(); err != nil {
-			return err
-		}
-		if b.db, err = pebble.Open(dir, popts); err != nil {
-			return err
-		}
-		if err := b.db.Set([]byte{prefixFormat}, []byte{storeFormat}, pebble.Sync); err != nil {
-			return err
-		}
-	default:
+// load has Pebble catch up with the journal, and finds the queues and where each
+// one stands.
+func (b *Broker) load() error {
+	format, err := b.loadFormat()
+	if err != nil {
 		return err
 	}
-	return errors.Join(b.loadQueues(), b.countOpen())
+	if format == storeFormat {
+		err = b.replay()
+	} else {
+		err = b.beginJournal()
+	}
+	if err == nil {
+		err = b.loadQueues()
+	}
+	if err != nil {
+		return err
+	}
+	return b.countOpen()
 }
 
-func checkFormat(v []byte) error {
-	if len(v) != 1 || v[0] != storeFormat {
-		return fmt.Errorf("store format %x, this version knows %d", v, storeFormat)
+// loadFormat returns the store's format, 0 if it is new.
+func (b *Broker) loadFormat() (format byte, err error) {
+	v, closer, err := b.reader.Get([]byte{prefixFormat})
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, err
 	}
-	return nil
+	defer closer.Close()
+	if len(v) != 1 || v[0] != storeFormat && v[0] != pebbleLogs {
+		return 0, fmt.Errorf("store format %x, this version knows up to %d", v, storeFormat)
+	}
+	return v[0], nil
 }
 
 func (b *Broker) loadQueues() error {
-	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixName}, UpperBound: []byte{prefixName + 1}})
+	it, err := b.reader.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixName}, UpperBound: []byte{prefixName + 1}})
 	if err != nil {
 		return err
 	}
@@ -70,7 +75,7 @@ func (b *Broker) loadQueues() error {
 	}
 	for name, q := range b.queues {
 		if q.parent == nil {
-			if err := q.log.load(b.db, closed); err != nil {
+			if err := q.log.load(b.reader, closed); err != nil {
 				return fmt.Errorf("queue %q: %w", name, err)
 			}
 		}

@@ -51,7 +51,7 @@ func (l *messageLog) trim(batch *pebble.Batch) error {
 }
 
 // load finds out where the log ends and what it remembers; readers are loaded.
-func (l *messageLog) load(db *pebble.DB, closed bool) error {
+func (l *messageLog) load(db pebble.Reader, closed bool) error {
 	l.trimmed = 1<<64 - 1
 	for _, q := range l.readers {
 		l.next = max(l.next, q.acked.end())
@@ -191,7 +191,7 @@ func (s *seenKeys) add(batch *pebble.Batch, id uint32, ms int64, seq uint64, key
 	return batch.Set(indexKey(prefixSeen, id, ms, seq), []byte(key), nil)
 }
 
-func (s *seenKeys) load(db *pebble.DB, id uint32) error {
+func (s *seenKeys) load(db pebble.Reader, id uint32) error {
 	it, err := db.NewIter(indexBounds(prefixSeen, id))
 	if err != nil {
 		return err

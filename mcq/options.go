@@ -13,18 +13,14 @@ import (
 	"github.com/heddle-go/heddle/watchman"
 )
 
-// Sync is when an acknowledged write is on disk. The log reaches the operating
-// system in blocks of 32 KiB, or when it is synced, so that with Interval and Never
-// a process that ends without Close, killed or panicking, loses the end of it, too.
+// Sync is when an acknowledged write is on disk. The operating system has it in any
+// case: that the process ends without Close, killed or panicking, loses nothing.
 type Sync int
 
 const (
 	Always   Sync = iota // before it is acknowledged; one fsync serves all writers that wait
-	Interval             // within Options.SyncInterval; a crash of the process or the machine loses that much
-	// Never is when the operating system pleases. A crash of the process loses the
-	// last 32 KiB, however long ago they were written, and under load some more; one of
-	// the machine loses what the system had not written.
-	Never
+	Interval             // within Options.SyncInterval; a crash of the machine loses that much
+	Never                // when the operating system pleases; a crash of the machine loses what it had not written
 )
 
 // Options configures Open. The zero value is ready to use.
@@ -62,7 +58,8 @@ type Options struct {
 	Watchman *watchman.Watchman // nil: nothing is watched
 	Logger   *slog.Logger       // nil means slog.Default(); hears when the disk fails
 
-	fs vfs.FS // tests put a file system that crashes here
+	fs      vfs.FS // tests put a file system that crashes here
+	journal int64  // the size of the journal's files, for tests; 0 means journalSize
 }
 
 func (o *Options) filled() (Options, error) {
@@ -90,6 +87,9 @@ func (o *Options) filled() (Options, error) {
 	}
 	if out.Logger == nil {
 		out.Logger = slog.Default()
+	}
+	if out.journal == 0 {
+		out.journal = journalSize
 	}
 	if out.fs == nil {
 		out.fs = vfs.Default

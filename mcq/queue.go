@@ -105,7 +105,7 @@ func newQueue(b *Broker, name string, id uint32, parent *Queue) *Queue {
 
 // load reads what the queue has acknowledged.
 func (q *Queue) load() error {
-	v, closer, err := q.b.db.Get(cursorKey(q.id))
+	v, closer, err := q.b.reader.Get(cursorKey(q.id))
 	switch {
 	case err == nil:
 		q.acked, err = parseProgress(v)

@@ -49,11 +49,11 @@ func (b *Broker) countOpen() error {
 	); err != nil {
 		return err
 	}
-	return batch.Commit(pebble.Sync)
+	return errors.Join(b.write(batch), b.journal.syncNow())
 }
 
 func (b *Broker) loadOpens() (uint64, error) {
-	v, closer, err := b.db.Get([]byte{prefixOpens})
+	v, closer, err := b.reader.Get([]byte{prefixOpens})
 	if errors.Is(err, pebble.ErrNotFound) {
 		return 0, nil
 	}

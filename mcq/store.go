@@ -18,7 +18,8 @@ import (
 //	i id ms 8 seq 8 → key          keys of the messages put last
 //	h id seq 8   → uvarint         how often a message has been handed out, where that is recorded
 //	t id         → tally           what expired, was discarded, buried, or put twice
-//	f            → format 1
+//	f            → format, 1 or 2
+//	j            → salt 4 of the journal
 //	o            → uvarint         how often the store was opened, from 1 to 127 and again
 //	e            →                 it has been closed since
 //
@@ -34,8 +35,10 @@ const (
 	prefixFormat = 'f'
 	prefixOpens  = 'o'
 	prefixClosed = 'e'
+	prefixSalt   = 'j'
 
-	storeFormat = 1
+	storeFormat = 2
+	pebbleLogs  = 1 // the format in which the log was Pebble's
 )
 
 func nameKey(name string) []byte { return append([]byte{prefixName}, name...) }
@@ -59,15 +62,13 @@ const tableBlock = 32 << 10
 
 func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
 	popts := &pebble.Options{
-		FS: o.fs,
+		FS:         o.fs,
+		DisableWAL: true, // the journal is the log
 		// What is consumed soon is covered by range deletions while still in the
-		// memtable, and never reaches a table. A log is as large as a memtable, and
-		// as many as may wait, and one, are kept to be written again: 80 MiB.
-		MemTableSize:                16 << 20,
+		// memtable, and never reaches a table. A memtable has room for what a file of
+		// the journal has, and for what it takes besides.
+		MemTableSize:                24 << 20,
 		MemTableStopWritesThreshold: 3,
-		// The system begins to write a log before it has to be synced: otherwise
-		// whoever commits waits for all of it when the log is full.
-		WALBytesPerSync: 2 << 20,
 		// Keys come in order, so that tables hardly overlap and there is little to
 		// gain by writing them again.
 		L0CompactionThreshold: 8,

@@ -67,7 +67,7 @@ func (q *Queue) tellTally() {
 }
 
 func (q *Queue) loadTally() error {
-	v, closer, err := q.b.db.Get(tallyKey(q.id))
+	v, closer, err := q.b.reader.Get(tallyKey(q.id))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil
 	}

@@ -11,7 +11,7 @@ import (
 
 // stores names what is on disk in testdata: a store for each format there ever
 // was, as it was left by makeStore, closed or killed.
-var stores = []string{"format1-closed", "format1-killed"}
+var stores = []string{"format1-closed", "format1-killed", "format2-closed", "format2-killed"}
 
 var storeOptions = mcq.Options{
 	Logger: silent, MinFree: -1,
@@ -51,7 +51,19 @@ func TestOldStores(t *testing.T) {
 			if r, err := mcq.Check(dir, &storeOptions); err != nil || len(r.Damage) > 0 {
 				t.Errorf("check: %+v, %v", r, err)
 			}
+			for range 3 { // the first takes an old store over
+				b, err := mcq.Open(dir, &storeOptions)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := b.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
 			b := openBroker(t, dir, &storeOptions)
+			if files, _ := filepath.Glob(filepath.Join(dir, "0*.log")); len(files) > 1 {
+				t.Errorf("of Pebble's logs, which are empty, %q are left", files)
+			}
 			q, sub, dead := queue(t, b, "q"), queue(t, b, "q+s"), queue(t, b, "dead")
 			if s := q.Stats(); s.Put != 8 || s.Done != 3 || s.Delayed != 1 {
 				t.Errorf("%+v", s)

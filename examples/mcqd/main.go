@@ -82,8 +82,8 @@ func parse(args []string, out io.Writer) (*config, error) {
 	flags.SetOutput(io.Discard) // main says what is wrong
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:22201", "address to listen on")
 	flags.StringVar(&c.data, "data", "", "directory of the store (default: mcqd in the working directory)")
-	flags.StringVar(&c.sync, "sync", "always", "when STORED is on disk: always, interval or none, with which kill -9 loses the last 32 KiB or some more, and a crash of the machine more")
-	flags.DurationVar(&c.interval, "interval", 100*time.Millisecond, "of -sync interval: how much a crash of the machine, or kill -9, may lose")
+	flags.StringVar(&c.sync, "sync", "always", "when STORED is on disk: always, interval or none; with these a crash of the machine, but not kill -9, loses the last ones")
+	flags.DurationVar(&c.interval, "interval", 100*time.Millisecond, "of -sync interval: how much a crash of the machine may lose")
 	flags.StringVar(&c.admin, "admin", "", "address of the figures over HTTP (default: none)")
 	flags.StringVar(&c.check, "check", "", "check the store in this directory and exit")
 	flags.StringVar(&c.users, "users", "", "file of users: name, space, password, one a line")

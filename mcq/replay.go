@@ -1,0 +1,99 @@
+package mcq
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// beginJournal makes a store that is new, or whose log was Pebble's, one with a
+// journal. What Pebble's log had is in tables since Pebble was opened.
+func (b *Broker) beginJournal() error {
+	names, err := b.journal.files()
+	if err != nil {
+		return err
+	}
+	if len(names) > 0 { // all tables were there before the first file
+		return fmt.Errorf("damaged list of files: what %s belongs to is not in it", b.journal.path(names[0]))
+	}
+	var salt [4]byte
+	rand.Read(salt[:])
+	b.journal.salt = binary.BigEndian.Uint32(salt[:])
+	batch := b.db.NewBatch()
+	defer batch.Close()
+	err = errors.Join(batch.Set([]byte{prefixFormat}, []byte{storeFormat}, nil), batch.Set([]byte{prefixSalt}, salt[:], nil))
+	if err == nil {
+		err = batch.Commit(pebble.NoSync)
+	}
+	if err != nil {
+		return err
+	}
+	return b.flush()
+}
+
+// replay puts into Pebble what only the journal has, durably.
+func (b *Broker) replay() error {
+	if err := b.loadSalt(); err != nil {
+		return err
+	}
+	stale, err := b.journal.load(func(payload []byte) error {
+		batch := b.db.NewBatch()
+		defer batch.Close()
+		if err := batch.SetRepr(payload); err != nil {
+			return err
+		}
+		return batch.Commit(pebble.NoSync)
+	})
+	if err != nil || !stale {
+		return err
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	return b.journal.recovered()
+}
+
+func (b *Broker) loadSalt() error {
+	v, closer, err := b.reader.Get([]byte{prefixSalt})
+	if err != nil {
+		return fmt.Errorf("salt of the journal: %w", err)
+	}
+	defer closer.Close()
+	if len(v) != 4 {
+		return fmt.Errorf("salt of the journal has %d bytes", len(v))
+	}
+	b.journal.salt = binary.BigEndian.Uint32(v)
+	return nil
+}
+
+// dropEmptyLogs removes the logs that Pebble makes, and does not use, each time it is
+// opened. Until there is a journal Pebble's logs are what there is.
+func dropEmptyLogs(fs vfs.FS, dir string) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return nil // there is no store yet, or Pebble will say
+	}
+	var logs []string
+	journal := false
+	for _, name := range names {
+		if journalNumber(name) > 0 {
+			journal = true
+		} else if strings.HasSuffix(name, ".log") {
+			logs = append(logs, name)
+		}
+	}
+	if !journal {
+		return nil
+	}
+	for _, name := range logs {
+		if err := fs.Remove(fs.PathJoin(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
