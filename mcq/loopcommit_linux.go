@@ -9,6 +9,9 @@ func (l *loop) finish() bool {
 	if len(l.ops) == 0 {
 		return true
 	}
+	if l.gather() {
+		return true
+	}
 	ops, still := l.ops, true
 	if l.ops = nil; !l.mayCommit() || !l.commit(ops, &still) {
 		if err := l.srv.local.inbox.putAll(ops); err != nil {
@@ -26,6 +29,16 @@ func (l *loop) finish() bool {
 		l.ops = ops[:0]
 	}
 	return still
+}
+
+// gatherOps bounds what gathers before it is committed.
+const gatherOps = 1024
+
+// gather reports whether to read on before the group is committed: what a group costs
+// hardly depends on how much is in it, and who is answered sends more while the others
+// are.
+func (l *loop) gather() bool {
+	return l.srv.local.opt.Sync == Always && len(l.ops) < min(gatherOps, len(l.lanes)) && !l.nothingElse()
 }
 
 // quickCommit is how long a group may take for a loop to commit it. Handing it
