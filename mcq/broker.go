@@ -23,6 +23,7 @@ type Broker struct {
 
 	reader  pebble.Reader // what is loaded: db, or with a check what it would be
 	journal *journal
+	files   *fullFS
 
 	flushFailed chan error // why a memtable could not be written
 
@@ -87,7 +88,8 @@ func Open(dir string, opts *Options) (*Broker, error) {
 	b.memory.share.Store(int64(o.Memory))
 	popts := storeOptions(&o, storeLogger{b, o.Logger})
 	reads := &readFS{FS: o.fs}
-	popts.FS = &fullFS{FS: reads, b: b}
+	b.files = &fullFS{FS: reads, b: b, mark: marker{fs: o.fs, dir: dir}}
+	popts.FS = b.files
 	popts.EventListener.FlushEnd = b.flushEnded
 	b.journal = &journal{fs: popts.FS, dir: dir, sync: o.Sync, size: o.journal, flush: func() (<-chan struct{}, error) { return b.db.AsyncFlush() }}
 	err = guard(func() (err error) {
@@ -264,6 +266,7 @@ func (b *Broker) Close() error {
 // process ends.
 func (b *Broker) closeStore() error {
 	defer b.release()
+	defer b.files.mark.close()
 	cause := b.err()
 	if cause == nil {
 		return guard(func() error { return errors.Join(b.emptyJournal(), b.journal.close(), b.db.Close()) })

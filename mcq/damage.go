@@ -33,7 +33,11 @@ func (fs *readFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if err != nil || !strings.HasPrefix(fs.PathBase(name), "MANIFEST-") {
 		return f, err
 	}
-	if err := checkManifest(f); err != nil {
+	readable, err := checkManifest(f)
+	if err == nil {
+		err = checkMarks(readMarks(fs.FS, fs.PathDir(name)), fs.PathBase(name), readable)
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("damaged file %s: %w", name, err)
 	}

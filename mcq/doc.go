@@ -181,7 +181,7 @@
 // heap.go, lease.go, attempts.go, receipt.go, settle.go, delay.go, deadletter.go,
 // admin.go, check.go; broker.go, store.go, load.go, directory.go, lock_unix.go,
 // lock_other.go, inbox.go, commit.go, log.go, journal.go, group.go, recover.go, replay.go,
-// room.go, reclaim.go, fullfs.go, damage.go, manifest.go, intervals.go; backend.go, keyoptions.go, server.go, serverstats.go,
+// room.go, reclaim.go, fullfs.go, damage.go, manifest.go, manifestmark.go, intervals.go; backend.go, keyoptions.go, server.go, serverstats.go,
 // lane.go, loop_linux.go, loop_other.go, loopcommit_linux.go, quick.go, session.go,
 // auth.go, storage.go, bodies.go, pipeline.go, commands.go, transaction.go, meta.go;
 // client.go, clientconn.go, remote.go, remotestats.go, remotebackend.go; consume.go.

@@ -100,4 +100,7 @@ func BodiesHeld(s *Server) int64 { return s.bodies.held.Load() }
 func Flush(b *Broker) error { return b.db.Flush() }
 
 // CheckManifest says what is wrong with a list of files.
-func CheckManifest(f vfs.File) error { return checkManifest(f) }
+func CheckManifest(f vfs.File) error {
+	_, err := checkManifest(f)
+	return err
+}

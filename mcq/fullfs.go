@@ -18,7 +18,8 @@ import (
 // what the disk has.
 type fullFS struct {
 	vfs.FS
-	b *Broker
+	b    *Broker
+	mark marker
 }
 
 // isFull tells that a disk, or somebody's share of it, is full.
@@ -129,7 +130,7 @@ func (fs *fullFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fullFile{f, fs, name}, nil
+	return &fullFile{File: f, fs: fs, name: name}, nil
 }
 
 // fullFile is a file that is written.
@@ -137,6 +138,7 @@ type fullFile struct {
 	vfs.File
 	fs   *fullFS
 	name string
+	size int64 // that was written
 }
 
 func (f *fullFile) Write(p []byte) (n int, err error) {
@@ -145,6 +147,7 @@ func (f *fullFile) Write(p []byte) (n int, err error) {
 		n += more
 		return err
 	})
+	f.size += int64(n)
 	return n, err
 }
 
@@ -156,5 +159,12 @@ func (f *fullFile) Sync() error {
 			return f.fs.b.fail(err)
 		}
 	}
-	return f.File.Sync()
+	if err := f.File.Sync(); err != nil {
+		return err
+	}
+	if err := f.fs.mark.note(f.fs.PathBase(f.name), f.size); err != nil {
+		// Without it less damage can be told, and nothing else is wrong.
+		f.fs.b.opt.Logger.Warn("mcq: it cannot be noted what was synced", "path", f.name, "error", err.Error())
+	}
+	return nil
 }

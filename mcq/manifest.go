@@ -30,10 +30,10 @@ const (
 // and removes the tables and logs that no edit names. But each edit is synced before
 // what it makes superfluous is removed and before the next is written, so that only
 // the last one may be cut, and cut it must look.
-func checkManifest(f vfs.File) error {
+func checkManifest(f vfs.File) (readable int64, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	size := info.Size()
 	edits := record.NewReader(io.NewSectionReader(f, 0, size), 0)
@@ -47,17 +47,17 @@ func checkManifest(f vfs.File) error {
 		case err == nil:
 			continue
 		case err == io.EOF && at > 0:
-			return nil
+			return at, nil
 		case err != io.EOF && !record.IsInvalidRecord(err):
-			return err
+			return 0, err
 		case at == 0: // synced before the file was named the list
-			return fmt.Errorf("the first of its edits, at offset 0, cannot be read")
+			return 0, fmt.Errorf("the first of its edits, at offset 0, cannot be read")
 		}
 		tail := manifestTail{make([]byte, size-at), at}
 		if _, err := f.ReadAt(tail.data, at); err != nil {
-			return err
+			return 0, err
 		}
-		return tail.check()
+		return at, tail.check()
 	}
 }
 

@@ -110,6 +110,41 @@ func TestDamagedManifest(t *testing.T) {
 	}
 }
 
+// A list of files whose last edits are gone is refused, although a crash might have
+// left it like that before they were synced.
+func TestManifestThatEndsTooSoon(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	b := openBroker(t, "store", mcq.WithFS(&mcq.Options{Logger: silent}, fs))
+	put(t, queue(t, b, "q"), "message")
+	if err := mcq.Flush(b); err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	crashed := crashClone(fs, 0, rnd)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for state, store := range map[string]*vfs.MemFS{"closed": fs, "crashed": crashed} {
+		path, data, _ := manifest(t, store)
+		for end := range data {
+			for what, short := range map[string][]byte{"cut": data[:end], "zeros": append(slices.Clone(data[:end]), make([]byte, len(data)-end)...)} {
+				if slices.Equal(short, data) {
+					continue // it ends with zeros
+				}
+				victim := crashClone(store, 100, rnd)
+				writeFile(t, victim, path, short)
+				if got, err := readAll(t, victim); err == nil || !strings.Contains(err.Error(), "damaged file "+path) {
+					t.Fatalf("%s, %s at %d of %d: %q, %v", state, what, end, len(data), got, err)
+				}
+				writeFile(t, victim, path, data) // nothing has been removed
+				if got, err := readAll(t, victim); err != nil || !slices.Equal(got, []string{"message"}) {
+					t.Fatalf("%s, %s at %d of %d and back: %q, %v", state, what, end, len(data), got, err)
+				}
+			}
+		}
+	}
+}
+
 // What a crash leaves of the last edit is not taken for damage.
 func TestTornManifest(t *testing.T) {
 	fs := vfs.NewCrashableMem()

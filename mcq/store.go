@@ -9,6 +9,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
+// A store is a directory of Pebble's, without logs, the files of the journal, and a
+// note of how much of the list of tables is on the disk (manifestmark.go).
+//
 // The store's keys. Numbers are big-endian, so that keys sort like them.
 //
 //	n name       → id 4            the queues
