@@ -98,5 +98,5 @@ func (q localQueue) Enqueue(m Message, done func(Message, error)) {
 func (q localQueue) Stats(context.Context) (QueueStats, error) { return q.Queue.Stats(), nil }
 
 func (q localQueue) Remove(ctx context.Context, limit int, wait time.Duration) ([]Message, error) {
-	return q.remove(ctx, limit, wait)
+	return q.remove(ctx, nil, limit, wait)
 }

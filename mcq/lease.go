@@ -65,7 +65,7 @@ func (q *Queue) Lease(ctx context.Context, limit int, o LeaseOptions) ([]Message
 	if limit < 1 {
 		return nil, fmt.Errorf("mcq: lease from %s: limit %d, want at least 1", q.name, limit)
 	}
-	msgs, err := q.receive(ctx, limit, o.Duration, o.Wait)
+	msgs, err := q.receive(ctx, nil, limit, o.Duration, o.Wait)
 	if err == nil {
 		err = q.recorded(msgs)
 	}
@@ -76,11 +76,12 @@ func (q *Queue) Lease(ctx context.Context, limit int, o LeaseOptions) ([]Message
 }
 
 // receive hands messages out, waiting for the first one. A hold of 0 hands them
-// out for good: there is no lease, and the caller must have them acknowledged.
-func (q *Queue) receive(ctx context.Context, limit int, hold, wait time.Duration) ([]Message, error) {
+// out for good: there is no lease, and the caller must have them acknowledged. They
+// may be put into room.
+func (q *Queue) receive(ctx context.Context, room []Message, limit int, hold, wait time.Duration) ([]Message, error) {
 	var timeout <-chan time.Time
 	for waited := false; ; waited = true {
-		msgs, turn, err := q.handOut(limit, hold, wait > 0, waited)
+		msgs, turn, err := q.handOut(room, limit, hold, wait > 0, waited)
 		if err != nil || len(msgs) > 0 || turn == nil {
 			return msgs, err
 		}
@@ -104,7 +105,7 @@ func (q *Queue) receive(ctx context.Context, limit int, hold, wait time.Duration
 // handOut hands out what there is. With nothing there and mayWait set it
 // returns a channel that is closed when it is the caller's turn to look again;
 // waited says that this was such a turn.
-func (q *Queue) handOut(limit int, hold time.Duration, mayWait, waited bool) (msgs []Message, turn chan struct{}, err error) {
+func (q *Queue) handOut(room []Message, limit int, hold time.Duration, mayWait, waited bool) (msgs []Message, turn chan struct{}, err error) {
 	if waited {
 		defer q.passTurn()
 	}
@@ -135,7 +136,7 @@ func (q *Queue) handOut(limit int, hold time.Duration, mayWait, waited bool) (ms
 			msgs, stale, err = q.handOutAgainLocked(limit, hold)
 		} else {
 			before := q.head
-			msgs, stale = q.handOutNewLocked(limit, hold)
+			msgs, stale = q.handOutNewLocked(room, limit, hold)
 			stuck := q.head == before
 			q.wakeLocked()
 			q.mu.Unlock()
@@ -193,9 +194,13 @@ func (q *Queue) passLocked(m *Message) bool {
 
 // handOutNewLocked hands out messages that never were and are in memory. What
 // has expired is taken out, for the caller to submit.
-func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message, stale *op) {
-	now := time.Now()
-	until := untilOf(now, hold)
+func (q *Queue) handOutNewLocked(room []Message, limit int, hold time.Duration) (msgs []Message, stale *op) {
+	var now time.Time
+	var until int64
+	if hold > 0 {
+		now = time.Now()
+		until = untilOf(now, hold)
+	}
 	runs := q.head // the leases from here on have no expiry yet
 	endRun := func() {
 		if hold > 0 && runs < q.head {
@@ -213,7 +218,10 @@ func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message,
 			runs = q.head
 			continue
 		}
-		if (m.TTL > 0 || q.opt.MaxAge > 0) && q.expired(m, now) {
+		if now.IsZero() && (m.TTL > 0 || q.opt.MaxAge > 0) {
+			now = time.Now()
+		}
+		if q.expired(m, now) {
 			endRun()
 			if stale == nil {
 				stale = takeOp(q)
@@ -236,7 +244,9 @@ func (q *Queue) handOutNewLocked(limit int, hold time.Duration) (msgs []Message,
 			delete(q.earlier, q.head)
 		}
 		if msgs == nil {
-			msgs = make([]Message, 0, min(limit, int(q.tail-q.head), 1024))
+			if msgs = room[:0]; cap(room) < limit {
+				msgs = make([]Message, 0, min(limit, int(q.tail-q.head), 1024))
+			}
 		}
 		msgs = append(msgs, *m)
 		msgs[len(msgs)-1].Attempts = attempts
@@ -465,7 +475,8 @@ func (q *Queue) readAgain(msgs []Message) (n int, err error) {
 // the message is handed out at most once. Without one it returns ErrEmpty.
 func (q *Queue) Take(ctx context.Context) (m Message, err error) {
 	began := time.Now()
-	msgs, err := q.remove(ctx, 1, 0)
+	var room [1]Message
+	msgs, err := q.remove(ctx, room[:0], 1, 0)
 	if err != nil {
 		return Message{}, err
 	}
@@ -477,12 +488,12 @@ func (q *Queue) Take(ctx context.Context) (m Message, err error) {
 }
 
 // remove takes up to limit messages out of the queue, waiting for the first
-// one, and returns them once that is durable.
-func (q *Queue) remove(ctx context.Context, limit int, wait time.Duration) ([]Message, error) {
+// one, and returns them once that is durable. They may be put into room.
+func (q *Queue) remove(ctx context.Context, room []Message, limit int, wait time.Duration) ([]Message, error) {
 	if err := q.b.spaceFor("take from", q); err != nil {
 		return nil, err
 	}
-	msgs, err := q.receive(ctx, limit, 0, wait)
+	msgs, err := q.receive(ctx, room, limit, 0, wait)
 	if err != nil || len(msgs) == 0 {
 		return nil, err
 	}

@@ -74,7 +74,8 @@ func (c *session) quickGet(cmd *memcached.Command, waited bool) (*op, verdict) {
 	if k.lease == 0 && q.b.held.Load() > 0 {
 		return nil, slow // it will be refused
 	}
-	msgs, err := q.receive(c.srv.ctx, max(k.n, 1), k.lease, 0)
+	msgs, err := q.receive(c.srv.ctx, c.room[:0], max(k.n, 1), k.lease, 0)
+	defer clear(c.room[:])
 	switch {
 	case err != nil:
 		return nil, slow // it will fail again, where that is dealt with

@@ -56,6 +56,7 @@ type session struct {
 	passed bool                // credentials were right, or none are wanted
 	head   []byte              // room for what goes in front of a body
 	ids    []uint64            // room for ids
+	room   [1]Message          // room for what a get hands out
 
 	lane *lane  // if a loop serves the connection now and then
 	left []byte // what the loop has read and not used
