@@ -487,6 +487,36 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
+// A store without its journal is refused, closed or not: nobody knows what was in it.
+func TestJournalMissing(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	opts := func(fs vfs.FS) *mcq.Options { return mcq.WithFS(&mcq.Options{Logger: silent}, fs) }
+	b := openBroker(t, "store", opts(fs))
+	crashedNew := crashClone(fs, 0, rand.New(rand.NewPCG(1, 2)))
+	put(t, queue(t, b, "q"), "message")
+	crashed := crashClone(fs, 0, rand.New(rand.NewPCG(1, 2)))
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for what, store := range map[string]*vfs.MemFS{"closed": fs, "crashed": crashed, "new and crashed": crashedNew} {
+		for verb, do := range map[string]func(name string) error{
+			"emptied": func(name string) error { writeFile(t, store, name, nil); return nil },
+			"removed": store.Remove,
+		} {
+			if err := do("store/journal-1.log"); err != nil {
+				t.Fatal(err)
+			}
+			_, err := readAll(t, store)
+			_, checkErr := mcq.Check("store", opts(store))
+			for who, err := range map[string]error{"open": err, "check": checkErr} {
+				if err == nil || !strings.Contains(err.Error(), "missing journal") {
+					t.Errorf("%s store, journal %s: %s says %v", what, verb, who, err)
+				}
+			}
+		}
+	}
+}
+
 func readFile(t *testing.T, fs vfs.FS, path string) []byte {
 	t.Helper()
 	f, err := fs.Open(path)

@@ -46,6 +46,9 @@ func (j *journal) load(apply func(payload []byte) error) (stale bool, err error)
 			return false, fmt.Errorf("file %s: %w", j.path(name), err)
 		}
 	}
+	if j.last == 0 { // there is one from the beginning, and one stays when files are written again
+		return false, fmt.Errorf("damaged or missing journal: no group can be read in the files %s*%s, of which there are %d", j.path(journalPrefix), journalSuffix, len(names))
+	}
 	slices.SortStableFunc(groups, func(a, b foundGroup) int { return cmp.Compare(a.number, b.number) })
 	next := j.flushed + 1
 	for i := range groups {

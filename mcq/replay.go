@@ -12,25 +12,44 @@ import (
 )
 
 // beginJournal makes a store that is new, or whose log was Pebble's, one with a
-// journal. What Pebble's log had is in tables since Pebble was opened.
+// journal. What Pebble's log had is in tables since Pebble was opened. The journal has
+// its first group before the store says that there is one, so that it is missed should
+// it get lost.
 func (b *Broker) beginJournal() error {
 	names, err := b.journal.files()
 	if err != nil {
 		return err
 	}
-	if len(names) > 0 { // all tables were there before the first file
+	switch err := b.loadSalt(); {
+	case err == nil: // a crash came between
+		for _, name := range names {
+			if err := b.journal.fs.Remove(b.journal.path(name)); err != nil {
+				return err
+			}
+		}
+	case !errors.Is(err, pebble.ErrNotFound):
+		return err
+	case len(names) > 0:
 		return fmt.Errorf("damaged list of files: what %s belongs to is not in it", b.journal.path(names[0]))
+	default:
+		if err := b.makeSalt(); err != nil {
+			return err
+		}
 	}
+	if err := b.journal.end(); err != nil {
+		return err
+	}
+	if err := b.db.Set([]byte{prefixFormat}, []byte{storeFormat}, pebble.NoSync); err != nil {
+		return err
+	}
+	return b.flush()
+}
+
+func (b *Broker) makeSalt() error {
 	var salt [4]byte
 	rand.Read(salt[:])
 	b.journal.salt = binary.BigEndian.Uint32(salt[:])
-	batch := b.db.NewBatch()
-	defer batch.Close()
-	err = errors.Join(batch.Set([]byte{prefixFormat}, []byte{storeFormat}, nil), batch.Set([]byte{prefixSalt}, salt[:], nil))
-	if err == nil {
-		err = batch.Commit(pebble.NoSync)
-	}
-	if err != nil {
+	if err := b.db.Set([]byte{prefixSalt}, salt[:], pebble.NoSync); err != nil {
 		return err
 	}
 	return b.flush()
