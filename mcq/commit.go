@@ -184,6 +184,7 @@ func (b *Broker) commitGroup(group []*op) {
 			if q.doneCount.Store(q.acked.done() - (q.start - 1)); q.gone {
 				q.doneCount.Store(q.put.Load())
 			}
+			q.first.Store(q.acked.cursor)
 			q.tellTally()
 		}
 	}

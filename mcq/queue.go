@@ -51,6 +51,7 @@ type Queue struct {
 	dropped atomic.Bool // its name is free, or another's
 
 	put, doneCount atomic.Uint64         // for Stats
+	first          atomic.Uint64         // below it all are acknowledged
 	told           atomic.Pointer[tally] // for Stats; nil while there is nothing to tell
 
 	fillMu sync.Mutex // one reader of the store at a time; before mu
@@ -129,6 +130,7 @@ func (q *Queue) begin(it *pebble.Iterator) error {
 	q.consumed = progress{cursor: q.acked.cursor, beyond: slices.Clone(q.acked.beyond)}
 	q.put.Store(q.log.next - q.start)
 	q.doneCount.Store(q.acked.done() - (q.start - 1))
+	q.first.Store(q.acked.cursor)
 	if q.opt.MaxBytes == 0 {
 		q.sized = q.tail
 		return nil
@@ -275,7 +277,7 @@ type QueueStats struct {
 	Leased     int           // messages handed out and not acknowledged yet
 	Delayed    int           // messages that wait for their time
 	Bytes      int64         // bodies in the queue; without MaxBytes only of what was put since Open
-	OldestAge  time.Duration // how long the next message to hand out has waited; 0 if there is none
+	OldestAge  time.Duration // since the first message was put that is not acknowledged, leased or not; 0 if there is none, or only delayed ones
 	Expired    uint64        // messages dropped for their TTL or MaxAge; only grows
 	Discarded  uint64        // messages dropped to make room; only grows
 	Buried     uint64        // messages moved to the dead letters, or dropped for want of them; only grows
@@ -287,8 +289,8 @@ type QueueStats struct {
 // Backlog is how many messages are in the queue, leased and delayed ones included.
 func (s QueueStats) Backlog() uint64 { return s.Put - s.Done }
 
-// Stats returns the queue's counters. It may read the next messages from the
-// store to learn their age.
+// Stats returns the queue's counters. It may read from the store to learn how old
+// messages are.
 func (q *Queue) Stats() QueueStats {
 	s := QueueStats{Name: q.name}
 	s.Done = q.doneCount.Load()
@@ -296,13 +298,41 @@ func (q *Queue) Stats() QueueStats {
 	if t := q.told.Load(); t != nil {
 		s.Expired, s.Discarded, s.Buried, s.Duplicates = t.expired, t.discarded, t.buried, t.duplicates
 	}
-	if next, err := q.Peek(context.Background(), 1); err == nil && len(next) > 0 {
-		s.OldestAge = max(time.Since(next[0].Enqueued), 0)
-	}
+	s.OldestAge = q.oldestAge()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s.Leased, s.Delayed, s.Bytes, s.Waiters, s.Paused = len(q.leases), len(q.delayed), max(q.size, 0), len(q.waiters), q.paused
 	return s
+}
+
+// oldestAge is QueueStats.OldestAge, as far as the store can be read.
+func (q *Queue) oldestAge() time.Duration {
+	first := uint64(math.MaxUint64)
+	q.mu.Lock()
+	if id := q.first.Load(); q.leasedLocked(id) {
+		first = id
+	} else if _, ok := q.delayed[id]; ok { // those behind it may be leased
+		for id := range q.leases {
+			first = min(first, id)
+		}
+	}
+	q.mu.Unlock()
+	oldest, err := q.Peek(context.Background(), 1)
+	if first < math.MaxUint64 && (len(oldest) == 0 || first < oldest[0].ID) {
+		m := []Message{{ID: first}}
+		if _, err = q.readAgain(m); err == nil && !m[0].Enqueued.IsZero() {
+			oldest = m
+		}
+	}
+	if err != nil || len(oldest) == 0 {
+		return 0
+	}
+	return max(time.Since(oldest[0].Enqueued), 0)
+}
+
+func (q *Queue) leasedLocked(id uint64) bool {
+	_, ok := q.leases[id]
+	return ok
 }
 
 // errLocked is why the queue cannot be used any more, nil while it can.

@@ -405,3 +405,45 @@ func TestBytesSinceOpen(t *testing.T) {
 	put(t, q, "third")
 	is("put again", 5)
 }
+
+// A message that is leased, and may be stuck with its reader, counts for the age of
+// the oldest; one that waits for its time does not.
+func TestOldestAge(t *testing.T) {
+	q := queue(t, memBroker(t, nil), "q")
+	age := func(what string, some bool) {
+		t.Helper()
+		if !some {
+			if age := q.Stats().OldestAge; age != 0 {
+				t.Errorf("%s: %v", what, age)
+			}
+			return
+		}
+		waitFor(t, what, func() bool { return q.Stats().OldestAge > time.Millisecond })
+	}
+	age("empty", false)
+	send(t, q, mcq.Message{Body: []byte("late"), Delay: time.Hour})
+	age("delayed", false)
+	put(t, q, "1", "2")
+	age("waiting", true)
+	msgs := lease(t, q, 2, mcq.LeaseOptions{Duration: time.Hour})
+	age("leased behind a delayed one", true)
+	for _, m := range msgs {
+		if err := q.Ack(t.Context(), m.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	age("acknowledged", false)
+	q = queue(t, memBroker(t, nil), "q")
+	put(t, q, "1")
+	age("waiting", true)
+	put(t, q, "2")
+	msgs = lease(t, q, 1, mcq.LeaseOptions{Duration: time.Hour})
+	began := time.Now()
+	if age, want := q.Stats().OldestAge, began.Sub(msgs[0].Enqueued); age < want {
+		t.Errorf("the first message is leased and %v old at least, the age is %v", want, age)
+	}
+	if err := q.Nack(t.Context(), msgs[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	age("given back", true)
+}

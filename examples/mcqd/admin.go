@@ -78,7 +78,7 @@ func metrics(b mcq.Stats, s mcq.ServerStats) string {
 		{"mcq_discarded_total", "counter", "Messages dropped to make room.", func(q *mcq.QueueStats) any { return q.Discarded }},
 		{"mcq_buried_total", "counter", "Messages moved to the dead letters, or dropped for want of them.", func(q *mcq.QueueStats) any { return q.Buried }},
 		{"mcq_duplicates_total", "counter", "Messages put again, and not stored.", func(q *mcq.QueueStats) any { return q.Duplicates }},
-		{"mcq_oldest_age_seconds", "gauge", "How long the next message has waited.", func(q *mcq.QueueStats) any { return q.OldestAge.Seconds() }},
+		{"mcq_oldest_age_seconds", "gauge", "How long ago the first message was put that is not acknowledged.", func(q *mcq.QueueStats) any { return q.OldestAge.Seconds() }},
 	} {
 		family(m.name, m.kind, m.help)
 		for i := range b.Queues {

@@ -372,7 +372,6 @@ func join(queue, subscriber string) string {
 // QueueStats asks the cluster about all queues and subscribers, two requests
 // for each queue and one for each with a backlog. It does not know which of the
 // leases are this process's, and leaves out queues whose servers do not answer.
-// OldestAge is that of the first message that was never handed out.
 func (c *Cluster) QueueStats(ctx context.Context) (all []mcq.QueueStats, err error) {
 	err = c.try(ctx, func(ctx context.Context) error {
 		all = all[:0]
@@ -429,8 +428,8 @@ func (c *Cluster) queueStats(ctx context.Context, name string, stream jetstream.
 	}
 	backlog := k.NumPending + uint64(max(k.NumAckPending, 0))
 	st.Done = st.Put - min(backlog, st.Put)
-	if k.NumPending > 0 {
-		first, err := next(ctx, stream, s.Config.Subjects[0], k.Delivered.Stream+1)
+	if backlog > 0 {
+		first, err := next(ctx, stream, s.Config.Subjects[0], k.AckFloor.Stream+1)
 		if err != nil {
 			return st, err
 		}

@@ -421,7 +421,8 @@ func TestTrim(t *testing.T) {
 
 func TestPeekAndPurge(t *testing.T) {
 	t.Parallel()
-	q := queue(t, open(t, nil), "q")
+	c := open(t, nil)
+	q := queue(t, c, "q")
 	peek := func(limit int) string {
 		msgs, err := q.Peek(t.Context(), limit)
 		if err != nil {
@@ -450,6 +451,12 @@ func TestPeekAndPurge(t *testing.T) {
 	}
 	if st, err := q.Stats(t.Context()); err != nil || st.OldestAge <= 0 || st.OldestAge > time.Hour || st.Leased != 1 {
 		t.Errorf("%+v, %v", st, err)
+	}
+	alone := queue(t, c, "alone")
+	put(t, alone, "stuck")
+	leaseAll(t, alone, 1)
+	if st, err := alone.Stats(t.Context()); err != nil || st.OldestAge <= 0 {
+		t.Errorf("leased only: %+v, %v", st, err)
 	}
 	if _, err := q.Peek(t.Context(), 0); err == nil {
 		t.Error("peeked at none")
