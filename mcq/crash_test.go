@@ -21,6 +21,9 @@ import (
 // history is what clients were told about one queue.
 type history struct {
 	mu     sync.Mutex
+	clock  int
+	at     map[string]int  // when put was called
+	until  map[string]int  // when the acknowledgement was acknowledged
 	stored map[string]bool // put was acknowledged
 	sent   map[string]bool // put was called
 	acked  map[string]bool // the acknowledgement was acknowledged
@@ -28,14 +31,21 @@ type history struct {
 }
 
 func newHistory() *history {
-	return &history{stored: make(map[string]bool), sent: make(map[string]bool), acked: make(map[string]bool), maybe: make(map[string]bool)}
+	return &history{at: make(map[string]int), until: make(map[string]int), stored: make(map[string]bool), sent: make(map[string]bool), acked: make(map[string]bool), maybe: make(map[string]bool)}
 }
 
 func (h *history) mark(set map[string]bool, bodies ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.clock++
 	for _, body := range bodies {
 		set[body] = true
+		if _, ok := h.at[body]; !ok {
+			h.at[body] = h.clock
+		}
+		if h.acked[body] && h.until[body] == 0 {
+			h.until[body] = h.clock
+		}
 	}
 }
 
@@ -135,6 +145,7 @@ func (h *history) check(t *testing.T, fs vfs.FS, stored, acked []string, strict 
 	if uint64(len(left)) != backlog {
 		t.Errorf("the queue counts %d messages and has %d", backlog, len(left))
 	}
+	h.checkOrder(t, left)
 	if !strict {
 		return
 	}
@@ -146,6 +157,29 @@ func (h *history) check(t *testing.T, fs vfs.FS, stored, acked []string, strict 
 	for _, body := range acked {
 		if left[body] {
 			t.Errorf("%q was acknowledged and is back", body)
+		}
+	}
+}
+
+// checkOrder sees that what is left is of one moment: who was lost was put after all that
+// is there by its producer, and if an acknowledgement was lost then so was all that was
+// put after it.
+func (h *history) checkOrder(t *testing.T, left map[string]bool) {
+	t.Helper()
+	last, lasts := 0, make(map[string]int) // when the last was put of what is left
+	for body := range left {
+		p, _, _ := strings.Cut(body, "/")
+		last, lasts[p] = max(last, h.at[body]), max(lasts[p], h.at[body])
+	}
+	for body := range h.sent {
+		p, _, _ := strings.Cut(body, "/")
+		if !left[body] && !h.maybe[body] && h.at[body] < lasts[p] {
+			t.Errorf("%q is lost, and what its producer put later is there", body)
+		}
+	}
+	for body, acked := range h.until {
+		if left[body] && acked < last {
+			t.Errorf("%q was acknowledged and is back, with what was put after that", body)
 		}
 	}
 }
@@ -517,7 +551,7 @@ func TestJournalMissing(t *testing.T) {
 	}
 }
 
-func readFile(t *testing.T, fs vfs.FS, path string) []byte {
+func readFile(t testing.TB, fs vfs.FS, path string) []byte {
 	t.Helper()
 	f, err := fs.Open(path)
 	if err != nil {
@@ -531,7 +565,7 @@ func readFile(t *testing.T, fs vfs.FS, path string) []byte {
 	return data
 }
 
-func writeFile(t *testing.T, fs vfs.FS, path string, data []byte) {
+func writeFile(t testing.TB, fs vfs.FS, path string, data []byte) {
 	t.Helper()
 	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {

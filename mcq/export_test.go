@@ -99,6 +99,15 @@ func BodiesHeld(s *Server) int64 { return s.bodies.held.Load() }
 // Flush writes what the store has in memory to tables.
 func Flush(b *Broker) error { return b.db.Flush() }
 
+// StartFlush begins to write what the store has in memory to tables.
+func StartFlush(b *Broker) error {
+	_, err := b.db.AsyncFlush()
+	return err
+}
+
+// SyncJournal makes durable what was committed.
+func SyncJournal(b *Broker) error { return b.journal.syncNow() }
+
 // CheckManifest says what is wrong with a list of files.
 func CheckManifest(f vfs.File) error {
 	_, err := checkManifest(f)

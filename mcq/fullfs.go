@@ -151,13 +151,32 @@ func (f *fullFile) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// Sync makes the file durable. A table must not be before what it was made of is: when
-// the journal is read again, nothing that tables have may be missing.
+// SyncData makes the file durable; so it is that Pebble does it with a table. That must
+// not be before what it was made of is: when the journal is read again, nothing that
+// tables have may be missing.
+func (f *fullFile) SyncData() error {
+	if err := f.syncJournal(); err != nil {
+		return err
+	}
+	return f.File.SyncData()
+}
+
+func (f *fullFile) syncJournal() error {
+	if !isTable(f.name) {
+		return nil
+	}
+	err := f.fs.b.journal.syncNow()
+	if err != nil {
+		err = f.fs.b.fail(err)
+		time.Sleep(tablePause) // Pebble tries again at once
+	}
+	return err
+}
+
+// Sync makes the file durable, and notes how much of the list of tables that is.
 func (f *fullFile) Sync() error {
-	if isTable(f.name) {
-		if err := f.fs.b.journal.syncNow(); err != nil {
-			return f.fs.b.fail(err)
-		}
+	if err := f.syncJournal(); err != nil {
+		return err
 	}
 	if err := f.File.Sync(); err != nil {
 		return err

@@ -40,6 +40,7 @@ type journal struct {
 	buf     []byte
 
 	mu       sync.Mutex // held by who replaces file, or syncs it and does not commit
+	failed   error      // of a sync: it is not tried again, as nobody knows what the disk has
 	written  atomic.Uint64
 	told     atomic.Uint64 // flushed, as the last group has it
 	synced   atomic.Uint64
@@ -123,6 +124,9 @@ func (j *journal) write(payload []byte, flushed uint64) error {
 		}
 	}
 	if err := j.file.SyncData(); err != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.failed = err
 		return err
 	}
 	j.synced.Store(j.last)
@@ -173,10 +177,7 @@ func (j *journal) next() error {
 			j.flushed = max(j.flushed, f.last)
 		}
 	}
-	f, err := j.spare()
-	if err != nil {
-		return err
-	}
+	f := j.spare()
 	file, size, err := j.open(f)
 	if err != nil {
 		return err
@@ -201,7 +202,7 @@ func (f *journalFile) flushed() bool {
 // spare takes a file out of used that is not needed, even if the next group should
 // be lost: so the disk must know that tables have its groups. It removes those that
 // are too many. The file has no name if there is none.
-func (j *journal) spare() (*journalFile, error) {
+func (j *journal) spare() *journalFile {
 	recorded := j.recorded.Load()
 	free := func(f *journalFile) bool { return f.flushed() && f.last <= recorded }
 	spare := &journalFile{}
@@ -211,15 +212,12 @@ func (j *journal) spare() (*journalFile, error) {
 	}
 	for len(j.used) >= journalKept {
 		i := slices.IndexFunc(j.used, free)
-		if i < 0 {
-			break
-		}
-		if err := j.fs.Remove(j.path(j.used[i].name)); err != nil {
-			return nil, err
+		if i < 0 || j.fs.Remove(j.path(j.used[i].name)) != nil {
+			break // it is tried again with the next file
 		}
 		j.used = slices.Delete(j.used, i, i+1)
 	}
-	return spare, nil
+	return spare
 }
 
 // open opens f to be written from its beginning, and returns how large it is.
@@ -279,10 +277,11 @@ func (j *journal) syncNow() error {
 
 func (j *journal) syncLocked() error {
 	told, written := j.told.Load(), j.written.Load()
-	if j.file == nil || written == j.synced.Load() {
-		return nil
+	if j.failed != nil || j.file == nil || written == j.synced.Load() {
+		return j.failed
 	}
 	if err := j.file.SyncData(); err != nil {
+		j.failed = err
 		return err
 	}
 	j.synced.Store(written)
@@ -290,14 +289,14 @@ func (j *journal) syncLocked() error {
 	return nil
 }
 
-// close closes the file. Nobody commits any more.
+// close syncs and closes the file. Nobody commits any more.
 func (j *journal) close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.file == nil {
 		return nil
 	}
-	err := j.file.Close()
+	err := errors.Join(j.syncLocked(), j.file.Close())
 	j.file = nil
 	return err
 }

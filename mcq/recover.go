@@ -21,6 +21,26 @@ type foundGroup struct {
 	at   int64
 }
 
+// settle has the disk know what the system knows of the journal, which after a kill may
+// be more. Until it does, tables must not have what is read there, nor must files be
+// written again.
+func (j *journal) settle() error {
+	names, err := j.files()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		file, err := j.fs.OpenReadWrite(j.path(name), vfs.WriteCategoryUnspecified)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(file.Sync(), file.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // load finds the files of the journal, and in them the groups that tables may not
 // have, and gives these to apply in their order, each for apply to keep. Tables may
 // have some of them, as what is known of that is told later than it is so; applied again
@@ -28,8 +48,8 @@ type foundGroup struct {
 //
 // What is behind a gap is left out if the disk may have lost the group that is missing;
 // if it cannot, that group had been promised, and it is an error. If stale is true
-// tables have to get all that was applied, and recovered has to be called, before
-// anything is appended.
+// tables have to get all that was applied, and end has to be called, before anything is
+// appended.
 func (j *journal) load(apply func(payload []byte) error) (stale bool, err error) {
 	names, err := j.files()
 	if err != nil {
@@ -49,6 +69,7 @@ func (j *journal) load(apply func(payload []byte) error) (stale bool, err error)
 	if j.last == 0 { // there is one from the beginning, and one stays when files are written again
 		return false, fmt.Errorf("damaged or missing journal: no group can be read in the files %s*%s, of which there are %d", j.path(journalPrefix), journalSuffix, len(names))
 	}
+	j.recorded.Store(j.flushed)
 	slices.SortStableFunc(groups, func(a, b foundGroup) int { return cmp.Compare(a.number, b.number) })
 	next := j.flushed + 1
 	for i := range groups {
@@ -68,28 +89,7 @@ func (j *journal) load(apply func(payload []byte) error) (stale bool, err error)
 		}
 		next++
 	}
-	if len(groups) > 0 {
-		return true, nil
-	}
-	j.recorded.Store(j.flushed)
-	return false, nil
-}
-
-// recovered ends what load has begun: tables have all that it applied.
-func (j *journal) recovered() error {
-	// The system may have been all that knew what was read. Until the disk does, files
-	// must not be written again.
-	for _, f := range j.used {
-		file, err := j.fs.OpenReadWrite(j.path(f.name), vfs.WriteCategoryUnspecified)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(file.Sync(), file.Close()); err != nil {
-			return err
-		}
-	}
-	j.recorded.Store(j.flushed)
-	return j.end()
+	return len(groups) > 0, nil
 }
 
 // files are the names of the journal's files.

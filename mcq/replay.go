@@ -60,6 +60,9 @@ func (b *Broker) replay() error {
 	if err := b.loadSalt(); err != nil {
 		return err
 	}
+	if err := b.journal.settle(); err != nil {
+		return err
+	}
 	stale, err := b.journal.load(func(payload []byte) error {
 		batch := b.db.NewBatch()
 		defer batch.Close()
@@ -74,7 +77,7 @@ func (b *Broker) replay() error {
 	if err := b.flush(); err != nil {
 		return err
 	}
-	return b.journal.recovered()
+	return b.journal.end()
 }
 
 func (b *Broker) loadSalt() error {
