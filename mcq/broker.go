@@ -105,6 +105,7 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		}
 		return nil, fmt.Errorf("mcq: open %s: %w", dir, reads.openError(dir, err))
 	}
+	b.files.noted(b.files.mark.current())
 	b.reader = b.db
 	if err := guard(b.load); err != nil {
 		if b.db != nil {

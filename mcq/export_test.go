@@ -109,7 +109,4 @@ func StartFlush(b *Broker) error {
 func SyncJournal(b *Broker) error { return b.journal.syncNow() }
 
 // CheckManifest says what is wrong with a list of files.
-func CheckManifest(f vfs.File) error {
-	_, err := checkManifest(f)
-	return err
-}
+func CheckManifest(f vfs.File) (readable int64, err error) { return checkManifest(f) }

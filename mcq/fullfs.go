@@ -181,9 +181,14 @@ func (f *fullFile) Sync() error {
 	if err := f.File.Sync(); err != nil {
 		return err
 	}
-	if err := f.fs.mark.note(f.fs.PathBase(f.name), f.size); err != nil {
-		// Without it less damage can be told, and nothing else is wrong.
-		f.fs.b.opt.Logger.Warn("mcq: it cannot be noted what was synced", "path", f.name, "error", err.Error())
-	}
+	f.fs.noted(f.fs.mark.synced(f.fs.PathBase(f.name), f.size))
 	return nil
+}
+
+// noted says that there is no mark. Without it less damage can be told, and nothing else
+// is wrong.
+func (fs *fullFS) noted(err error) {
+	if err != nil {
+		fs.b.opt.Logger.Warn("mcq: it cannot be noted what was synced", "path", fs.mark.dir, "error", err.Error())
+	}
 }

@@ -17,6 +17,13 @@ import (
 // checkManifest looks at data as a list of files.
 func checkManifest(t *testing.T, data []byte) error {
 	t.Helper()
+	_, err := readableManifest(t, data)
+	return err
+}
+
+// readableManifest is up to where data can be read as a list of files.
+func readableManifest(t *testing.T, data []byte) (int64, error) {
+	t.Helper()
 	fs := vfs.NewMem()
 	writeFile(t, fs, "MANIFEST", data)
 	f, err := fs.Open("MANIFEST")
@@ -172,6 +179,30 @@ func TestTornManifest(t *testing.T) {
 			writeFile(t, victim, path, torn)
 			if got, err := readAll(t, victim); err != nil || !slices.Equal(got, []string{"message"}) {
 				t.Errorf("%s at %d of %d: %q, %v", what, end, len(after), got, err)
+			}
+		}
+	}
+}
+
+// All that was written of a list of files can be read, wherever in a block an edit ends:
+// otherwise the mark of what was synced would have it refused.
+func TestManifestIsReadWhole(t *testing.T) {
+	for end := 32<<10 - 20; end <= 32<<10+20; end++ {
+		var out bytes.Buffer
+		w := record.NewWriter(&out)
+		for _, size := range []int{end - 7, 1, 100} {
+			edit, err := w.Next()
+			if err == nil {
+				_, err = edit.Write(bytes.Repeat([]byte{1}, size))
+			}
+			if err == nil {
+				err = w.Flush()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if readable, err := readableManifest(t, out.Bytes()); err != nil || readable < int64(out.Len()) {
+				t.Fatalf("an edit up to %d, then of %d bytes: %d of %d can be read, %v", end, size, readable, out.Len(), err)
 			}
 		}
 	}

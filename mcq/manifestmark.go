@@ -76,22 +76,19 @@ func readMarks(fs vfs.FS, dir string) (marks []manifestMark) {
 }
 
 // checkMarks says whether the MANIFEST of that name, of which so many bytes can be
-// read, is the one that was written last. It may be the one before: a new one is synced
-// before it becomes the MANIFEST.
+// read, is the one that was written last.
 func checkMarks(marks []manifestMark, name string, readable int64) error {
 	n, ok := manifestNumber(name)
-	if !ok || len(marks) == 0 {
+	if !ok {
 		return nil
 	}
-	least := marks[0].number
 	for _, m := range marks {
-		least = min(least, m.number)
+		if m.number > n {
+			return fmt.Errorf("there was a later one, MANIFEST-%06d", m.number)
+		}
 		if m.number == n && uint64(readable) < m.size {
 			return fmt.Errorf("it can be read up to offset %d, and was on the disk up to %d", readable, m.size)
 		}
-	}
-	if n < least {
-		return fmt.Errorf("there was a later one, MANIFEST-%06d", least)
 	}
 	return nil
 }
@@ -107,19 +104,43 @@ type marker struct {
 	fs  vfs.FS
 	dir string
 
-	mu   sync.Mutex
-	last manifestMark
-	file vfs.File
+	mu    sync.Mutex
+	last  manifestMark
+	first manifestMark // the first sync of a MANIFEST, until it is known to be the one
+	file  vfs.File
 }
 
-// note notes that so many bytes of a MANIFEST are on the disk.
-func (m *marker) note(name string, size int64) error {
+// synced notes that so many bytes of a MANIFEST are on the disk. Of a new one it is not
+// known yet that it will be the MANIFEST: a crash may leave the one before as that. It
+// is once it is synced again, or when current is called.
+func (m *marker) synced(name string, size int64) error {
 	n, ok := manifestNumber(name)
 	if !ok {
 		return nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if n != m.first.number {
+		m.first = manifestMark{number: n, size: uint64(size)}
+		return nil
+	}
+	m.first.size = 0
+	return m.noteLocked(n, uint64(size))
+}
+
+// current says that the MANIFEST that was synced last is the one.
+func (m *marker) current() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.first.size == 0 {
+		return nil
+	}
+	size := m.first.size
+	m.first.size = 0
+	return m.noteLocked(m.first.number, size)
+}
+
+func (m *marker) noteLocked(n, size uint64) error {
 	if m.file == nil {
 		for _, last := range readMarks(m.fs, m.dir) {
 			if last.note > m.last.note {
@@ -132,7 +153,7 @@ func (m *marker) note(name string, size int64) error {
 		}
 		m.file = f
 	}
-	m.last = manifestMark{m.last.note + 1, n, uint64(size)}
+	m.last = manifestMark{m.last.note + 1, n, size}
 	if _, err := m.file.WriteAt(m.last.append(nil), m.last.at()); err != nil {
 		return err
 	}

@@ -1,10 +1,17 @@
 package mcq_test
 
 import (
+	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/heddle-go/heddle/mcq"
 )
@@ -92,6 +99,87 @@ func TestOldStores(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Crashes at the same write of one opening after the other, of each old store, leave it
+// one that is read.
+func TestCrashesWhileOpeningOldStores(t *testing.T) {
+	for _, name := range stores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			old := vfs.NewCrashableMem()
+			if _, err := vfs.Clone(vfs.Default, old, filepath.Join("testdata", "stores", name), "store", vfs.CloneSync); err != nil {
+				t.Fatal(err)
+			}
+			// The directory is to be there after a crash as well.
+			root, err := old.OpenDir("")
+			if err == nil {
+				err = errors.Join(root.Sync(), root.Close())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := mcq.Check("store", mcq.WithFS(&storeOptions, old))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rnd := rand.New(rand.NewPCG(1, 2))
+			for n := int32(0); ; n++ {
+				crashes := 0
+				for _, percent := range []int{0, 100} {
+					store := crashClone(old, 0, rnd)
+					for again := range 3 {
+						crashed := crashWhileOpening(t, store, n, percent, rnd)
+						if crashed == nil {
+							break
+						}
+						crashes++
+						store = crashed
+						r, err := mcq.Check("store", mcq.WithFS(&storeOptions, store))
+						if err != nil || !reflect.DeepEqual(r, want) {
+							t.Fatalf("%d %% of the writes up to %d, crash %d: check: %+v, want %+v, %v", percent, n, again, r, want, err)
+						}
+					}
+					if err := openAndClose(store, nil); err != nil {
+						t.Fatalf("%d %% of the writes up to %d: %v", percent, n, err)
+					}
+				}
+				if crashes == 0 {
+					if n < 20 {
+						t.Fatalf("opening and closing made %d writes", n)
+					}
+					return
+				}
+			}
+		})
+	}
+}
+
+// crashWhileOpening returns what a crash before write n of opening and closing the store
+// in fs leaves, nil if there are not so many.
+func crashWhileOpening(t *testing.T, fs *vfs.MemFS, n int32, percent int, rnd *rand.Rand) (crashed *vfs.MemFS) {
+	var writes atomic.Int32
+	err := openAndClose(fs, func(op errorfs.Op) error {
+		if isWrite(op) && writes.Add(1) == n+1 {
+			crashed = crashClone(fs, percent, rnd)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("before write %d, %d %% of what was not synced before is there: %v", n, percent, err)
+	}
+	return crashed
+}
+
+func openAndClose(fs vfs.FS, each errorfs.InjectorFunc) error {
+	if each != nil {
+		fs = errorfs.Wrap(fs, each)
+	}
+	b, err := mcq.Open("store", mcq.WithFS(&storeOptions, fs))
+	if err != nil {
+		return err
+	}
+	return b.Close()
 }
 
 // TestMakeStores writes the stores of testdata anew, for a new format, into the
