@@ -268,14 +268,18 @@ func (b *Broker) Close() error {
 func (b *Broker) closeStore() error {
 	defer b.release()
 	defer b.files.mark.close()
+	var err error
+	if b.err() == nil {
+		err = guard(b.emptyJournal)
+	}
 	cause := b.err()
 	if cause == nil {
-		return guard(func() error { return errors.Join(b.emptyJournal(), b.journal.close(), b.db.Close()) })
+		return errors.Join(err, guard(func() error { return errors.Join(b.journal.close(), b.db.Close()) }))
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		guard(b.db.Close) // it fails for the reason that is known
+		guard(func() error { return errors.Join(b.db.Close(), b.journal.close()) }) // it fails for the reason that is known
 	}()
 	select {
 	case <-done:
@@ -310,21 +314,31 @@ func (b *Broker) flush() error {
 	if err != nil {
 		return err
 	}
-	select {
-	case <-flushed:
-		return nil
-	case err := <-b.flushFailed:
-		return fmt.Errorf("tables cannot be written: %w", err)
+	for before := true; ; before = false {
+		select {
+		case <-flushed:
+			return nil
+		case err := <-b.flushFailed:
+			if !before || b.err() != nil {
+				return fmt.Errorf("tables cannot be written: %w", err)
+			}
+			// It may have begun when the disk was full; Pebble tries again.
+		}
 	}
 }
 
 // flushEnded hears of each memtable that was, or could not be, written to a table.
 func (b *Broker) flushEnded(info pebble.FlushInfo) {
 	if info.Err != nil {
-		select {
-		case b.flushFailed <- info.Err:
-		default:
-		}
+		b.tellFlush(info.Err)
+	}
+}
+
+// tellFlush has who waits for tables give up.
+func (b *Broker) tellFlush(err error) {
+	select {
+	case b.flushFailed <- err:
+	default:
 	}
 }
 
@@ -342,6 +356,7 @@ func (b *Broker) fail(cause error) error {
 	if b.failed.CompareAndSwap(nil, &err) {
 		b.opt.Logger.Error("mcq: the store failed, nothing is acknowledged any more", "error", cause.Error())
 	}
+	b.tellFlush(cause)
 	return b.err()
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/heddle-go/heddle/mcq"
 )
@@ -55,6 +57,10 @@ func (d *smallDisk) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCatego
 	return d.file(d.FS.ReuseForWrite(oldname, newname, c))
 }
 
+func (d *smallDisk) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return d.file(d.FS.OpenReadWrite(name, c, opts...))
+}
+
 type smallFile struct {
 	vfs.File
 	disk *smallDisk
@@ -63,6 +69,12 @@ type smallFile struct {
 func (f *smallFile) Write(p []byte) (int, error) {
 	n, full := f.disk.take(len(p))
 	n, err := f.File.Write(p[:n])
+	return n, errors.Join(err, full)
+}
+
+func (f *smallFile) WriteAt(p []byte, at int64) (int, error) {
+	n, full := f.disk.take(len(p))
+	n, err := f.File.WriteAt(p[:n], at)
 	return n, errors.Join(err, full)
 }
 
@@ -253,5 +265,90 @@ func TestServedWithFullDisk(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// A disk that gets full when the journal needs a new file, or while that is filled with
+// zeros, is waited for; so is it with each size of what is left of it.
+func TestDiskFullAtNewFile(t *testing.T) {
+	for _, sync := range []mcq.Sync{mcq.Always, mcq.Never} {
+		for left := int64(0); left < 4000; left += 397 {
+			t.Run(fmt.Sprintf("%s/left=%d", syncNames[sync], left), func(t *testing.T) {
+				t.Parallel()
+				mem := vfs.NewCrashableMem()
+				disk := &smallDisk{FS: mem}
+				disk.left.Store(roomy)
+				opts := mcq.WithFS(&mcq.Options{Sync: sync, MinFree: -1, Logger: silent}, disk)
+				b, err := mcq.Open("store", mcq.WithJournal(opts, 1500))
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := track(t, b)
+				s.put(700)
+				disk.left.Store(left)
+				done := make(chan error, 1)
+				go func() {
+					for stored := 0; stored < 6; { // at least two files
+						switch err := s.q.Put(t.Context(), mcq.Message{Body: make([]byte, 700)}); {
+						case err == nil:
+							stored++
+						case errors.Is(err, mcq.ErrNoSpace): // for a table
+							time.Sleep(time.Millisecond)
+						default:
+							done <- err
+							return
+						}
+					}
+					done <- nil
+				}()
+				waitFor(t, "the disk to be full", func() bool { return mcq.WritesHeld(b) > 0 })
+				if left%2 == 0 { // Close does not wait for space
+					if err := b.Close(); !errors.Is(err, mcq.ErrFailed) {
+						t.Errorf("close: %v", err)
+					}
+					if err := <-done; !errors.Is(err, mcq.ErrFailed) && !errors.Is(err, mcq.ErrClosed) {
+						t.Errorf("put: %v", err)
+					}
+					return
+				}
+				disk.left.Store(roomy)
+				if err := <-done; err != nil {
+					t.Errorf("put: %v", err)
+				}
+				if err := b.Close(); err != nil {
+					t.Fatal(err)
+				}
+				got, err := readAll(t, mem)
+				if err != nil || len(got) != 7 {
+					t.Errorf("%d messages are there, %v", len(got), err)
+				}
+			})
+		}
+	}
+}
+
+// Close does not wait for space for the list of tables either.
+func TestCloseWithFullDiskForManifest(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	var full atomic.Bool
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full.Load() && strings.Contains(op.Path, "MANIFEST-") && op.Kind == errorfs.OpFileWrite {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	b, err := mcq.Open("store", mcq.WithFS(&mcq.Options{Logger: silent}, fs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, queue(t, b, "q"), "1", "2")
+	full.Store(true)
+	if err := b.Close(); !errors.Is(err, mcq.ErrFailed) {
+		t.Errorf("close: %v", err)
+	}
+	crashed := crashClone(mem, 0, rand.New(rand.NewPCG(1, 2)))
+	full.Store(false) // what waits for it ends
+	if got, err := readAll(t, crashed); err != nil || !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("left are %q, %v", got, err)
 	}
 }
