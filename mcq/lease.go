@@ -301,49 +301,24 @@ func (q *Queue) dueLocked() int64 {
 func (q *Queue) fill() error {
 	q.fillMu.Lock()
 	defer q.fillMu.Unlock()
+	most := q.b.chunk()
 	q.mu.Lock()
 	from, to := q.head, min(q.tail, q.recent.base)
-	there := q.recent.at(from) != nil || q.ahead.at(from) != nil
-	room := len(q.ahead.ring) // what the last chunk had
-	q.mu.Unlock()
-	if there || from >= to {
+	if q.recent.at(from) != nil || q.ahead.at(from) != nil || from >= to {
+		q.mu.Unlock()
 		return nil
 	}
-	it, err := q.b.db.NewIter(&pebble.IterOptions{LowerBound: recordKey(q.log.id, from), UpperBound: recordKey(q.log.id, to)})
-	if err != nil {
-		return fmt.Errorf("mcq: read %s: %w", q.name, err)
+	ring := q.ahead.ring // what the last chunk had
+	if n := int(min(to-from, uint64(most/messageOverhead))); q.ahead.n > 0 || len(ring) > n {
+		ring = make([]Message, min(len(ring), n))
 	}
-	defer it.Close()
-	most := q.b.chunk()
-	got := window{base: from, ring: make([]Message, min(uint64(room), to-from, uint64(most/messageOverhead)))}
-	seq := from
-	for ok := it.First(); ok && got.len() < readMessages && got.bytes < most; ok = it.Next() {
-		found, err := seqOf(it.Key())
-		if err != nil {
-			return fmt.Errorf("mcq: read %s: %w", q.name, err)
-		}
-		if q.consumed.has(found) { // acknowledged out of order before the last restart
-			if got.len() == 0 {
-				continue
-			}
-			break
-		}
-		if got.len() > 0 && found != seq {
-			break
-		}
-		if got.len() == 0 {
-			got.base, seq = found, found
-		}
-		var m Message
-		if err := parseRecord(it.Value(), &m); err != nil {
-			return fmt.Errorf("mcq: read %s, message %d: %w", q.name, found, err)
-		}
-		m.ID = found
-		got.push(&m)
-		seq++
-	}
-	if err := it.Error(); err != nil {
-		return fmt.Errorf("mcq: read %s: %w", q.name, damaged(err))
+	q.ahead = window{}
+	q.mu.Unlock()
+	// What lies behind the chunk is not even looked for.
+	to = min(to, from+readMessages)
+	got := window{base: from, ring: ring}
+	if err := q.readRun(&got, to, most); err != nil {
+		return err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -357,6 +332,44 @@ func (q *Queue) fill() error {
 	q.head = got.base
 	q.ahead = got
 	q.countMemoryLocked()
+	return nil
+}
+
+// readRun reads messages that were not consumed, from got.base on and below end, up to
+// one that was, or until there are most bytes of them.
+func (q *Queue) readRun(got *window, end uint64, most int) error {
+	it, err := q.b.db.NewIter(&pebble.IterOptions{LowerBound: recordKey(q.log.id, got.base), UpperBound: recordKey(q.log.id, end)})
+	if err != nil {
+		return fmt.Errorf("mcq: read %s: %w", q.name, err)
+	}
+	defer it.Close()
+	var room slab
+	for ok := it.First(); ok && got.n < readMessages && got.bytes < most; ok = it.Next() {
+		found, err := seqOf(it.Key())
+		if err != nil {
+			return fmt.Errorf("mcq: read %s: %w", q.name, err)
+		}
+		if q.consumed.has(found) { // acknowledged out of order before the last restart
+			if got.n == 0 {
+				continue
+			}
+			break
+		}
+		if got.n == 0 {
+			got.base = found
+		} else if found != got.end() {
+			break
+		}
+		var m Message
+		if err := parseRecord(it.Value(), &m); err != nil {
+			return fmt.Errorf("mcq: read %s, message %d: %w", q.name, found, err)
+		}
+		m.ID, m.Body = found, room.copy(m.Body)
+		got.push(&m)
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("mcq: read %s: %w", q.name, damaged(err))
+	}
 	return nil
 }
 
@@ -465,6 +478,7 @@ func (q *Queue) readAgain(msgs []Message) (n int, err error) {
 			if err := parseRecord(it.Value(), m); err != nil {
 				return n, fmt.Errorf("mcq: read %s, message %d: %w", q.name, m.ID, err)
 			}
+			m.Body = append(make([]byte, 0, len(m.Body)), m.Body...)
 			size += len(m.Body)
 		}
 	}

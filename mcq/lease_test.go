@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/heddle-go/heddle/mcq"
 )
 
@@ -316,5 +318,34 @@ func TestLeasesLeaveNothingBehind(t *testing.T) {
 	}
 	if n := mcq.ExpiriesHeld(q); n > 5000 {
 		t.Fatalf("%d ended leases are remembered", n)
+	}
+}
+
+// A long run of messages that were acknowledged out of order is passed after a restart.
+func TestGapAfterRestart(t *testing.T) {
+	opts := mcq.WithFS(&mcq.Options{Sync: mcq.Never}, vfs.NewMem())
+	b := openBroker(t, "store", opts)
+	q := queue(t, b, "q")
+	const n, from, to = 20_000, 3, 15_000
+	if err := q.Put(t.Context(), make([]mcq.Message, n)...); err != nil {
+		t.Fatal(err)
+	}
+	var all []uint64
+	for len(all) < n {
+		all = append(all, ids(lease(t, q, n, mcq.LeaseOptions{}))...)
+	}
+	if err := q.Ack(t.Context(), all[from:to]...); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	q = queue(t, openBroker(t, "store", opts), "q")
+	var left []uint64
+	for msgs := lease(t, q, n, mcq.LeaseOptions{}); len(msgs) > 0; msgs = lease(t, q, n, mcq.LeaseOptions{}) {
+		left = append(left, ids(msgs)...)
+	}
+	if want := slices.Concat(all[:from], all[to:]); !slices.Equal(left, want) {
+		t.Errorf("%d messages are left, want %d", len(left), len(want))
 	}
 }

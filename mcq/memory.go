@@ -76,7 +76,7 @@ func (q *Queue) forgetMemory() {
 }
 
 const (
-	readMessages = 1024
+	readMessages = 4096
 	readBytes    = 1 << 20
 	readLeast    = 16 << 10
 )

@@ -142,7 +142,7 @@ func appendExtras(b []byte, m *Message, bits byte) []byte {
 	return b
 }
 
-// parseRecord reads a record into m, copying the body.
+// parseRecord reads a record into m, whose body is the record's and not a copy.
 func parseRecord(b []byte, m *Message) error {
 	if len(b) == 0 || b[0] != recordFormat && b[0] != recordFormatExtra {
 		return fmt.Errorf("mcq: record: unknown format")
@@ -167,7 +167,7 @@ func parseRecord(b []byte, m *Message) error {
 		}
 	}
 	m.Enqueued, m.Flags, m.Trace = time.UnixMilli(int64(ms)), uint32(flags), trace
-	m.Body = append(make([]byte, 0, len(rest)), rest...)
+	m.Body = rest
 	return nil
 }
 

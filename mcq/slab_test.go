@@ -1,0 +1,27 @@
+package mcq
+
+import (
+	"bytes"
+	"testing"
+)
+
+// Copies have nothing to do with each other or with what they were made of.
+func TestSlab(t *testing.T) {
+	var s slab
+	var copies [][]byte
+	sizes := []int{0, 1, slabMost, slabMost + 1, 3, slabSize, 0, 2 * slabSize}
+	for i := range 1000 {
+		body := bytes.Repeat([]byte{byte(i)}, sizes[i%len(sizes)]+i%7)
+		got := s.copy(body)
+		if got == nil || cap(got) != len(got) {
+			t.Fatalf("copy of %d bytes has room for %d", len(body), cap(got))
+		}
+		clear(body)
+		copies = append(copies, got)
+	}
+	for i, got := range copies {
+		if !bytes.Equal(got, bytes.Repeat([]byte{byte(i)}, sizes[i%len(sizes)]+i%7)) {
+			t.Fatalf("copy %d has changed", i)
+		}
+	}
+}
