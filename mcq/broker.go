@@ -45,6 +45,9 @@ type Broker struct {
 	lanes   []*lane
 	logs    []*messageLog
 	head    []byte // for encoding
+	cuts    cuts
+
+	removals []removal // by the group
 
 	took atomic.Int64 // nanoseconds that groups took of late, with Sync Always
 
@@ -91,7 +94,11 @@ func Open(dir string, opts *Options) (*Broker, error) {
 	b.files = &fullFS{FS: reads, b: b, mark: marker{fs: o.fs, dir: dir}}
 	popts.FS = b.files
 	popts.EventListener.FlushEnd = b.flushEnded
-	b.journal = &journal{fs: popts.FS, dir: dir, sync: o.Sync, size: o.journal, flush: func() (<-chan struct{}, error) { return b.db.AsyncFlush() }}
+	popts.Experimental.SpanPolicyFunc = b.cuts.policy
+	b.journal = &journal{fs: popts.FS, dir: dir, sync: o.Sync, size: o.journal, flush: func() (<-chan struct{}, error) {
+		b.cuts.set()
+		return b.db.AsyncFlush()
+	}}
 	err = guard(func() (err error) {
 		if err = dropEmptyLogs(popts.FS, dir); err == nil {
 			b.db, err = pebble.Open(dir, popts)

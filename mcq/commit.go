@@ -174,6 +174,9 @@ func (b *Broker) commitGroup(group []*op) {
 	}
 	if err == nil {
 		b.groups.Add(1)
+		if len(b.removals) > 0 {
+			b.removed()
+		}
 		// Visible only now: a consumer must not see what a crash could take back.
 		for _, l := range b.logs {
 			for _, q := range l.readers {
@@ -389,6 +392,7 @@ func (l *messageLog) write(b *Broker, batch *pebble.Batch, msgs []Message, ms in
 			}
 		}
 		b.written.Add(uint64(len(d.Value)))
+		b.cuts.count(l, len(d.Value))
 		l.fresh = append(l.fresh, *m)
 		for _, q := range l.readers {
 			q.freshBytes += int64(len(m.Body))
@@ -421,10 +425,9 @@ func (q *Queue) writeDrop(batch *pebble.Batch) error {
 		return q.writeForgotten(batch)
 	}
 	l.gone = true
-	q.b.removed(l.id, l.trimmed, 1<<64-1, reclaimFrom)
-	errs := []error{
-		batch.DeleteRange(recordKey(l.id, l.trimmed), binary.BigEndian.AppendUint32([]byte{prefixRecord}, l.id+1), nil),
-	}
+	from, to := recordKey(l.id, l.trimmed), logEnd(l.id)
+	q.b.removes(l.id, from, to, reclaimFrom)
+	errs := []error{batch.DeleteRange(from, to, nil)}
 	for _, index := range []byte{prefixDelay, prefixSeen} {
 		bounds := indexBounds(index, l.id)
 		errs = append(errs, batch.DeleteRange(bounds.LowerBound, bounds.UpperBound, nil))

@@ -178,9 +178,9 @@
 // # Reading order
 //
 // message.go, options.go, policy.go, errors.go; queue.go, tally.go, window.go, memory.go,
-// heap.go, lease.go, attempts.go, receipt.go, settle.go, delay.go, deadletter.go,
+// heap.go, lease.go, slab.go, attempts.go, receipt.go, settle.go, delay.go, deadletter.go,
 // admin.go, check.go; broker.go, store.go, load.go, directory.go, lock_unix.go,
-// lock_other.go, inbox.go, commit.go, log.go, journal.go, group.go, recover.go, replay.go,
+// lock_other.go, inbox.go, commit.go, log.go, cuts.go, journal.go, group.go, recover.go, replay.go,
 // room.go, reclaim.go, fullfs.go, damage.go, manifest.go, manifestmark.go, intervals.go; backend.go, keyoptions.go, server.go, serverstats.go,
 // lane.go, loop_linux.go, loop_other.go, loopcommit_linux.go, quick.go, session.go,
 // auth.go, storage.go, bodies.go, pipeline.go, commands.go, transaction.go, meta.go;

@@ -1,6 +1,8 @@
 package mcq
 
 import (
+	"bytes"
+
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -61,6 +63,32 @@ func BytesWritten(b *Broker) uint64 {
 		total += l.TableBytesFlushed + l.TableBytesCompacted + l.BlobBytesFlushed + l.BlobBytesCompacted
 	}
 	return total
+}
+
+// TableBytes is what the tables take.
+func TableBytes(b *Broker) (n int64) {
+	for _, l := range b.db.Metrics().Levels {
+		n += l.TablesSize
+	}
+	return n
+}
+
+// Layers is how many tables a record may have to be looked for in.
+func Layers(b *Broker) (most int) {
+	levels, err := b.db.SSTables(pebble.WithKeyRangeFilter([]byte{prefixRecord}, []byte{prefixRecord + 1}))
+	if err != nil {
+		panic(err)
+	}
+	for _, at := range levels[0] {
+		n := 0
+		for _, t := range levels[0] {
+			if bytes.Compare(t.Smallest.UserKey, at.Smallest.UserKey) <= 0 && bytes.Compare(at.Smallest.UserKey, t.Largest.UserKey) <= 0 {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return most
 }
 
 // WritesHeld is how many writes wait for space on the disk.

@@ -24,6 +24,9 @@ func (b *Broker) load() error {
 	if err == nil {
 		err = b.loadQueues()
 	}
+	if err == nil {
+		err = b.loadRemoved()
+	}
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type messageLog struct {
 	fresh     []Message // put by the group under way
 	touched   bool
 	untrimmed int // bytes of bodies acknowledged since trimmed moved
+	uncut     int // bytes put since the tables were cut
 }
 
 const (
@@ -41,7 +42,7 @@ func (l *messageLog) trim(batch *pebble.Batch) error {
 		return nil
 	}
 	from, to := recordKey(l.id, l.trimmed), recordKey(l.id, least)
-	l.readers[0].b.removed(l.id, l.trimmed, least, l.untrimmed)
+	l.readers[0].b.removes(l.id, from, to, l.untrimmed)
 	l.trimmed, l.untrimmed = least, 0
 	errs := []error{batch.DeleteRange(from, to, nil)}
 	for _, q := range l.readers {

@@ -1,37 +1,98 @@
 package mcq
 
 import (
+	"bytes"
+	"cmp"
 	"context"
-	"encoding/binary"
+	"slices"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
-// Tables of consumed messages go when they are compacted, which Pebble does when
-// enough has been written. After that, nobody may write for long: so the broker
-// has what was consumed compacted when it has little else to do.
+// Pebble gets rid of consumed messages when it compacts their tables, and with them
+// those that lie around, which are written again. Nor does it do so when nobody has
+// written for long. So the broker has what was consumed removed when it has little else
+// to do: as tables, where they hold nothing else (see cuts).
 
-// span is a run of a log's messages that have been removed but may still take space.
+// span is a run of keys that have been removed but may still take space.
 type span struct {
-	from, to uint64
+	from, to []byte
 	bytes    int
+}
+
+// removal is a span of a log in the group under way.
+type removal struct {
+	log uint32
+	span
 }
 
 const (
 	reclaimEvery = 2 * time.Second
 	reclaimFrom  = 4 << 20   // bytes in a span that are worth it
 	reclaimBusy  = 4 << 20   // bytes written in reclaimEvery: then it waits,
-	reclaimMust  = 256 << 20 // unless so much has gathered
+	reclaimMust  = 256 << 20 // unless so much has gathered in all spans
+	reclaimLarge = 16 << 20  // bytes in those that are worth it then
+
+	// reclaimCut is in how many tables the records of others may be that are not
+	// written again: what is left of such a table takes the space of all of it.
+	reclaimCut = 4
+
+	// reclaimLayers is how many tables of other keys than records may lie over each
+	// other: one is made each time Pebble writes what it has in memory.
+	reclaimLayers = 16
 )
 
-// removed notes that a log's messages in from..to-1 are gone from the store.
-func (b *Broker) removed(log uint32, from, to uint64, bytes int) {
+// removes notes that the group under way removes messages of a log.
+func (b *Broker) removes(log uint32, from, to []byte, bytes int) {
+	b.removals = append(b.removals, removal{log, span{from, to, bytes}})
+}
+
+// removed notes that what the group has removed is gone from the store. Before the
+// group was written its messages must not be touched.
+func (b *Broker) removed() {
 	b.spansMu.Lock()
 	defer b.spansMu.Unlock()
-	s := b.spans[log]
-	if s.to == 0 {
-		s.from = from
+	for _, r := range b.removals {
+		s, ok := b.spans[r.log]
+		if !ok {
+			s.from = r.from
+		}
+		b.spans[r.log] = span{s.from, r.to, s.bytes + r.bytes}
 	}
-	b.spans[log] = span{s.from, max(s.to, to), s.bytes + bytes}
+	clear(b.removals)
+	b.removals = b.removals[:0]
+}
+
+// loadRemoved finds what was removed, and not reclaimed, when the store was last open.
+func (b *Broker) loadRemoved() error {
+	var logs []*messageLog
+	for _, q := range b.queues {
+		if q.parent == nil {
+			logs = append(logs, q.log)
+		}
+	}
+	slices.SortFunc(logs, func(a, b *messageLog) int { return cmp.Compare(a.id, b.id) })
+	from := []byte{prefixRecord}
+	for _, l := range logs {
+		to := recordKey(l.id, l.trimmed)
+		n, err := b.db.EstimateDiskUsage(from, to)
+		if err != nil {
+			return err
+		}
+		if n >= reclaimFrom {
+			b.spans[l.id] = span{from, to, int(n)}
+		}
+		from = logEnd(l.id)
+	}
+	// The rest is of queues that are no more. It has to go now: their numbers may be
+	// given to others.
+	to := []byte{prefixRecord + 1}
+	n, err := b.db.EstimateDiskUsage(from, to)
+	if err != nil || n < reclaimFrom {
+		return err
+	}
+	return b.db.Excise(context.Background(), pebble.KeyRange{Start: from, End: to})
 }
 
 // reclaim gives space back until the broker is closed.
@@ -62,28 +123,99 @@ func (b *Broker) reclaim() {
 		now := b.written.Load()
 		busy := now-written > reclaimBusy
 		written = now
-		for log, s := range b.takeSpans(busy) {
-			if b.err() != nil {
-				return
-			}
-			to := recordKey(log, s.to)
-			if s.to > maxSeq { // all of it
-				to = binary.BigEndian.AppendUint32([]byte{prefixRecord}, log+1)
-			}
-			// If it fails the space comes back later, and what fails will be heard of.
-			guard(func() error { return b.db.Compact(ctx, recordKey(log, s.from), to, false) })
+		if b.err() != nil {
+			return
 		}
+		if b.fullUntil.Load() != 0 { // groups would wait for what it writes
+			continue
+		}
+		// If it fails the space comes back later, and what fails will be heard of.
+		guard(func() error {
+			if err := b.level(ctx); err != nil {
+				return err
+			}
+			return b.reclaimSpans(ctx, b.takeSpans(busy))
+		})
 	}
 }
 
+// level has the tables that hold no records put in order when too many lie over each other.
+func (b *Broker) level(ctx context.Context) error {
+	for _, r := range []pebble.KeyRange{{Start: []byte{0}, End: []byte{prefixRecord}}, {Start: []byte{prefixRecord + 1}, End: []byte{0xff}}} {
+		tables, err := b.db.SSTables(pebble.WithKeyRangeFilter(r.Start, r.End))
+		if err != nil {
+			return err
+		}
+		if len(tables[0]) < reclaimLayers {
+			continue
+		}
+		if err := b.db.Compact(ctx, r.Start, r.End, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Broker) reclaimSpans(ctx context.Context, spans []span) error {
+	if len(spans) == 0 {
+		return nil
+	}
+	// Tables must know first that the messages are removed, or those that a crash leaves
+	// in the journal would be all there is of them. Excise waits for that too, but all
+	// groups wait for it meanwhile.
+	flushed, err := b.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-flushed:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for _, s := range spans {
+		if err := b.reclaimSpan(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Broker) reclaimSpan(ctx context.Context, s span) error {
+	levels, err := b.db.SSTables(pebble.WithKeyRangeFilter(s.from, s.to))
+	if err != nil {
+		return err
+	}
+	others := 0 // tables that have more than what is to go
+	for _, tables := range levels {
+		for _, t := range tables {
+			if bytes.Compare(t.Smallest.UserKey, s.from) < 0 || bytes.Compare(t.Largest.UserKey, s.to) > 0 {
+				others++
+			}
+		}
+	}
+	if others > reclaimCut {
+		return b.db.Compact(ctx, s.from, s.to, false)
+	}
+	return b.db.Excise(ctx, pebble.KeyRange{Start: s.from, End: s.to})
+}
+
 // takeSpans returns what is to be reclaimed now.
-func (b *Broker) takeSpans(busy bool) map[uint32]span {
+func (b *Broker) takeSpans(busy bool) (list []span) {
 	b.spansMu.Lock()
 	defer b.spansMu.Unlock()
-	list := make(map[uint32]span)
+	total := 0
+	for _, s := range b.spans {
+		total += s.bytes
+	}
+	least := reclaimFrom
+	if busy && total < reclaimMust {
+		return nil
+	} else if busy {
+		least = reclaimLarge
+	}
 	for log, s := range b.spans {
-		if s.bytes >= reclaimMust || !busy && s.bytes >= reclaimFrom {
-			list[log] = s
+		if s.bytes >= least {
+			list = append(list, s)
 			delete(b.spans, log)
 		}
 	}

@@ -59,6 +59,11 @@ func recordKey(id uint32, seq uint64) []byte {
 	return appendRecordKey(make([]byte, 0, recordKeyLen), id, seq)
 }
 
+// logEnd is behind all keys of a log's records.
+func logEnd(id uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{prefixRecord}, id+1)
+}
+
 // tableBlock is what is read of a table at a time. Messages are read one after the
 // other, so that of blocks of 4 KiB, the default, most of the cost is that of blocks.
 const tableBlock = 32 << 10
@@ -72,9 +77,11 @@ func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
 		// the journal has, and for what it takes besides.
 		MemTableSize:                24 << 20,
 		MemTableStopWritesThreshold: 3,
-		// Keys come in order, so that tables hardly overlap and there is little to
-		// gain by writing them again.
-		L0CompactionThreshold: 8,
+		// Keys come in order, so that tables hardly overlap (see cuts) and there is
+		// little to gain by writing them again.
+		L0CompactionThreshold: 64,
+		L0StopWritesThreshold: 256,
+		TargetFileSizes:       [7]int64{32 << 20, 4 << 20, 8 << 20, 16 << 20, 32 << 20, 64 << 20, 128 << 20},
 		LBaseMaxBytes:         256 << 20,
 		FlushDelayDeleteRange: 2 * time.Second,
 		FormatMajorVersion:    pebble.FormatNewest,
@@ -86,6 +93,8 @@ func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
 			},
 		},
 	}
+	// What is removed as tables would wait in Pebble's log, which there is not.
+	popts.Experimental.DisableIngestAsFlushable = func() bool { return true }
 	for i := range popts.Levels {
 		popts.Levels[i].BlockSize = tableBlock
 	}
