@@ -126,7 +126,11 @@ func TestCrashesWhileOpeningOldStores(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			rnd := rand.New(rand.NewPCG(seed, 2))
-			for n := int32(0); ; n++ {
+			step := int32(1)
+			if !longRun {
+				step = 4
+			}
+			for n := rnd.Int32N(step); ; n += step {
 				crashes := 0
 				percents := []int{0, 100}
 				if !longRun { // one of them
