@@ -290,7 +290,7 @@ func errorOf(line []byte) error {
 		return fmt.Errorf("%w: %w", ErrServer, ErrTooLarge)
 	}
 	// What a server of ours says begins with its error's text.
-	if text, ok := bytes.CutPrefix(line, []byte("SERVER_ERROR ")); ok {
+	if whose, text, _ := bytes.Cut(line, []byte{' '}); string(whose) == "SERVER_ERROR" || string(whose) == "CLIENT_ERROR" {
 		for _, known := range []error{ErrFull, ErrName, ErrMessage, ErrTooMany, ErrNoSpace, ErrFailed} {
 			if bytes.HasPrefix(text, []byte(known.Error())) {
 				return fmt.Errorf("%w: %.200s", answered{known}, text)

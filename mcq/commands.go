@@ -70,7 +70,7 @@ func (c *session) get(cmd *memcached.Command) bool {
 			c.srv.stats.getHits.Add(1)
 		}
 		if err != nil {
-			c.complain(serverError(err))
+			c.complain(errorReply(err))
 			return true
 		}
 	}
@@ -185,7 +185,7 @@ func (c *session) remove(key []byte) string {
 		there, err := c.srv.b.DropQueue(context.Background(), string(k.name))
 		switch {
 		case err != nil:
-			return serverError(err)
+			return errorReply(err)
 		case !there:
 			return replyNotFound
 		}
@@ -198,7 +198,7 @@ func (c *session) remove(key []byte) string {
 	q, err := c.find(k.name, false)
 	switch {
 	case err != nil:
-		return serverError(err)
+		return errorReply(err)
 	case q == nil:
 		return replyNotFound
 	}
@@ -206,7 +206,7 @@ func (c *session) remove(key []byte) string {
 	case errors.Is(err, ErrNotLeased), errors.Is(err, ErrDropped):
 		return replyNotFound
 	case err != nil:
-		return serverError(err)
+		return errorReply(err)
 	}
 	return replyDeleted
 }
@@ -257,7 +257,7 @@ func (c *session) acknowledge(name, id []byte) string {
 		return replyNotFound
 	case err != nil:
 		c.srv.stats.errors.Add(1)
-		return serverError(err)
+		return errorReply(err)
 	}
 	return replyStored
 }
@@ -286,7 +286,7 @@ func (c *session) purge(cmd *memcached.Command) {
 	}
 	switch {
 	case err != nil && !errors.Is(err, ErrDropped):
-		c.complain(serverError(err))
+		c.complain(errorReply(err))
 	case c.key.count:
 		c.say(strconv.Itoa(n) + "\r\n")
 	default:
@@ -316,7 +316,7 @@ func (c *session) touch(cmd *memcached.Command) {
 	}
 	if err != nil && !errors.Is(err, ErrNotLeased) && !errors.Is(err, ErrDropped) {
 		c.srv.stats.errors.Add(1)
-		reply = serverError(err)
+		reply = errorReply(err)
 	}
 	if !noreply {
 		c.say(reply)
@@ -334,7 +334,7 @@ func (c *session) flushAll(cmd *memcached.Command) {
 			_, err = c.srv.b.DropQueue(context.Background(), queues[i].Name)
 		}
 		if err != nil {
-			reply = serverError(err)
+			reply = errorReply(err)
 		}
 	}
 	if !noreply {
@@ -342,10 +342,14 @@ func (c *session) flushAll(cmd *memcached.Command) {
 	}
 }
 
-// serverError words err as one line.
-func serverError(err error) string {
-	if errors.Is(err, ErrNoSpace) {
+// errorReply words err as one line, which says whose fault it is.
+func errorReply(err error) string {
+	whose := "SERVER_ERROR"
+	switch {
+	case errors.Is(err, ErrNoSpace):
 		return replyNoSpace
+	case errors.Is(err, ErrName), errors.Is(err, ErrMessage):
+		whose = "CLIENT_ERROR"
 	}
 	text := strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -356,5 +360,5 @@ func serverError(err error) string {
 	if len(text) > 512 {
 		text = text[:512]
 	}
-	return fmt.Sprintf("SERVER_ERROR %s\r\n", text)
+	return fmt.Sprintf("%s %s\r\n", whose, text)
 }

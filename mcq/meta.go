@@ -72,7 +72,7 @@ func (c *session) metaStored(m *memcached.Meta, id uint64, err error) []byte {
 	case errors.Is(err, ErrFull) && !c.srv.opt.FullIsError:
 		return appendEchoed([]byte("NS"), m)
 	case err != nil:
-		return []byte(serverError(err))
+		return []byte(errorReply(err))
 	case m.Has('q'):
 		return nil
 	case m.Has('c'):
@@ -102,7 +102,7 @@ func (c *session) metaGet(cmd *memcached.Command) {
 	c.srv.stats.getCmds.Add(1)
 	msgs, err := c.fetch(&c.key)
 	if err != nil {
-		c.complain(serverError(err))
+		c.complain(errorReply(err))
 		return
 	}
 	if len(msgs) == 0 {
@@ -158,7 +158,7 @@ func (c *session) metaDelete(cmd *memcached.Command) {
 	default:
 		there, err := c.srv.b.DropQueue(context.Background(), string(c.key.name))
 		if reply = replyStored; err != nil {
-			reply = serverError(err)
+			reply = errorReply(err)
 		} else if !there {
 			reply = replyNotFound
 		}

@@ -222,7 +222,7 @@ func finishReply(o *op) {
 		reply = []byte(replyNotFound)
 	default:
 		o.session.srv.stats.errors.Add(1)
-		reply = []byte(serverError(err))
+		reply = []byte(errorReply(err))
 	}
 	o.answer(reply, n)
 	o.release()

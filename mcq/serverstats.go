@@ -54,7 +54,7 @@ func (c *session) stats(cmd *memcached.Command) {
 		return
 	}
 	if err != nil {
-		c.complain(serverError(err))
+		c.complain(errorReply(err))
 		return
 	}
 	c.say(replyEnd)

@@ -173,13 +173,13 @@ func (c *session) set(in *incoming) {
 	}
 	q, err := c.srv.b.FindQueue(context.Background(), in.name, true)
 	if err != nil {
-		c.refuse(in.noreply, serverError(err))
+		c.refuse(in.noreply, errorReply(err))
 		return
 	}
 	local, ok := q.(localQueue)
 	if ok {
 		if err := local.b.spaceFor("put to", local.Queue); err != nil {
-			c.refuse(in.noreply, serverError(err))
+			c.refuse(in.noreply, errorReply(err))
 			return
 		}
 	}
@@ -285,7 +285,7 @@ func (c *session) setReply(err error) []byte {
 	case errors.Is(err, ErrFull) && !c.srv.opt.FullIsError:
 		return notStoredBytes
 	}
-	return []byte(serverError(err))
+	return []byte(errorReply(err))
 }
 
 func (o *op) answerSet(reply []byte) {

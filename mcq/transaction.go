@@ -89,7 +89,7 @@ func (c *session) monitor(cmd *memcached.Command) {
 	}
 	q, err := c.find(c.key.name, true)
 	if err != nil {
-		c.complain(serverError(err))
+		c.complain(errorReply(err))
 		return
 	}
 	ctx, stop := c.watch()
@@ -111,7 +111,7 @@ func (c *session) monitor(cmd *memcached.Command) {
 	}
 	stop()
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, ErrDropped) {
-		c.complain(serverError(err))
+		c.complain(errorReply(err))
 		return
 	}
 	c.say(replyEnd)
@@ -142,7 +142,7 @@ func (c *session) confirm(cmd *memcached.Command) {
 	case q == nil, errors.Is(err, ErrNotLeased), errors.Is(err, ErrDropped): // open for too long: somebody else has them
 		c.complain(replyError)
 	case err != nil:
-		c.complain(serverError(err))
+		c.complain(errorReply(err))
 	default:
 		c.say(replyEnd)
 	}
