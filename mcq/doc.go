@@ -87,8 +87,8 @@
 // An option that a command has no sense for is refused. Other storage commands, and
 // verbs that look like one, have their body swallowed and are refused. A malformed
 // length closes the connection, because nobody knows where the body ends; so do
-// the binary protocol, HTTP (a page in a browser could have commands in it) and a
-// wrong password. Without ServerOptions.Users everybody
+// the binary protocol, once its client has been told that its command is unknown,
+// HTTP (a page in a browser could have commands in it) and a wrong password. Without ServerOptions.Users everybody
 // who can connect may do everything, and passwords and messages are readable on
 // the way unless the listener is one of crypto/tls.
 //
@@ -183,6 +183,6 @@
 // lock_other.go, inbox.go, commit.go, log.go, cuts.go, journal.go, group.go, recover.go, replay.go,
 // room.go, reclaim.go, fullfs.go, damage.go, manifest.go, manifestmark.go, intervals.go; backend.go, keyoptions.go, server.go, serverstats.go,
 // lane.go, loop_linux.go, loop_other.go, loopcommit_linux.go, quick.go, session.go,
-// auth.go, storage.go, bodies.go, pipeline.go, commands.go, transaction.go, meta.go;
+// binary.go, auth.go, storage.go, bodies.go, pipeline.go, commands.go, transaction.go, meta.go;
 // client.go, clientconn.go, remote.go, remotestats.go, remotebackend.go; consume.go.
 package mcq

@@ -40,7 +40,7 @@ func (ln *lane) quickly(data []byte, now time.Time, ops []*op, l *load) ([]byte,
 		ln.inBody = false
 		end := bytes.IndexByte(data, '\n')
 		if end < 0 {
-			if len(data) > memcached.MaxLine || len(data) > 0 && data[0] == 0x80 {
+			if len(data) > memcached.MaxLine || len(data) > 0 && data[0] == binaryRequest {
 				return data, ops, promote
 			}
 			return data, ops, readMore

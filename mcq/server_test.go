@@ -126,6 +126,13 @@ var memcacheqTable = []exchange{
 	{"set q 0 0 1\r\n1\r\nset q 0 0 1\r\n2\r\nget q q\r\n", "STORED\r\nSTORED\r\nVALUE q 0 1\r\n1\r\nVALUE q 0 1\r\n2\r\nEND\r\n"},
 }
 
+// A get of one byte in the binary protocol, without its key, and what memcached
+// answers to a command that it does not know.
+const (
+	binaryGet      = "\x80\x0c\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\xde\xad\xbe\xef\x00\x00\x00\x00\x00\x00\x00\x00"
+	unknownCommand = "\x81\x0c\x00\x00\x00\x00\x00\x81\x00\x00\x00\x0f\xde\xad\xbe\xef\x00\x00\x00\x00\x00\x00\x00\x00Unknown command"
+)
+
 // What memcached 1.6.18 answers, where a queue can answer the same, and where
 // the safe answer is another.
 var memcachedTable = []exchange{
@@ -184,7 +191,9 @@ var memcachedTable = []exchange{
 	{"set m 0 0 1048577 noreply\r\n" + strings.Repeat("x", 1048577) + "\r\nget m\r\n", "END\r\n"},
 	{"set m 0 0 2097153\r\n", "SERVER_ERROR object too large for cache\r\n" + closed},
 	// What is not the text protocol.
-	{"\x80\x00\x00\x00", closed},
+	{binaryGet + "\x00", unknownCommand + closed},
+	{"version\r\n" + binaryGet + "\n", "VERSION 1.0.0\r\n" + unknownCommand + closed},
+	{strings.Replace(binaryGet, "\x00\x00\x00\x01\xde", "\x00\x01\x00\x01\xde", 1), unknownCommand + closed}, // a body that nobody reads
 	{strings.Repeat("x", 9000) + "\r\n", "CLIENT_ERROR line too long\r\n" + closed},
 	{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", closed},
 	{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\nset page 0 0 1\r\nx\r\n", closed},

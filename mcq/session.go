@@ -243,8 +243,8 @@ func (c *session) command() bool {
 	if err != nil {
 		return false
 	}
-	if first[0] == 0x80 {
-		c.srv.opt.Logger.Warn("mcq: connection closed: the binary protocol is not supported, use text", "peer", c.conn.RemoteAddr().String())
+	if first[0] == binaryRequest {
+		c.refuseBinary()
 		return false
 	}
 	line, err := c.in.ReadSlice('\n')
