@@ -109,3 +109,36 @@ func TestBackendFull(t *testing.T) {
 	addr := serveBackend(t, foreign{Backend: memBroker(t, nil).Backend(), full: true})
 	exchange{"set q 0 0 1\r\nx\r\nset q 0 0 1 noreply\r\nx\r\nget q\r\n", "NOT_STORED\r\nEND\r\n"}.run(t, addr, whole)
 }
+
+// partial is a backend that does not know all figures of its queues.
+type partial struct{ mcq.Backend }
+
+type partialQueue struct{ mcq.BackendQueue }
+
+func (p partial) FindQueue(ctx context.Context, name string, create bool) (mcq.BackendQueue, error) {
+	q, err := p.Backend.FindQueue(ctx, name, create)
+	if q == nil || err != nil {
+		return nil, err
+	}
+	return partialQueue{q}, nil
+}
+
+func (q partialQueue) Stats(ctx context.Context) (mcq.QueueStats, error) {
+	s, err := q.BackendQueue.Stats(ctx)
+	s.Bytes, s.Partial = 0, true
+	return s, err
+}
+
+// Figures that nobody knows are left out, and not said to be 0.
+func TestPartialStats(t *testing.T) {
+	b := memBroker(t, nil)
+	addr := serveBackend(t, partial{b.Backend()})
+	w := connect(t, addr)
+	w.send("set q 0 0 1\r\nx\r\nget q\r\nstats queue q\r\n")
+	w.expect("STORED\r\nVALUE q 0 1\r\nx\r\nEND\r\nSTAT queue_q_items 0\r\nSTAT queue_q_total_items 1\r\nSTAT queue_q_done_items 1\r\n" +
+		"STAT queue_q_open_transactions 0\r\nSTAT queue_q_waiters 0\r\nSTAT queue_q_age_msec 0\r\nSTAT queue_q_paused 0\r\nEND\r\n")
+	got, err := dial(t, addr).Queue("q").Stats(t.Context())
+	if want := (mcq.QueueStats{Name: "q", Put: 1, Done: 1, Partial: true}); err != nil || got != want {
+		t.Errorf("a client hears %+v, %v, want %+v", got, err, want)
+	}
+}

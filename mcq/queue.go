@@ -269,7 +269,6 @@ func (q *Queue) publish() {
 
 // QueueStats are the counters of one queue. Those that only grow come from the
 // store, where they are written with what they count, and survive every restart.
-// Those of a jetqueue have Put, Done, Leased, OldestAge, Waiters and Paused only.
 type QueueStats struct {
 	Name       string
 	Put        uint64        // messages ever put; only grows
@@ -284,6 +283,10 @@ type QueueStats struct {
 	Duplicates uint64        // messages put again within the window, and not stored; only grows
 	Waiters    int           // readers that wait for messages; with jetqueue those of this process
 	Paused     bool
+
+	// Partial says that only Put, Done, Leased, OldestAge, Waiters and Paused are
+	// known, and the others 0: those of a jetqueue.
+	Partial bool
 }
 
 // Backlog is how many messages are in the queue, leased and delayed ones included.

@@ -51,7 +51,9 @@ func (c *Client) statsOf(ctx context.Context, names []string) ([]QueueStats, err
 	found := make([]bool, len(names))
 	all := make([]QueueStats, len(names))
 	err := c.stats(ctx, commands, len(names), func(i int, key, value []byte) error {
-		found[i], all[i].Name = true, names[i]
+		if !found[i] {
+			found[i], all[i].Name, all[i].Partial = true, names[i], true // until it says more
+		}
 		figure := strings.TrimPrefix(string(key), "queue_"+names[i]+"_")
 		return all[i].set(figure, value)
 	})
@@ -90,7 +92,7 @@ func (s *QueueStats) set(figure string, value []byte) error {
 	}
 	switch figure {
 	case "bytes":
-		s.Bytes = int64(n)
+		s.Bytes, s.Partial = int64(n), false
 	case "total_items":
 		s.Put = n
 	case "done_items":

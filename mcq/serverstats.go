@@ -19,7 +19,7 @@ import (
 //	stats              the server's counters, from the start or the last reset on
 //	stats reset        begins them anew; those of queues, and Server.Stats, go on
 //	stats queue        memcacheq's lines, name and messages put/done
-//	stats queue NAME   all figures of that queue, in kestrel's form
+//	stats queue NAME   all figures of that queue that are known, in kestrel's form
 //	stats queues       those of all queues
 func (c *session) stats(cmd *memcached.Command) {
 	what, name := "", []byte(nil)
@@ -95,24 +95,26 @@ func (c *session) queueStats(name []byte) error {
 }
 
 // queueFigures are those of a queue under kestrel's names, and under others where it
-// has none. Items are the backlog, leased and delayed ones included.
+// has none; those that are not always known are left out where they are not. Items are
+// the backlog, leased and delayed ones included.
 var queueFigures = []struct {
-	name string
-	of   func(s *QueueStats) uint64
+	name   string
+	always bool
+	of     func(s *QueueStats) uint64
 }{
-	{"items", (*QueueStats).backlog},
-	{"bytes", func(s *QueueStats) uint64 { return uint64(s.Bytes) }},
-	{"total_items", func(s *QueueStats) uint64 { return s.Put }},
-	{"done_items", func(s *QueueStats) uint64 { return s.Done }},
-	{"expired_items", func(s *QueueStats) uint64 { return s.Expired }},
-	{"discarded", func(s *QueueStats) uint64 { return s.Discarded }},
-	{"buried", func(s *QueueStats) uint64 { return s.Buried }},
-	{"duplicates", func(s *QueueStats) uint64 { return s.Duplicates }},
-	{"delayed_items", func(s *QueueStats) uint64 { return uint64(s.Delayed) }},
-	{"open_transactions", func(s *QueueStats) uint64 { return uint64(s.Leased) }},
-	{"waiters", func(s *QueueStats) uint64 { return uint64(s.Waiters) }},
-	{"age_msec", func(s *QueueStats) uint64 { return uint64(s.OldestAge.Milliseconds()) }},
-	{"paused", func(s *QueueStats) uint64 {
+	{"items", true, (*QueueStats).backlog},
+	{"bytes", false, func(s *QueueStats) uint64 { return uint64(s.Bytes) }},
+	{"total_items", true, func(s *QueueStats) uint64 { return s.Put }},
+	{"done_items", true, func(s *QueueStats) uint64 { return s.Done }},
+	{"expired_items", false, func(s *QueueStats) uint64 { return s.Expired }},
+	{"discarded", false, func(s *QueueStats) uint64 { return s.Discarded }},
+	{"buried", false, func(s *QueueStats) uint64 { return s.Buried }},
+	{"duplicates", false, func(s *QueueStats) uint64 { return s.Duplicates }},
+	{"delayed_items", false, func(s *QueueStats) uint64 { return uint64(s.Delayed) }},
+	{"open_transactions", true, func(s *QueueStats) uint64 { return uint64(s.Leased) }},
+	{"waiters", true, func(s *QueueStats) uint64 { return uint64(s.Waiters) }},
+	{"age_msec", true, func(s *QueueStats) uint64 { return uint64(s.OldestAge.Milliseconds()) }},
+	{"paused", true, func(s *QueueStats) uint64 {
 		if s.Paused {
 			return 1
 		}
@@ -124,6 +126,9 @@ func (s *QueueStats) backlog() uint64 { return s.Backlog() }
 
 func appendQueueStats(b []byte, s *QueueStats) []byte {
 	for _, f := range queueFigures {
+		if s.Partial && !f.always {
+			continue
+		}
 		b = append(append(b, "STAT queue_"...), s.Name...)
 		b = append(append(b, '_'), f.name...)
 		b = strconv.AppendUint(append(b, ' '), f.of(s), 10)

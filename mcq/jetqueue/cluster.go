@@ -418,9 +418,9 @@ func (c *Cluster) QueueStats(ctx context.Context) (all []mcq.QueueStats, err err
 func (c *Cluster) queueStats(ctx context.Context, name string, stream jetstream.Stream, k *jetstream.ConsumerInfo) (mcq.QueueStats, error) {
 	s := stream.CachedInfo()
 	if k.Name == mainConsumer && c.opt.of(name).FanOut {
-		return mcq.QueueStats{Name: name, Put: s.State.LastSeq, Done: s.State.LastSeq}, nil
+		return mcq.QueueStats{Name: name, Put: s.State.LastSeq, Done: s.State.LastSeq, Partial: true}, nil
 	}
-	st := mcq.QueueStats{Name: name, Put: s.State.LastSeq, Leased: k.NumAckPending, Paused: k.Paused}
+	st := mcq.QueueStats{Name: name, Put: s.State.LastSeq, Leased: k.NumAckPending, Paused: k.Paused, Partial: true}
 	if q, _ := c.known(name); q != nil {
 		q.mu.Lock()
 		st.Waiters = len(q.waiters)

@@ -77,6 +77,28 @@ func TestServer(t *testing.T) {
 	}
 }
 
+// The figures that are not known here are left out.
+func TestServedStats(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	client, err := mcq.Dial(serve(t, c), &mcq.ClientOptions{Timeout: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	q := client.Queue("q")
+	if err := q.Put(t.Context(), mcq.Message{Body: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := q.Stats(t.Context()); err != nil || st.Put != 1 || !st.Partial {
+		t.Errorf("%+v, %v", st, err)
+	}
+	all, err := c.QueueStats(t.Context())
+	if err != nil || len(all) != 1 || !all[0].Partial {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
 // Consume works on a queue on JetStream, and on one that a server serves; with
 // each a function that fails now and then sees every message until it succeeds.
 func TestConsume(t *testing.T) {
