@@ -3,6 +3,7 @@ package mcq
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -71,19 +72,21 @@ func (o *QueueOptions) check(name string) error {
 	if o.DeadLetters != "" {
 		if err := CheckName(o.DeadLetters); err != nil {
 			bad("DeadLetters: %w", err)
+		} else if strings.Contains(o.DeadLetters, "+") {
+			bad("DeadLetters: %w: %q: nothing can be put to a subscriber", ErrName, o.DeadLetters)
 		}
 	}
 	return errors.Join(errs...)
 }
 
 // of returns the options of the queue of that name. A dead-letter queue buries
-// nothing in itself.
+// nothing in itself, and its subscribers nothing in it: they would get it again.
 func (o *Options) of(name string) QueueOptions {
 	q, ok := o.Queues[name]
 	if !ok {
 		q = o.Queue
 	}
-	if q.DeadLetters == name {
+	if queue, _, _ := strings.Cut(name, "+"); q.DeadLetters == queue {
 		q.DeadLetters, q.MaxAttempts = "", 0
 	}
 	if q.DedupeWindow == 0 {

@@ -363,6 +363,24 @@ func TestDeadLettersWithLittleRoom(t *testing.T) {
 	expect(t, "left", bodies(lease(t, r, 9, mcq.LeaseOptions{})), "this is far too large", "cccc")
 }
 
+// A subscriber of the dead letters buries nothing in them, or it would get it again
+// and again.
+func TestDeadLettersHaveSubscribers(t *testing.T) {
+	b := memBroker(t, &mcq.Options{Sync: mcq.Never, Queue: mcq.QueueOptions{MaxAttempts: 1, DeadLetters: "dead"}})
+	sub, dead := queue(t, b, "dead+s"), queue(t, b, "dead")
+	put(t, dead, "x")
+	for range 2 {
+		msgs := lease(t, sub, 1, mcq.LeaseOptions{})
+		expect(t, "leased", bodies(msgs), "x")
+		if err := sub.Nack(t.Context(), msgs[0].ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := dead.Stats(); s.Put != 1 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
 // A holder that is late but faster than the burial wins.
 func TestAckBeatsBurial(t *testing.T) {
 	b := memBroker(t, &mcq.Options{Sync: mcq.Never, Queue: mcq.QueueOptions{MaxAttempts: 1, DeadLetters: "dead"}})
@@ -618,9 +636,9 @@ func TestPeekPurgePause(t *testing.T) {
 func TestQueueOptionsAreCheckedTogether(t *testing.T) {
 	_, err := mcq.Open(t.TempDir(), &mcq.Options{
 		Queue:  mcq.QueueOptions{MaxLength: -1, MaxBytes: -1, MaxAge: -1},
-		Queues: map[string]mcq.QueueOptions{"a b": {}, "x": {MaxAttempts: -1, DeadLetters: "a/b"}},
+		Queues: map[string]mcq.QueueOptions{"a b": {}, "x": {MaxAttempts: -1, DeadLetters: "a/b"}, "y": {DeadLetters: "q+s"}},
 	})
-	for _, part := range []string{"MaxLength", "MaxBytes", "MaxAge", `"a b"`, "of x: MaxAttempts", "of x: DeadLetters"} {
+	for _, part := range []string{"MaxLength", "MaxBytes", "MaxAge", `"a b"`, "of x: MaxAttempts", "of x: DeadLetters", "of y: DeadLetters"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v says nothing about %s", err, part)
 		}
