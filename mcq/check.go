@@ -13,8 +13,9 @@ import (
 // Report is what Check found.
 type Report struct {
 	Queues   []QueueReport // by name
-	Messages uint64        // that are in the store, the acknowledged ones not removed yet included
+	Messages uint64        // that are in the store
 	Bytes    uint64        // of their bodies
+	Consumed uint64        // of Messages, those that no queue waits for and that are not removed yet
 
 	// Damage says what is wrong, at most a hundred things; empty means nothing.
 	Damage []string
@@ -25,6 +26,9 @@ type QueueReport struct {
 	Name      string
 	Put, Done uint64 // as in QueueStats
 }
+
+// Backlog is how many messages are in the queue.
+func (q QueueReport) Backlog() uint64 { return q.Put - q.Done }
 
 // maxDamage bounds Report.Damage.
 const maxDamage = 100
@@ -162,10 +166,15 @@ func (c *checker) records() error {
 		}
 		c.report.Messages++
 		c.report.Bytes += uint64(len(m.Body))
+		consumed := true
 		for _, q := range l.readers {
 			if seq >= q.start && !q.acked.has(seq) {
 				waiting[q]++
+				consumed = false
 			}
+		}
+		if consumed {
+			c.report.Consumed++
 		}
 	}
 	if err := it.Error(); err != nil {
@@ -173,8 +182,8 @@ func (c *checker) records() error {
 		return nil
 	}
 	for _, r := range c.report.Queues {
-		if found := waiting[c.b.queues[r.Name]]; found != r.Put-r.Done {
-			c.bad("queue %s: %d messages are there, %d were put and not acknowledged", r.Name, found, r.Put-r.Done)
+		if found := waiting[c.b.queues[r.Name]]; found != r.Backlog() {
+			c.bad("queue %s: %d messages are there, %d were put and not acknowledged", r.Name, found, r.Backlog())
 		}
 	}
 	return nil

@@ -28,7 +28,10 @@ func TestCheck(t *testing.T) {
 	if err := q.Ack(t.Context(), msgs[0].ID, msgs[5].ID); err != nil {
 		t.Fatal(err)
 	}
-	put(t, queue(t, b, "other"), "y")
+	put(t, queue(t, b, "other"), "y", "z")
+	if _, err := queue(t, b, "other").Take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := mcq.Check("store", opts); err == nil {
 		t.Error("checked a store that is open")
 	}
@@ -42,8 +45,8 @@ func TestCheck(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := []mcq.QueueReport{{Name: "other", Put: 1}, {Name: "q", Put: 100, Done: 2}, {Name: "q+s", Put: 100}}
-		if !slices.Equal(r.Queues, want) || r.Messages != 101 || r.Bytes != 100_001 || len(r.Damage) != 0 {
+		want := []mcq.QueueReport{{Name: "other", Put: 2, Done: 1}, {Name: "q", Put: 100, Done: 2}, {Name: "q+s", Put: 100}}
+		if !slices.Equal(r.Queues, want) || r.Messages != 102 || r.Bytes != 100_002 || r.Consumed != 1 || len(r.Damage) != 0 {
 			t.Fatalf("report %+v", r)
 		}
 	}
