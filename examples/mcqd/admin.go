@@ -5,19 +5,31 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/heddle-go/heddle/mcq"
 )
 
-// startAdmin serves the figures on addr until it is closed; if it fails, failed
-// is told. The Addr of the result is what was listened on.
+// startAdmin serves the figures, pause and resume on addr until it is closed; if it
+// fails, failed is told. The Addr of the result is what was listened on.
 func startAdmin(addr string, b *mcq.Broker, s *mcq.Server, failed chan<- error) (*http.Server, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
+	h := &http.Server{Addr: ln.Addr().String(), Handler: adminHandler(b, s), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	go func() {
+		if err := h.Serve(ln); err != http.ErrServerClosed {
+			failed <- err
+		}
+	}()
+	return h, nil
+}
+
+func adminHandler(b *mcq.Broker, s *mcq.Server) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := b.Health(); err != nil {
@@ -37,66 +49,44 @@ func startAdmin(addr string, b *mcq.Broker, s *mcq.Server, failed chan<- error) 
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		fmt.Fprint(w, metrics(b.Stats(), s.Stats()))
 	})
-	h := &http.Server{Addr: ln.Addr().String(), Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
-	go func() {
-		if err := h.Serve(ln); err != http.ErrServerClosed {
-			failed <- err
+	mux.HandleFunc("POST /queues/{queue}/pause", operate(b, (*mcq.Queue).Pause, "paused, until it is resumed or mcqd ends"))
+	mux.HandleFunc("POST /queues/{queue}/resume", operate(b, (*mcq.Queue).Resume, "resumed"))
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+// operate does something to the queue that the path names, and says that it is done.
+func operate(b *mcq.Broker, do func(*mcq.Queue), done string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !fromHere(r) {
+			http.Error(w, "only for callers on the same machine, by its loopback address", http.StatusForbidden)
+			return
 		}
-	}()
-	return h, nil
-}
-
-func number(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// label escapes a label's value as Prometheus reads it, which is not as Go does.
-func label(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(strings.ToValidUTF8(s, "\uFFFD"))
-}
-
-// metrics is the figures in the text format of Prometheus.
-func metrics(b mcq.Stats, s mcq.ServerStats) string {
-	var out strings.Builder
-	family := func(name, kind, help string) {
-		fmt.Fprintf(&out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
-	}
-	for _, m := range []struct {
-		name, kind, help string
-		value            func(q *mcq.QueueStats) any
-	}{
-		{"mcq_put_total", "counter", "Messages ever put.", func(q *mcq.QueueStats) any { return q.Put }},
-		{"mcq_done_total", "counter", "Messages acknowledged, taken or dropped.", func(q *mcq.QueueStats) any { return q.Done }},
-		{"mcq_backlog", "gauge", "Messages in the queue.", func(q *mcq.QueueStats) any { return q.Backlog() }},
-		{"mcq_leased", "gauge", "Messages handed out and not acknowledged.", func(q *mcq.QueueStats) any { return q.Leased }},
-		{"mcq_delayed", "gauge", "Messages that wait for their time.", func(q *mcq.QueueStats) any { return q.Delayed }},
-		{"mcq_waiters", "gauge", "Readers that wait for messages.", func(q *mcq.QueueStats) any { return q.Waiters }},
-		{"mcq_expired_total", "counter", "Messages dropped for their age.", func(q *mcq.QueueStats) any { return q.Expired }},
-		{"mcq_discarded_total", "counter", "Messages dropped to make room.", func(q *mcq.QueueStats) any { return q.Discarded }},
-		{"mcq_buried_total", "counter", "Messages moved to the dead letters, or dropped for want of them.", func(q *mcq.QueueStats) any { return q.Buried }},
-		{"mcq_duplicates_total", "counter", "Messages put again, and not stored.", func(q *mcq.QueueStats) any { return q.Duplicates }},
-		{"mcq_oldest_age_seconds", "gauge", "How long ago the first message was put that is not acknowledged.", func(q *mcq.QueueStats) any { return q.OldestAge.Seconds() }},
-	} {
-		family(m.name, m.kind, m.help)
-		for i := range b.Queues {
-			fmt.Fprintf(&out, "%s{queue=\"%s\"} %v\n", m.name, label(b.Queues[i].Name), m.value(&b.Queues[i]))
+		name := r.PathValue("queue")
+		if !slices.Contains(b.Queues(), name) { // a name that is misspelt makes no queue
+			http.Error(w, fmt.Sprintf("there is no queue %q", name), http.StatusNotFound)
+			return
 		}
+		q, err := b.Queue(name)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		do(q)
+		fmt.Fprintf(w, "%s is %s\n", name, done)
 	}
-	for _, m := range []struct {
-		name, kind, help string
-		value            any
-	}{
-		{"mcq_groups_total", "counter", "Batches committed.", b.Groups},
-		{"mcq_disk_full", "gauge", "1 while nothing can be put for want of space.", number(b.Full)},
-		{"mcq_failed", "gauge", "1 once the store must be opened again.", number(b.Failed != "")},
-		{"mcq_connections", "gauge", "Connections now.", s.Conns},
-		{"mcq_errors_total", "counter", "Commands answered with an error.", s.Errors},
-	} {
-		family(m.name, m.kind, m.help)
-		fmt.Fprintf(&out, "%s %v\n", m.name, m.value)
+}
+
+// fromHere reports whether somebody on this machine calls: not a proxy for somebody
+// else, and not a page whose own name has been made to mean this address.
+func fromHere(r *http.Request) bool {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !from.Addr().Unmap().IsLoopback() || r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" {
+		return false
 	}
-	return out.String()
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	to, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && to.Unmap().IsLoopback()
 }
