@@ -49,6 +49,16 @@ func start(t *testing.T, args ...string) (addr, admin string, stop func() error)
 	return addr, admin, stop
 }
 
+// file is a file with that text.
+func file(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func talk(t *testing.T, addr, request string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -83,11 +93,7 @@ func fetch(t *testing.T, url string) string {
 
 func TestServeAndCheck(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep", "store")
-	users := filepath.Join(t.TempDir(), "users")
-	if err := os.WriteFile(users, []byte("# who may\nada secret word\n\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	addr, admin, stop := start(t, "-data", dir, "-users", users, "-max-length", "2")
+	addr, admin, stop := start(t, "-data", dir, "-auth", file(t, "ada:secret word\n"), "-max-length", "2")
 	login := "set auth 0 0 15\r\nada secret word\r\n"
 	if got := talk(t, addr, "get q\r\n"+login+"set q 0 0 1\r\na\r\nset q 0 0 1\r\nb\r\nset q 0 0 1\r\nc\r\nget q\r\n"); got !=
 		"CLIENT_ERROR unauthenticated\r\nSTORED\r\nSTORED\r\nSTORED\r\nNOT_STORED\r\nVALUE q 0 1\r\na\r\nEND\r\n" {
@@ -115,7 +121,7 @@ func TestServeAndCheck(t *testing.T) {
 	if err := run(t.Context(), []string{"-check", dir}, &out); err != nil {
 		t.Fatal(err)
 	}
-	if want := "queue q: put 2, done 1, backlog 1\n2 messages of 2 bytes in 1 queues\n"; out.String() != want {
+	if want := "queue q: put 2, done 1, backlog 1\n1 queues, backlog 1\n2 messages of 2 bytes stored, 1 of them consumed and not removed yet\n"; out.String() != want {
 		t.Errorf("check says %q", out.String())
 	}
 	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
@@ -140,23 +146,16 @@ func TestServeAndCheck(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
-	empty := filepath.Join(t.TempDir(), "empty")
-	bad := filepath.Join(t.TempDir(), "bad")
-	if err := os.WriteFile(bad, []byte("ada\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(empty, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	data := t.TempDir()
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
 		{[]string{"-tls-cert", "x", "-tls-key", "y"}, "no such file"},
-		{[]string{"-users", "/nowhere"}, "/nowhere"},
-		{[]string{"-users", bad}, "line 1"},
-		{[]string{"-users", empty}, "no users"},
+		{[]string{"-auth", "/nowhere"}, "/nowhere"},
+		{[]string{"-auth", file(t, "ada\n")}, "line 1"},
+		{[]string{"-queues", "/nowhere"}, "/nowhere"},
+		{[]string{"-queues", file(t, "{")}, "line 1"},
 		{[]string{"-admin", "nowhere:x"}, "unknown port"},
 		{[]string{"-addr", "256.0.0.1:1"}, "256.0.0.1"},
 		{[]string{"-check", filepath.Join(data, "none")}, "no store here"},
@@ -188,6 +187,11 @@ func TestUsage(t *testing.T) {
 		{"-drain -1s", []string{"-drain -1s: want 0"}},
 		{"-idle -1s", []string{"-idle -1s: want 0"}},
 		{"-max-length -1 -drain -2s", []string{"-max-length -1: want 0", "-drain -2s"}},
+		{"-min-free -5", []string{"-min-free -5: want -1"}},
+		{"-max-conns 0", []string{"-max-conns 0: want at least 1"}},
+		{"-open-timeout 13h", []string{"-open-timeout 13h0m0s: want 1s to 12h"}},
+		{"-allow-flush-all -refuse-drop", []string{"-allow-flush-all and -refuse-drop"}},
+		{"-queues x -max-length 1", []string{"-max-length and -drop-oldest: with -queues"}},
 		{"-drop-oldest", []string{"-drop-oldest: needs -max-length"}},
 		{"-addr here", []string{`-addr "here": want host:port`}},
 		{"-addr=", []string{`-addr "": want host:port`}},
@@ -211,6 +215,26 @@ func TestUsage(t *testing.T) {
 	var out strings.Builder
 	if err := run(t.Context(), []string{"-h"}, &out); err != nil || !strings.Contains(out.String(), "-max-message") {
 		t.Errorf("help: %v, %q", err, out.String())
+	}
+}
+
+// The server answers as its flags say.
+func TestServerFlags(t *testing.T) {
+	for flags, c := range map[string]struct{ request, reply string }{
+		"": {"set q 0 -1 1\r\nx\r\nget q\r\nset q 0 0 1\r\nx\r\nset q 0 0 1\r\ny\r\nflush_all\r\ndelete q\r\n",
+			"STORED\r\nEND\r\nSTORED\r\nNOT_STORED\r\nSERVER_ERROR flush_all is not allowed here\r\nDELETED\r\n"},
+		"-full-error -ignore-exptime -allow-flush-all": {"set q 0 -1 1\r\nx\r\nset q 0 0 1\r\ny\r\nget q\r\nflush_all\r\nstats queue\r\n",
+			"STORED\r\nSERVER_ERROR mcq: queue full: q: limit 1 messages, 0 bytes\r\nVALUE q 0 1\r\nx\r\nEND\r\nOK\r\nEND\r\n"},
+		"-refuse-drop": {"set q 0 0 1\r\nx\r\ndelete q\r\nflush q\r\nget q\r\n",
+			"STORED\r\nSERVER_ERROR delete of a queue is not allowed here\r\nSERVER_ERROR flush of a queue is not allowed here\r\nVALUE q 0 1\r\nx\r\nEND\r\n"},
+	} {
+		addr, _, stop := start(t, append(strings.Fields(flags), "-data", t.TempDir(), "-max-length", "1", "-min-free", "0")...)
+		if got := talk(t, addr, c.request); got != c.reply {
+			t.Errorf("%s: got %q, want %q", flags, got, c.reply)
+		}
+		if err := stop(); err != nil {
+			t.Errorf("%s: %v", flags, err)
+		}
 	}
 }
 
