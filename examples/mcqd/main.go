@@ -12,8 +12,9 @@
 // each: limits, age, attempts, dead letters, fan-out; see queues.go.
 //
 // -admin 127.0.0.1:22202 serves figures over HTTP: /stats as JSON, /metrics for
-// Prometheus, /healthz, which is 503 when nothing can be stored. Whoever is on the same machine can have a
-// queue hand out no messages for a while:
+// Prometheus, /healthz, which is 503 when nothing can be stored. Who calls from the
+// same machine, by its loopback address, can have a queue hand out no messages for a
+// while, at most until mcqd ends:
 //
 //	curl -X POST http://127.0.0.1:22202/queues/mail/pause
 //	curl -X POST http://127.0.0.1:22202/queues/mail/resume
