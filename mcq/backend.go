@@ -39,7 +39,9 @@ type Backend interface {
 //     an ID, it names one lease: it is ErrNotLeased once the message has been
 //     handed out again.
 //  6. Stats are those of Backend.QueueStats.
-//  7. Errors are those of Queue's methods of that name: ErrFull, ErrNotLeased,
+//  7. It may have a Queue's Peek, Purge, Reject and NackReason, too. A server refuses
+//     what needs one that is not there, but calls Nack for NackReason.
+//  8. Errors are those of Queue's methods of that name: ErrFull, ErrNotLeased,
 //     ErrDropped, ErrClosed.
 type BackendQueue interface {
 	Source
@@ -47,6 +49,11 @@ type BackendQueue interface {
 	Remove(ctx context.Context, limit int, wait time.Duration) ([]Message, error)
 	Extend(ctx context.Context, id uint64, d time.Duration) error
 	Stats(ctx context.Context) (QueueStats, error)
+}
+
+// nackReasoner is what a BackendQueue or another Source may be.
+type nackReasoner interface {
+	NackReason(ctx context.Context, reason string, ids ...uint64) error
 }
 
 // Backend returns b as a Backend.

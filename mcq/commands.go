@@ -172,8 +172,9 @@ func (c *session) remove(key []byte) string {
 	switch {
 	case k.given == optionAck:
 		list, act = k.ack, BackendQueue.Ack
-	case k.given == optionNack:
-		list, act = k.nack, BackendQueue.Nack
+	case k.given&^optionReason == optionNack:
+		reason := k.reason
+		list, act = k.nack, func(q BackendQueue, ctx context.Context, ids ...uint64) error { return nack(q, ctx, reason, ids) }
 	case k.given&^optionReason == optionReject:
 		reason := cmp.Or(k.reason, "rejected")
 		list, act = k.reject, func(q BackendQueue, ctx context.Context, ids ...uint64) error { return reject(q, ctx, reason, ids) }
@@ -209,6 +210,14 @@ func (c *session) remove(key []byte) string {
 		return errorReply(err)
 	}
 	return replyDeleted
+}
+
+// nack gives messages back; where reasons are not known it does so without.
+func nack(q BackendQueue, ctx context.Context, reason string, ids []uint64) error {
+	if r, ok := q.(nackReasoner); ok && reason != "" {
+		return r.NackReason(ctx, reason, ids...)
+	}
+	return q.Nack(ctx, ids...)
 }
 
 func reject(q BackendQueue, ctx context.Context, reason string, ids []uint64) error {

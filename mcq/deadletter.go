@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // Reject takes leased messages out of the queue for good: they go to
-// QueueOptions.DeadLetters with that reason, or are dropped if there is none. It
-// returns when that is durable. An id that is not leased gives ErrNotLeased; ids
+// QueueOptions.DeadLetters with that reason, of which 1000 bytes are kept, or are
+// dropped if there is none. It returns when that is durable. An id that is not leased gives ErrNotLeased; ids
 // may be Receipts. Those that the dead letters have no room for are given back,
 // and the error, which wraps ErrFull, says how many of how many.
 func (q *Queue) Reject(_ context.Context, reason string, ids ...uint64) error {
@@ -50,12 +51,15 @@ func (q *Queue) holdLocked(id uint64, l lease) {
 
 const maxReason = 1000
 
+// cutReason makes of reason what is kept of it.
+func cutReason(reason string) string {
+	return strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "?")
+}
+
 // bury moves messages that are held to the dead letters, in steps of leaseBytes,
 // and as many as they have room for. What cannot be moved is given back.
 func (q *Queue) bury(ids []uint64, reason string) error {
-	if len(reason) > maxReason {
-		reason = reason[:maxReason]
-	}
+	reason = cutReason(reason)
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	all, missed, misses := len(ids), 0, 0

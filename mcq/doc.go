@@ -64,7 +64,7 @@
 //	gets q/lease=30/receipt     the cas value is the Receipt; it goes wherever an id does
 //	gets q/lease=30/n=256/t=500 up to 256 messages, waiting up to 500 ms for the first
 //	delete q/ack=7,9-12         acknowledge; nack gives back, reject buries
-//	delete q/reject=7/reason=T  and says why, percent-encoded
+//	delete q/reject=7/reason=T  and says why, percent-encoded; so may nack
 //	touch q/id=8 60             make a lease last 60 s from now
 //	set q/delay=60, q/key=K     hand out in 60 s; store once
 //	set q/h, gets q/h           the body has an envelope with trace, times, key and, of a

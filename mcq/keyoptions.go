@@ -24,7 +24,7 @@ import (
 //	ack=IDS        remove leased messages: ids and from-to ranges, separated by commas
 //	nack=IDS       give leased messages back
 //	reject=IDS     move leased messages to the dead letters
-//	reason=TEXT    of reject: why, with %XX for what a key cannot hold
+//	reason=TEXT    of reject and nack: why, with %XX for what a key cannot hold
 //	id=ID          the leased message that touch is about
 //	open           hand out to this connection, as kestrel does
 //	close          remove what this connection has open
@@ -180,7 +180,7 @@ func (o *keyOptions) parse(key []byte, allowed option) error {
 	}
 	// What kestrel has no sense for, and its options together with ours.
 	open := o.open || o.close || o.abort
-	if o.abort && (o.open || o.close) || o.peek && open || o.lease > 0 && (open || o.peek) || o.n > 0 && open || o.reason != "" && o.reject == nil {
+	if o.abort && (o.open || o.close) || o.peek && open || o.lease > 0 && (open || o.peek) || o.n > 0 && open || o.reason != "" && o.reject == nil && o.nack == nil {
 		return fmt.Errorf("%w: %.80q: options do not go together", errOption, key)
 	}
 	return nil

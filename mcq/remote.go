@@ -250,10 +250,17 @@ func (q *RemoteQueue) Nack(ctx context.Context, ids ...uint64) error {
 	return q.settle(ctx, "nack", ids, "")
 }
 
+// NackReason is Queue.NackReason on the server.
+func (q *RemoteQueue) NackReason(ctx context.Context, reason string, ids ...uint64) error {
+	return q.settle(ctx, "nack", ids, reasonOption(reason))
+}
+
 // Reject is Queue.Reject on the server.
 func (q *RemoteQueue) Reject(ctx context.Context, reason string, ids ...uint64) error {
-	return q.settle(ctx, "reject", ids, "/reason="+url.PathEscape(reason[:min(len(reason), maxReason)]))
+	return q.settle(ctx, "reject", ids, reasonOption(reason))
 }
+
+func reasonOption(reason string) string { return "/reason=" + url.PathEscape(cutReason(reason)) }
 
 // settle sends what is to become of leased messages.
 func (q *RemoteQueue) settle(ctx context.Context, verb string, ids []uint64, option string) error {

@@ -214,6 +214,8 @@ var optionTable = []exchange{
 	{"get q\r\n", "END\r\n"},
 	{"delete q/nack=1\r\n", "DELETED\r\n"},
 	{"delete q/nack=1\r\n", "NOT_FOUND\r\n"},
+	{"gets q/lease=60\r\ndelete q/nack=1/reason=not%20yet\r\ndelete q/nack=1/reason=\r\ndelete q/nack=1/reason=%zz\r\n",
+		"VALUE q/lease=60 5 1 1\r\na\r\nEND\r\nDELETED\r\nNOT_FOUND\r\nCLIENT_ERROR bad command line format\r\n"},
 	{"touch q/id=3 60\r\n", "TOUCHED\r\n"},
 	{"touch q/id=1 60\r\n", "NOT_FOUND\r\n"},
 	{"touch q/id=3 0\r\n", "CLIENT_ERROR bad command line format\r\n"},
@@ -272,7 +274,7 @@ func TestOptionsOfOthers(t *testing.T) {
 			}
 		}
 	}
-	for _, both := range []string{"ack=1/nack=1", "reject=1/ack=1", "ack=1/reason=x", "nack=1/reason="} {
+	for _, both := range []string{"ack=1/nack=1", "reject=1/ack=1", "ack=1/reason=x", "ack=1/reason="} {
 		w.send("delete q/" + both + "\r\n")
 		w.expect("CLIENT_ERROR bad command line format\r\n")
 	}

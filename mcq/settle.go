@@ -80,7 +80,13 @@ func (q *Queue) unleaseLocked(id uint64, l lease, o *op) {
 // times goes to the dead letters instead, or comes again if those are full, and then
 // the error wraps ErrFull. An id that is not leased gives
 // ErrNotLeased. ids may be Receipts.
-func (q *Queue) Nack(_ context.Context, ids ...uint64) error {
+func (q *Queue) Nack(ctx context.Context, ids ...uint64) error {
+	return q.NackReason(ctx, "", ids...)
+}
+
+// NackReason is Nack, and says why: of messages that go to the dead letters it is
+// Dead.Reason, up to 1000 bytes of it. Of others nothing is kept.
+func (q *Queue) NackReason(_ context.Context, reason string, ids ...uint64) error {
 	missing := 0
 	var dying []uint64
 	q.mu.Lock()
@@ -100,7 +106,7 @@ func (q *Queue) Nack(_ context.Context, ids ...uint64) error {
 	}
 	q.wakeLocked()
 	q.mu.Unlock()
-	if err := q.bury(dying, "the last lease was given back"); err != nil {
+	if err := q.bury(dying, cmp.Or(reason, "the last lease was given back")); err != nil {
 		return err
 	}
 	if missing > 0 {

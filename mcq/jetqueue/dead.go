@@ -15,9 +15,9 @@ import (
 )
 
 // Reject takes leased messages out of the queue for good: they go to
-// QueueOptions.DeadLetters with that reason, or are dropped if there is none. An
-// id that is not leased gives mcq.ErrNotLeased. A message that could not be
-// moved stays leased.
+// QueueOptions.DeadLetters with that reason, up to 1000 bytes of it on one line, or
+// are dropped if there is none. An id that is not leased gives mcq.ErrNotLeased. A
+// message that could not be moved stays leased.
 func (q *Queue) Reject(ctx context.Context, reason string, ids ...uint64) error {
 	if err := q.err(); err != nil {
 		return err
@@ -59,6 +59,19 @@ func (q *Queue) reject(ctx context.Context, reason string, k claimed) error {
 	return q.bury(ctx, burial{id: k.id, attempts: k.lease.attempts, reply: k.lease.reply, body: raw.Data, header: raw.Header, reason: reason})
 }
 
+// buryAll buries messages whose last lease was given back. Those that it cannot
+// are buried by whoever they are delivered to next.
+func (q *Queue) buryAll(ctx context.Context, reason string, list []claimed) (err error) {
+	ctx, cancel := q.c.bound(ctx)
+	defer cancel()
+	for _, k := range list {
+		if e := q.reject(ctx, reason, k); e != nil {
+			err = errors.Join(err, e, q.c.nc.Publish(k.lease.reply, answerNak))
+		}
+	}
+	return err
+}
+
 // burial is a message on its way to the dead letters.
 type burial struct {
 	id       uint64
@@ -93,6 +106,7 @@ const maxReason = 1000
 // bury moves a message to the queue of dead letters: it is stored there, once
 // however often this is tried, before it is removed here.
 func (q *Queue) bury(ctx context.Context, b burial) error {
+	b.reason = oneLine(b.reason)
 	if to := q.opt.DeadLetters; to != "" {
 		dead, err := q.c.queue(ctx, to, true)
 		if err != nil {
@@ -106,13 +120,10 @@ func (q *Queue) bury(ctx context.Context, b burial) error {
 				h[k] = v
 			}
 		}
-		if len(b.reason) > maxReason {
-			b.reason = b.reason[:maxReason]
-		}
 		h[headerDeadQueue] = []string{q.name}
 		h[headerDeadID] = []string{strconv.FormatUint(b.id, 10)}
 		h[headerDeadAttempts] = []string{strconv.Itoa(b.attempts)}
-		h[headerDeadReason] = []string{oneLine(b.reason)}
+		h[headerDeadReason] = []string{b.reason}
 		h[jetstream.MsgIDHeader] = []string{"d" + q.name + "/" + strconv.FormatUint(b.id, 10)}
 		err = q.c.try(ctx, func(ctx context.Context) error {
 			_, err := q.c.js.PublishMsg(ctx, &nats.Msg{Subject: dead.subject, Data: b.body, Header: h}, jetstream.WithRetryAttempts(0))
@@ -135,8 +146,9 @@ func (q *Queue) bury(ctx context.Context, b burial) error {
 	return nil
 }
 
-// oneLine makes s fit for a header.
+// oneLine makes of a reason what fits into a header.
 func oneLine(s string) string {
+	s = strings.ToValidUTF8(s[:min(len(s), maxReason)], "?")
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return ' '

@@ -232,37 +232,57 @@ func (q *Queue) putBack(k claimed) {
 }
 
 // Nack gives leased messages back: they are handed out again before what never
-// was. It returns when the server knows. An id that is not leased gives
+// was. It returns when the server knows. One that was handed out
+// QueueOptions.MaxAttempts times goes to the dead letters instead; if it cannot, it
+// does when it would be handed out. An id that is not leased gives
 // mcq.ErrNotLeased; after any other error messages may only come again after
 // Options.Failover.
-func (q *Queue) Nack(ctx context.Context, ids ...uint64) error { return q.nack(ctx, answerNak, ids) }
-
-// NackAfter gives leased messages back, to be handed out again after so long.
-func (q *Queue) NackAfter(ctx context.Context, d time.Duration, ids ...uint64) error {
-	if d <= 0 {
-		return q.nack(ctx, answerNak, ids)
-	}
-	return q.nack(ctx, answerNakDelay(d), ids)
+func (q *Queue) Nack(ctx context.Context, ids ...uint64) error {
+	return q.nack(ctx, answerNak, "", ids)
 }
 
-func (q *Queue) nack(ctx context.Context, answer []byte, ids []uint64) error {
+// NackReason is Nack, and says why: of messages that go to the dead letters it is
+// Dead.Reason, up to 1000 bytes of it on one line. Of others nothing is kept.
+func (q *Queue) NackReason(ctx context.Context, reason string, ids ...uint64) error {
+	return q.nack(ctx, answerNak, reason, ids)
+}
+
+// NackAfter is Nack of messages that are to be handed out again after so long.
+func (q *Queue) NackAfter(ctx context.Context, d time.Duration, ids ...uint64) error {
+	if d <= 0 {
+		return q.nack(ctx, answerNak, "", ids)
+	}
+	return q.nack(ctx, answerNakDelay(d), "", ids)
+}
+
+func (q *Queue) nack(ctx context.Context, answer []byte, reason string, ids []uint64) error {
 	if err := q.err(); err != nil {
 		return err
 	}
 	list, missing := q.claim(ids)
+	q.c.stats.givenBack.Add(uint64(len(list)))
+	var last []claimed // those that are not handed out again
+	list = slices.DeleteFunc(list, func(k claimed) bool {
+		most := q.opt.MaxAttempts
+		if most == 0 || k.lease.attempts < most {
+			return false
+		}
+		last = append(last, k)
+		return true
+	})
+	var err error
 	// The server hands them out in the order in which they are given back.
 	slices.SortFunc(list, func(a, b claimed) int { return cmp.Compare(a.id, b.id) })
-	var err error
 	for i, k := range list {
 		if i < len(list)-1 {
 			err = errors.Join(err, q.c.nc.Publish(k.lease.reply, answer))
 			continue
 		}
 		// The server reads them in order: that it has this one says so of all.
-		_, last := q.answer(ctx, list[i:], answer)
-		err = errors.Join(err, last)
+		_, e := q.answer(ctx, list[i:], answer)
+		err = errors.Join(err, e)
 	}
-	q.c.stats.givenBack.Add(uint64(len(list)))
+	err = errors.Join(err, q.buryAll(ctx, cmp.Or(reason, "its last lease was given back"), last))
 	switch {
 	case err != nil:
 		return wrap("give back to", q.name, err)

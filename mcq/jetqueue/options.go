@@ -27,8 +27,9 @@ type Options struct {
 	// applied to a queue's stream when a process first uses the queue: give all
 	// processes the same. MaxLength and MaxBytes count messages that are
 	// acknowledged until all before them are, and those of all subscribers;
-	// MaxAge drops messages that are leased, too; a message goes to DeadLetters
-	// when it would be handed out once more; DedupeWindow cannot be negative.
+	// MaxAge drops messages that are leased, too; one whose last lease ran out goes
+	// to DeadLetters when it would be handed out once more; DedupeWindow cannot be
+	// negative.
 	Queue  mcq.QueueOptions
 	Queues map[string]mcq.QueueOptions
 

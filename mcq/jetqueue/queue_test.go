@@ -316,7 +316,7 @@ func TestDeadLetters(t *testing.T) {
 		got := leaseAll(t, dead, 1)
 		if m := got[0]; bodies(got) != "poison" || m.Flags != 5 || m.Key != "" || m.Dead == nil || m.Attempts != attempt {
 			t.Fatalf("got %+v", got)
-		} else if d := *m.Dead; d.Queue != "q" || d.ID != 1 || d.Attempts != 2 || d.Reason == "" {
+		} else if d := *m.Dead; d != (mcq.Dead{Queue: "q", ID: 1, Attempts: 2, Reason: "its last lease was given back"}) {
 			t.Fatalf("dead letter %+v", d)
 		}
 		if err := dead.Nack(t.Context(), got[0].ID); err != nil {
@@ -336,6 +336,60 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("got %+v, %+v", m, m.Dead)
 	}
 	waitFor(t, "the queue to be empty", func() bool { return backlog(t, q) == 0 })
+}
+
+// Why a message was given back for the last time is kept with it, on one line; if
+// it cannot be buried then, it is when there is room.
+func TestNackReason(t *testing.T) {
+	t.Parallel()
+	c := open(t, &jetqueue.Options{Failover: time.Hour, Queues: map[string]mcq.QueueOptions{
+		"q": {MaxAttempts: 2, DeadLetters: "dead"}, "crowded": {MaxAttempts: 1, DeadLetters: "tiny"}, "tiny": {MaxLength: 1},
+	}})
+	q, dead := queue(t, c, "q"), queue(t, c, "dead")
+	for given, want := range map[string]string{
+		"":                        "its last lease was given back",
+		"50% of \"ä/b\"\r\nis no": "50% of \"ä/b\"  is no",
+		"cut \xff off":            "cut ? off",
+		strings.Repeat("€", 1000): strings.Repeat("€", 333) + "?",
+	} {
+		put(t, q, "bad")
+		for _, reason := range []string{"not yet", given} {
+			if err := q.NackReason(t.Context(), reason, leaseAll(t, q, 1)[0].Receipt); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := leaseAll(t, dead, 1)[0]
+		if got.Dead == nil || got.Dead.Reason != want || got.Dead.Attempts != 2 {
+			t.Errorf("%+v, want %q", got.Dead, want)
+		}
+		if err := dead.Ack(t.Context(), got.ID); err != nil {
+			t.Fatal(err)
+		}
+		if err := q.NackReason(t.Context(), given, 999); !errors.Is(err, mcq.ErrNotLeased) {
+			t.Errorf("of what is not leased: %v", err)
+		}
+	}
+
+	crowded, tiny := queue(t, c, "crowded"), queue(t, c, "tiny")
+	put(t, tiny, "there")
+	put(t, crowded, "bad", "worse")
+	got := leaseAll(t, crowded, 2)
+	if err := crowded.NackReason(t.Context(), "no", ids(got[:1])...); !errors.Is(err, mcq.ErrFull) {
+		t.Errorf("buried where there is no room: %v", err)
+	}
+	if err := tiny.Ack(t.Context(), ids(leaseAll(t, tiny, 1))...); err != nil {
+		t.Fatal(err)
+	}
+	// It is looked for when somebody asks for messages.
+	waitFor(t, "it to be buried", func() bool {
+		if msgs, err := crowded.Lease(t.Context(), 1, mcq.LeaseOptions{}); len(msgs) > 0 || err != nil {
+			t.Fatalf("handed out once more: %+v, %v", msgs, err)
+		}
+		return c.Stats().Buried == 5
+	})
+	if m := leaseAll(t, tiny, 1)[0]; string(m.Body) != "bad" || m.Dead == nil || m.Dead.Attempts != 1 {
+		t.Errorf("%+v", m)
+	}
 }
 
 func TestSubscribers(t *testing.T) {
