@@ -47,7 +47,6 @@ type BackendQueue interface {
 	Source
 	Enqueue(m Message, done func(m Message, err error))
 	Remove(ctx context.Context, limit int, wait time.Duration) ([]Message, error)
-	Extend(ctx context.Context, id uint64, d time.Duration) error
 	Stats(ctx context.Context) (QueueStats, error)
 }
 

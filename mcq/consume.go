@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strconv"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,18 +16,21 @@ import (
 	"github.com/heddle-go/heddle/watchman"
 )
 
-// Source is where Consume gets messages: a Queue or a RemoteQueue. Ack and Nack
-// are given the Receipt of those messages that Lease gave one, else the ID.
+// Source is where Consume gets messages: a Queue or a RemoteQueue. Ack, Nack and
+// Extend are given the Receipt of those messages that Lease gave one, else the ID.
+// A Source that has a Queue's NackReason too is told why a message is given back.
 type Source interface {
 	Name() string
 	Lease(ctx context.Context, limit int, o LeaseOptions) ([]Message, error)
 	Ack(ctx context.Context, ids ...uint64) error
 	Nack(ctx context.Context, ids ...uint64) error
+	Extend(ctx context.Context, id uint64, d time.Duration) error
 }
 
 // ConsumeOptions configures Consume. The zero value is ready to use.
 type ConsumeOptions struct {
-	// Batch is how many messages a call of the function gets at most.
+	// Batch is how many messages a call of the function gets at most. What ends the
+	// process fails for all of them: see QueueOptions.MaxAttempts.
 	// 0 means 256, at most 4096.
 	Batch int
 
@@ -36,7 +39,8 @@ type ConsumeOptions struct {
 	MaxWait time.Duration
 
 	// Lease is how long one call of the function may take. Messages that are
-	// not acknowledged by then are handed out again. 0 means 30 s.
+	// not acknowledged by then are handed out again, an eighth of that later.
+	// 0 means 30 s.
 	Lease time.Duration
 
 	// Concurrency is how many calls of the function may run at once. More than
@@ -86,15 +90,26 @@ func (o *ConsumeOptions) filled() (ConsumeOptions, error) {
 	return out, errors.Join(errs...)
 }
 
+// hold is how long messages are leased: a function that fails because its time is
+// over still has them.
+func (o *ConsumeOptions) hold() time.Duration { return min(o.Lease+o.MaxWait+o.Lease/8, maxHold) }
+
 // pollWait is how long a lease waits for messages before it looks at ctx again.
 const pollWait = 500 * time.Millisecond
 
 // Consume is the queue processor: it calls fn with batches from src until ctx
-// is done, then finishes the batches under way and returns nil. A batch for
-// which fn returns nil is acknowledged; otherwise it is given back after a
-// pause that grows with each failure in a row, from 100 ms to 5 s, and its
-// messages come again one at a time, so that a bad one fails alone. So fn sees
-// every message at least once, and may see one twice. A panic in fn is a failure.
+// is done, then finishes the batches under way, for as long as their leases last,
+// and returns nil. Messages for which fn returns nil are acknowledged. When it fails
+// for several, it is called again for each of them by itself, so that a bad one fails
+// alone and no other is handed out again; when it fails for one, that is given back.
+// Before either there is a pause that grows with each failure in a row, from 100 ms to
+// 5 s. A message that was handed out before, to whomever, is always a batch of its own.
+// So fn sees every message at least once, and may see one twice, of the same
+// Attempts too. A panic in fn is a failure.
+//
+// If a message was given back for the last time (QueueOptions.MaxAttempts), Dead.Reason
+// is the text of fn's error, up to 1000 bytes of it: it is stored and sent as it
+// is, so it should have no secrets in it.
 //
 // Consume returns ErrClosed, ErrDropped, ErrName or ErrFailed as src does. Other
 // errors of src are taken to be passing: the lease is tried again, after a pause
@@ -149,21 +164,21 @@ type consumer struct {
 func (c *consumer) run(ctx context.Context) {
 	pause := backoff{first: 20 * time.Millisecond, most: time.Second}
 	trouble := backoff{first: 100 * time.Millisecond, most: 5 * time.Second}
-	alone := 0 // messages that are still to come one at a time
-	last := 0  // messages leased last
+	again := false // what was handed out before comes first, and more of it may be there
+	last := 0      // messages leased last
 	for ctx.Err() == nil {
 		limit := c.opt.Batch
-		if alone > 0 {
-			limit, alone = 1, alone-1
+		if again {
+			limit = 1 // each is called for by itself: the others are better off in the queue
 		}
 		if limit = c.pace(ctx, limit, last); limit == 0 {
 			return
 		}
 		last = 0
 		began := time.Now()
-		batch, err := c.lease(ctx, limit)
+		batch, until, err := c.lease(ctx, limit)
 		switch {
-		case errors.Is(err, ErrClosed), errors.Is(err, ErrDropped), errors.Is(err, ErrName), errors.Is(err, ErrFailed):
+		case over(err):
 			c.once.Do(func() { c.fatal = err })
 			return
 		case err != nil:
@@ -178,37 +193,29 @@ func (c *consumer) run(ctx context.Context) {
 		if last = len(batch); last == 0 {
 			continue
 		}
-		ids := make([]uint64, len(batch))
-		for i := range batch {
-			ids[i] = batch[i].handle()
-		}
-		if err := c.process(ctx, batch); err != nil {
-			c.opt.Logger.Error("mcq: batch failed, it will come again", "queue", c.src.Name(), "messages", len(batch), "first", batch[0].ID, "error", err)
-			if limit == 1 || len(batch) > 1 {
-				alone += len(batch)
-			}
-			trouble.wait(ctx)
-			c.src.Nack(context.WithoutCancel(ctx), ids...) // or the lease runs out
-			continue
-		}
-		trouble.reset()
-		// An acknowledgement that does not arrive means that the batch comes again.
-		if err := c.src.Ack(context.WithoutCancel(ctx), ids...); err != nil && !errors.Is(err, ErrNotLeased) && !Retryable(err) {
-			c.opt.Logger.Error("mcq: batch not acknowledged, it will come again", "queue", c.src.Name(), "messages", len(batch), "error", err)
+		again = slices.ContainsFunc(batch, handedBefore)
+		if !c.work(ctx, &held{parts: apart(batch), until: until}, &trouble) {
+			again = true
 		}
 	}
 }
 
-// lease leases a batch, waiting for it to become full.
-func (c *consumer) lease(ctx context.Context, limit int) ([]Message, error) {
+// over reports whether nothing can be had of a source any more.
+func over(err error) bool {
+	return errors.Is(err, ErrClosed) || errors.Is(err, ErrDropped) || errors.Is(err, ErrName) || errors.Is(err, ErrFailed)
+}
+
+// lease leases a batch, waiting for it to become full, and says until when.
+func (c *consumer) lease(ctx context.Context, limit int) (batch []Message, until time.Time, err error) {
 	leasing := context.WithoutCancel(ctx)
-	o := LeaseOptions{Duration: c.opt.Lease + c.opt.MaxWait, Wait: pollWait}
-	batch, err := c.src.Lease(leasing, limit, o)
+	o := LeaseOptions{Duration: c.opt.hold(), Wait: pollWait}
+	batch, err = c.src.Lease(leasing, limit, o)
+	until = time.Now().Add(o.Duration)
 	if len(batch) == 0 || c.opt.MaxWait == 0 {
-		return batch, err
+		return batch, until, err
 	}
-	until := time.NewTimer(c.opt.MaxWait)
-	defer until.Stop()
+	full := time.NewTimer(c.opt.MaxWait)
+	defer full.Stop()
 	o.Wait = 0
 	for len(batch) < limit {
 		more, err := c.src.Lease(leasing, limit-len(batch), o)
@@ -222,12 +229,12 @@ func (c *consumer) lease(ctx context.Context, limit int) ([]Message, error) {
 		select {
 		case <-time.After(c.opt.MaxWait / 10):
 			continue
-		case <-until.C:
+		case <-full.C:
 		case <-ctx.Done():
 		}
 		break
 	}
-	return batch, nil
+	return batch, until, nil
 }
 
 // lostEvery is how often the logger hears of a source that fails.
@@ -268,48 +275,22 @@ func (c *consumer) pace(ctx context.Context, limit, last int) int {
 	return min(limit, second)
 }
 
-// process calls fn under the spans of the batch and of its sampled messages.
-func (c *consumer) process(ctx context.Context, batch []Message) (err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.opt.Lease)
-	defer cancel()
-	began := time.Now()
-	ctx, span := c.batchOp.Start(ctx)
-	var spans []*watchman.Span
-	for i := range batch {
-		if !batch[i].Trace.Sampled() {
-			continue
-		}
-		_, s := c.messageOp.StartRemote(ctx, batch[i].Trace)
-		s.SetAttr("message", strconv.FormatUint(batch[i].ID, 10))
-		s.SetAttr("batch", strconv.Itoa(len(batch)))
-		s.SetAttr("queued", began.Sub(batch[i].Enqueued).Round(time.Millisecond).String())
-		spans = append(spans, s)
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("mcq: consumer panicked: %v", p)
-		}
-		took := time.Since(began)
-		for range len(batch) - len(spans) {
-			c.messageOp.Observe(ctx, took, err)
-		}
-		for _, s := range spans {
-			s.End(err)
-		}
-		span.End(err)
-	}()
-	return c.fn(ctx, batch)
-}
-
 // backoff is a pause that doubles until it is reset.
 type backoff struct{ first, most, next time.Duration }
 
 func (b *backoff) reset() { b.next = 0 }
 
-func (b *backoff) wait(ctx context.Context) {
+// longer is the next pause.
+func (b *backoff) longer() time.Duration {
 	b.next = min(max(2*b.next, b.first), b.most)
+	return b.next/2 + rand.N(b.next/2)
+}
+
+func (b *backoff) wait(ctx context.Context) { pauseFor(ctx, b.longer()) }
+
+func pauseFor(ctx context.Context, d time.Duration) {
 	select {
-	case <-time.After(b.next/2 + rand.N(b.next/2)):
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 }

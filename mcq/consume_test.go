@@ -60,57 +60,6 @@ func TestConsume(t *testing.T) {
 	}
 }
 
-// A message that fails, by an error or a panic, does so alone: the others of its
-// batch are done, and after it too once it gets through.
-func TestConsumePoison(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := memBroker(t, nil)
-		defer b.Close()
-		q := queue(t, b, "q")
-		for i := range 20 {
-			put(t, q, fmt.Sprint(i))
-		}
-		calls := make(map[string]int)
-		var batches [][]string
-		var log safeBuffer
-		stop := consume(t, q, func(_ context.Context, batch []mcq.Message) error {
-			batches = append(batches, bodies(batch))
-			for _, m := range batch {
-				calls[string(m.Body)]++
-				if string(m.Body) == "7" && m.Attempts < 5 {
-					if m.Attempts == 2 {
-						panic("seven")
-					}
-					return errors.New("no sevens")
-				}
-			}
-			return nil
-		}, &mcq.ConsumeOptions{Batch: 10, Logger: log.logger()})
-		time.Sleep(5 * time.Minute)
-		if err := stop(); err != nil {
-			t.Fatal(err)
-		}
-		if s := q.Stats(); s.Done != 20 || s.Leased != 0 {
-			t.Fatalf("stats %+v", s)
-		}
-		for body, n := range calls {
-			if body == "7" && n != 5 || body != "7" && n > 2 {
-				t.Errorf("%s was tried %d times", body, n)
-			}
-		}
-		for _, batch := range batches[1:] {
-			if len(batch) > 1 && slices.Contains(batch, "7") {
-				t.Errorf("7 came again in %q", batch)
-			}
-		}
-		for _, part := range []string{"batch failed", "no sevens", "panicked: seven"} {
-			if !strings.Contains(log.String(), part) {
-				t.Errorf("the log does not say %q", part)
-			}
-		}
-	})
-}
-
 // Consume waits for the batches under way when its ctx ends, and returns why it
 // cannot go on when the queue ends.
 func TestConsumeDrains(t *testing.T) {

@@ -184,5 +184,6 @@
 // room.go, reclaim.go, fullfs.go, damage.go, manifest.go, manifestmark.go, intervals.go; backend.go, keyoptions.go, server.go, serverstats.go,
 // lane.go, loop_linux.go, loop_other.go, loopcommit_linux.go, quick.go, session.go,
 // binary.go, auth.go, storage.go, bodies.go, pipeline.go, commands.go, transaction.go, meta.go;
-// client.go, clientconn.go, remote.go, remotestats.go, remotebackend.go; consume.go.
+// client.go, clientconn.go, remote.go, remotestats.go, remotebackend.go; consume.go,
+// consumebatch.go.
 package mcq

@@ -25,7 +25,7 @@ func (o LeaseOptions) filled() (LeaseOptions, error) {
 	if o.Duration == 0 {
 		o.Duration = 30 * time.Second
 	}
-	if o.Duration < time.Millisecond || o.Duration > 12*time.Hour {
+	if o.Duration < time.Millisecond || o.Duration > maxHold {
 		return o, fmt.Errorf("mcq: LeaseOptions.Duration %v: want 1ms to 12h", o.Duration)
 	}
 	if o.Wait < 0 {
@@ -33,6 +33,8 @@ func (o LeaseOptions) filled() (LeaseOptions, error) {
 	}
 	return o, nil
 }
+
+const maxHold = 12 * time.Hour // the longest lease
 
 // leaseBytes bounds the bodies that one Lease hands out; at least one message
 // is handed out whatever its size.

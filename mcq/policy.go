@@ -28,7 +28,9 @@ type QueueOptions struct {
 
 	// MaxAttempts is how often a message is handed out. If the last of these
 	// leases runs out or is given back, the message goes to DeadLetters.
-	// 0 means no limit.
+	// 0 means no limit. With 1 Consume still tells the bad message of a batch from
+	// the others, by calling its function again; but if that goes on when its time
+	// is over, or the process ends, they all go: then set ConsumeOptions.Batch to 1.
 	MaxAttempts int
 
 	// DeadLetters is the queue that gets those messages, with the reason in

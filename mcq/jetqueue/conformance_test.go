@@ -11,7 +11,9 @@ import (
 // A Cluster keeps the contract of mcq.Backend.
 func TestBackend(t *testing.T) {
 	mcqtest.TestBackend(t, func(t *testing.T) mcqtest.Setup {
-		c := open(t, &jetqueue.Options{Queues: map[string]mcq.QueueOptions{"full": {MaxLength: 2}}})
-		return mcqtest.Setup{Backend: c, Full: "full"}
+		c := open(t, &jetqueue.Options{Queues: map[string]mcq.QueueOptions{
+			"full": {MaxLength: 2}, "bad": {MaxAttempts: 2, DeadLetters: "bad.dead"},
+		}})
+		return mcqtest.Setup{Backend: c, Full: "full", Dead: "bad"}
 	})
 }

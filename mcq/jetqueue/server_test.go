@@ -165,6 +165,81 @@ func TestConsume(t *testing.T) {
 	})
 }
 
+// However many consume at once, the bad message is what is buried, with its error.
+func TestConsumeBuriesTheBadOne(t *testing.T) {
+	t.Parallel()
+	const n = 500
+	for _, v := range []struct {
+		consumers, concurrency, attempts int
+		served                           bool
+	}{{1, 4, 3, false}, {2, 2, 2, false}, {1, 4, 1, false}, {2, 2, 2, true}} {
+		t.Run(fmt.Sprintf("%+v", v), func(t *testing.T) {
+			t.Parallel()
+			options := &jetqueue.Options{Prefix: newPrefix(), Queue: mcq.QueueOptions{MaxAttempts: v.attempts, DeadLetters: "dead"}}
+			c := open(t, options)
+			q := queue(t, c, "q")
+			var msgs []mcq.Message
+			for i := range n {
+				msgs = append(msgs, mcq.Message{Body: fmt.Append(nil, i)})
+			}
+			if err := q.Put(t.Context(), msgs...); err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			var mu sync.Mutex
+			done := make(map[string]bool)
+			ended := make(chan error, v.consumers)
+			for i := range v.consumers {
+				var src mcq.Source = q
+				if v.served {
+					client, err := mcq.Dial(serve(t, c), &mcq.ClientOptions{Timeout: patience})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer client.Close()
+					src = client.Queue("q")
+				} else if i > 0 {
+					src = queue(t, open(t, options), "q") // as another process has it
+				}
+				go func() {
+					ended <- mcq.Consume(ctx, src, func(_ context.Context, batch []mcq.Message) error {
+						mu.Lock()
+						defer mu.Unlock()
+						for _, m := range batch {
+							if string(m.Body) == "100" {
+								return fmt.Errorf("cannot parse\n%q", m.Body)
+							}
+						}
+						for _, m := range batch {
+							done[string(m.Body)] = true
+						}
+						return nil
+					}, &mcq.ConsumeOptions{Concurrency: v.concurrency, Logger: silent})
+				}()
+			}
+			waitFor(t, "all to be done", func() bool { return backlog(t, q) == 0 })
+			stop()
+			for range v.consumers {
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			}
+			if len(done) != n-1 {
+				t.Errorf("%d processed, want %d", len(done), n-1)
+			}
+			dead := queue(t, c, "dead")
+			m := leaseAll(t, dead, 1)[0]
+			if string(m.Body) != "100" || m.Dead == nil || *m.Dead != (mcq.Dead{Queue: "q", ID: 101, Attempts: v.attempts, Reason: `cannot parse "100"`}) {
+				t.Errorf("%s: %+v", m.Body, m.Dead)
+			}
+			if more := backlog(t, dead); more != 1 {
+				t.Errorf("%d dead letters", more)
+			}
+		})
+	}
+}
+
 // Producers of one goroutine keep their order through the server's pipeline.
 func TestPipeline(t *testing.T) {
 	t.Parallel()

@@ -25,6 +25,11 @@ type Setup struct {
 	// refusing more.
 	Full string
 
+	// Dead is the name of a queue that is not there yet, hands each message out
+	// twice at most and has Dead+".dead" for its dead letters. "" if the Backend has
+	// no dead letters, which are not tested then.
+	Dead string
+
 	// ByName says that a BackendQueue is but its name: what is done to it after
 	// DropQueue is done to the next queue of that name, and nothing is ErrDropped.
 	ByName bool
@@ -51,6 +56,7 @@ func TestBackend(t *testing.T, open func(t *testing.T) Setup) {
 		{"Drop", testDrop},
 		{"Crowd", testCrowd},
 		{"Consume", testConsume},
+		{"Dead", testDead},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, open(t)) })
 	}
@@ -511,4 +517,59 @@ func testConsume(t *testing.T, s Setup) {
 		t.Fatalf("consumed %q, %v", got, err)
 	}
 	nothing(t, q)
+}
+
+// Of what mcq.Consume is given the bad message alone goes to the dead letters, with
+// the error for which it did.
+func testDead(t *testing.T, s Setup) {
+	if s.Dead == "" {
+		return
+	}
+	const n = 50
+	q := find(t, s.Backend, s.Dead)
+	for i := range n {
+		put(t, q, fmt.Sprint(i))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var mu sync.Mutex
+	seen := make(map[string]bool)
+	ended := make(chan error, 2)
+	for range cap(ended) {
+		go func() {
+			ended <- mcq.Consume(ctx, q, func(_ context.Context, batch []mcq.Message) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if slices.Contains(bodies(batch), "7") {
+					return errors.New("mcqtest: no sevens,\n50% ä/b=c")
+				}
+				for _, body := range bodies(batch) {
+					seen[body] = true
+				}
+				return nil
+			}, &mcq.ConsumeOptions{Batch: 20, Concurrency: 2, Logger: slog.New(slog.DiscardHandler)})
+		}()
+	}
+	dead := lease(t, find(t, s.Backend, s.Dead+".dead"), 1, long)[0]
+	within(t, "the others to be done", func() bool {
+		st, err := q.Stats(t.Context())
+		must(t, "Stats", err)
+		return st.Done == n
+	})
+	cancel()
+	for range cap(ended) {
+		must(t, "Consume", <-ended)
+	}
+	if len(seen) != n-1 {
+		t.Errorf("%d messages were processed, want %d", len(seen), n-1)
+	}
+	d := dead.Dead
+	if string(dead.Body) != "7" || d == nil || d.Queue != s.Dead || d.Attempts != 2 {
+		t.Fatalf("dead letter %q, %+v", dead.Body, d)
+	}
+	// It may have to be one line.
+	if reason := strings.ReplaceAll(d.Reason, "\n", " "); reason != "mcqtest: no sevens, 50% ä/b=c" {
+		t.Errorf("reason %q", d.Reason)
+	}
+	nothing(t, find(t, s.Backend, s.Dead+".dead"))
 }

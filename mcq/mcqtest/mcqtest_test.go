@@ -11,7 +11,9 @@ import (
 )
 
 func open(t *testing.T) mcq.Backend {
-	b, err := mcq.Open(t.TempDir(), &mcq.Options{Queues: map[string]mcq.QueueOptions{"full": {MaxLength: 2}}})
+	b, err := mcq.Open(t.TempDir(), &mcq.Options{Queues: map[string]mcq.QueueOptions{
+		"full": {MaxLength: 2}, "bad": {MaxAttempts: 2, DeadLetters: "bad.dead"},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +26,7 @@ func open(t *testing.T) mcq.Backend {
 }
 
 func TestBroker(t *testing.T) {
-	mcqtest.TestBackend(t, func(t *testing.T) mcqtest.Setup { return mcqtest.Setup{Backend: open(t), Full: "full"} })
+	mcqtest.TestBackend(t, func(t *testing.T) mcqtest.Setup { return mcqtest.Setup{Backend: open(t), Full: "full", Dead: "bad"} })
 }
 
 // A Client keeps the contract, and so does one of a server in front of it.
@@ -36,7 +38,7 @@ func TestClient(t *testing.T) {
 				for range servers {
 					b = remote(t, b)
 				}
-				return mcqtest.Setup{Backend: b, Full: "full", ByName: true}
+				return mcqtest.Setup{Backend: b, Full: "full", Dead: "bad", ByName: true}
 			})
 		})
 	}
