@@ -24,6 +24,7 @@ type Broker struct {
 	reader  pebble.Reader // what is loaded: db, or with a check what it would be
 	journal *journal
 	files   *fullFS
+	reserve *reserve
 
 	flushFailed chan error // why a memtable could not be written
 
@@ -48,6 +49,7 @@ type Broker struct {
 	cuts    cuts
 
 	removals []removal // by the group
+	consumed int       // bytes that were removed since the journal was shrunk
 
 	took atomic.Int64 // nanoseconds that groups took of late, with Sync Always
 
@@ -63,6 +65,7 @@ type Broker struct {
 	wg        sync.WaitGroup
 	failed    atomic.Pointer[error] // why nothing can be acknowledged any more
 
+	tidying   atomic.Bool  // an op to tidy is under way
 	full      atomic.Bool  // the disk is, nearly: nothing can be put
 	fullUntil atomic.Int64 // Unix nanoseconds; until when it is for what a write has said; 0 while none did
 	held      atomic.Int32 // writes that all others wait for and that wait for space themselves
@@ -95,10 +98,13 @@ func Open(dir string, opts *Options) (*Broker, error) {
 	popts.FS = b.files
 	popts.EventListener.FlushEnd = b.flushEnded
 	popts.Experimental.SpanPolicyFunc = b.cuts.policy
-	b.journal = &journal{fs: popts.FS, dir: dir, sync: o.Sync, size: o.journal, flush: func() (<-chan struct{}, error) {
+	fits := journalSizeOn(o.fs, dir)
+	size := cmp.Or(o.journal, fits)
+	b.journal = &journal{fs: popts.FS, dir: dir, sync: o.Sync, size: size, late: max(journalBehind, journalBehind*int(fits/size)), short: &b.full, wait: b.awaitTables, flush: func() (<-chan struct{}, error) {
 		b.cuts.set()
 		return b.db.AsyncFlush()
 	}}
+	b.reserve = newReserve(o.fs, dir, size, &b.opened)
 	err = guard(func() (err error) {
 		if err = dropEmptyLogs(popts.FS, dir); err == nil {
 			b.db, err = pebble.Open(dir, popts)
@@ -121,8 +127,9 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		b.release()
 		return nil, fmt.Errorf("mcq: open %s: %w", dir, damaged(err))
 	}
-	b.lookAtDisk()
 	b.opened.Store(true)
+	b.reserve.lacks.Store(true) // unless all is there
+	b.lookAtDisk()
 	go b.commitLoop()
 	b.wg.Go(b.sweep)
 	b.wg.Go(b.reclaim)
@@ -274,6 +281,9 @@ func (b *Broker) Close() error {
 // process ends.
 func (b *Broker) closeStore() error {
 	defer b.release()
+	if b.opened.Load() {
+		defer b.reserve.keep() // who opens it needs it
+	}
 	defer b.files.mark.close()
 	var err error
 	if b.err() == nil {
@@ -305,29 +315,43 @@ func (b *Broker) emptyJournal() error {
 	if err := b.saveHanded(); err != nil {
 		return err
 	}
-	if err := b.flush(); err != nil {
+	if _, err := b.flush(); err != nil {
 		return err
 	}
 	return b.journal.end()
 }
 
-// flush writes all there is to tables. Where Pebble would try for ever it gives up.
-func (b *Broker) flush() error {
+// awaitTables waits until done, which says that tables have what was committed a while
+// ago, unless they wait for space themselves.
+func (b *Broker) awaitTables(done <-chan struct{}) {
+	for !b.full.Load() && b.err() == nil {
+		select {
+		case <-done:
+			return
+		case <-b.stop:
+			return
+		case <-time.After(fullPause):
+		}
+	}
+}
+
+// flush writes all there is to tables. Where Pebble would try for ever it gives up; when
+// tables have it flushed is closed all the same.
+func (b *Broker) flush() (flushed <-chan struct{}, err error) {
 	select {
 	case <-b.flushFailed: // before
 	default:
 	}
-	flushed, err := b.db.AsyncFlush()
-	if err != nil {
-		return err
+	if flushed, err = b.db.AsyncFlush(); err != nil {
+		return nil, err
 	}
 	for before := true; ; before = false {
 		select {
 		case <-flushed:
-			return nil
+			return flushed, nil
 		case err := <-b.flushFailed:
 			if !before || b.err() != nil {
-				return fmt.Errorf("tables cannot be written: %w", err)
+				return flushed, fmt.Errorf("tables cannot be written: %w", err)
 			}
 			// It may have begun when the disk was full; Pebble tries again.
 		}
@@ -380,6 +404,9 @@ func (b *Broker) sweep() {
 			if n%2 == 0 {
 				b.lookAtDisk()
 			}
+			if n%tidyEvery == 0 && b.full.Load() {
+				b.tidy()
+			}
 			b.shareMemory(n%20 == 0)
 			failed := b.err()
 			b.mu.RLock()
@@ -407,11 +434,11 @@ func (b *Broker) sweep() {
 // full, so that there is room for acknowledgements and for tables.
 func (b *Broker) lookAtDisk() {
 	var usage vfs.DiskUsage
-	full := false
+	full := b.reserve.lacks.Load() && !b.reserve.keep()
 	if b.opt.MinFree >= 0 {
 		var err error
 		usage, err = b.opt.fs.GetDiskUsage(b.dir)
-		full = err == nil && usage.AvailBytes < uint64(b.opt.MinFree) // or there is no knowing
+		full = full || err == nil && usage.AvailBytes < uint64(b.opt.MinFree) // or there is no knowing
 	}
 	if until := b.fullUntil.Load(); until > time.Now().UnixNano() {
 		full = true

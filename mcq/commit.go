@@ -26,6 +26,7 @@ type op struct {
 	count   *int    // gets how many of acks were new
 	ripe    []later // no longer delayed
 	drop    bool
+	tidy    bool // of no queue: see Broker.tidy
 
 	handed []handed // to be recorded
 
@@ -65,7 +66,7 @@ func takeOp(q *Queue) *op {
 func (o *op) release() {
 	o.q, o.msgs, o.from, o.acks, o.bytes = nil, nil, nil, o.acks[:0], 0
 	o.expired, o.buried = 0, 0
-	o.count, o.ripe, o.drop, o.handed = nil, nil, false, o.handed[:0]
+	o.count, o.ripe, o.drop, o.tidy, o.handed = nil, nil, false, false, o.handed[:0]
 	o.finish, o.err, o.done = nil, nil, false
 	o.session, o.lane, o.one[0], o.ended = nil, nil, Message{}, time.Time{}
 	if o.reply, o.taken = o.reply[:0], 0; cap(o.reply) > maxKeptReply {
@@ -234,7 +235,12 @@ func (b *Broker) writeGroup(group []*op) error {
 	batch := b.db.NewBatchWithSize(size + 1024)
 	defer batch.Close()
 	ms := time.Now().UnixMilli()
+	tidy := false
 	for _, o := range group {
+		if o.tidy {
+			tidy = true
+			continue
+		}
 		if err := b.writeOp(batch, o, ms); err != nil {
 			return err
 		}
@@ -244,9 +250,12 @@ func (b *Broker) writeGroup(group []*op) error {
 		if q.gone {
 			continue
 		}
-		if err := errors.Join(q.writeProgress(batch), q.writeTally(batch), q.log.trim(batch)); err != nil {
+		if err := errors.Join(q.writeProgress(batch), q.writeTally(batch), q.log.trim(batch, false)); err != nil {
 			return err
 		}
+	}
+	if tidy {
+		return b.writeTidied(batch)
 	}
 	began := time.Now()
 	err := b.write(batch)

@@ -31,11 +31,14 @@
 //	memory         of messages waiting Options.Memory bytes per queue, and for all queues
 //	               Options.TotalMemory, what is read ahead included; besides about 100 bytes for
 //	               each message that is leased or delayed and for each key that is remembered
-//	disk           consumed messages are removed in runs of 4096, or of 4 MiB
-//	disk full      with less than Options.MinFree left Put fails with ErrNoSpace, and works
-//	               again when there is more; reading and acknowledging go on. If others fill
-//	               the disk to its end, what is being written waits for space, and what comes
-//	               after it fails with ErrNoSpace meanwhile; nothing has to be opened again
+//	disk           consumed messages are removed in runs of 4096, or of 4 MiB, and at once
+//	               while the disk is full. 27 MiB are reserved, less on disks below 512 MiB
+//	disk full      with less than Options.MinFree left, or the disk full to its end, Put fails
+//	               with ErrNoSpace, and works again when there is more, which consuming alone
+//	               sees to; reading and acknowledging go on in the space that is reserved, and
+//	               so does Open. Should others have taken that as well, what is being written
+//	               waits for space, and what comes after it fails with ErrNoSpace meanwhile;
+//	               nothing has to be opened again
 //	disk failure   a failed write or fsync of the journal makes everything return ErrFailed until
 //	               the store is opened again; if the list of tables cannot be written, which
 //	               happens in the background, the process ends
@@ -116,7 +119,7 @@
 // Pebble's has a goroutine for that; to wake it and be woken took 25 % more of the time
 // of a durable enqueue by 50 clients.
 //
-// A store whose messages are consumed keeps 80 MiB of journal to write again; what
+// A store whose messages are consumed keeps 64 MiB of journal to write again; what
 // is consumed takes space until the broker is less busy, or 256 MiB have
 // gathered. Measured with messages that cannot be compressed
 // (HEDDLE_TEST_LONG=1 go test -run 'TestSpaceComesBack|TestBytesWritten' -v ./mcq):
@@ -181,7 +184,7 @@
 // heap.go, lease.go, slab.go, attempts.go, receipt.go, settle.go, delay.go, deadletter.go,
 // admin.go, check.go; broker.go, store.go, load.go, directory.go, lock_unix.go,
 // lock_other.go, inbox.go, commit.go, log.go, cuts.go, journal.go, group.go, recover.go, replay.go,
-// room.go, reclaim.go, fullfs.go, damage.go, manifest.go, manifestmark.go, intervals.go; backend.go, keyoptions.go, server.go, serverstats.go,
+// room.go, reclaim.go, fullfs.go, reserve.go, tidy.go, damage.go, manifest.go, manifestmark.go, intervals.go; backend.go, keyoptions.go, server.go, serverstats.go,
 // lane.go, loop_linux.go, loop_other.go, loopcommit_linux.go, quick.go, session.go,
 // binary.go, auth.go, storage.go, bodies.go, pipeline.go, commands.go, transaction.go, meta.go;
 // client.go, clientconn.go, remote.go, remotestats.go, remotebackend.go; consume.go,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,22 +21,27 @@ type fullFS struct {
 	vfs.FS
 	b    *Broker
 	mark marker
+
+	tableFailed atomic.Int64 // Unix nanoseconds; when there was no room for what is in memory
 }
 
-// isFull tells that a disk, or somebody's share of it, is full.
-func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+// isFull tells that a disk, or somebody's share of it, is full, or that a file must not
+// get larger.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
 
 const (
 	fullPause  = 20 * time.Millisecond  // before a write is tried again
-	tablePause = 250 * time.Millisecond // before Pebble hears that a table cannot be written
+	tablePause = 250 * time.Millisecond // before a table is tried again
 	fullFor    = time.Second            // without another such error there is space again
 )
 
 // write calls f until the disk is not full, or until it is of no use to wait.
-func (fs *fullFS) write(path string, f func() error) error {
+func (fs *fullFS) write(path string, category vfs.DiskWriteCategory, f func() error) error {
 	for held := false; ; {
 		err := f()
-		if err == nil || !isFull(err) || !fs.b.wait(path, err, &held) {
+		if err == nil || !isFull(err) || !fs.again(path, category, err, &held) {
 			if held {
 				fs.b.held.Add(-1)
 			}
@@ -44,22 +50,36 @@ func (fs *fullFS) write(path string, f func() error) error {
 	}
 }
 
-// wait has everything refused that would be written, and waits a while because
-// path cannot be. It reports whether to try again; held is set if it is
-// because all else has to wait.
-func (b *Broker) wait(path string, cause error, held *bool) bool {
-	if !b.opened.Load() {
-		return false
+// again has everything refused that would be put, as there is no room for path, and
+// reports whether to try once more: there is room that was reserved, or it has waited a
+// while. held is set if it has.
+func (fs *fullFS) again(path string, category vfs.DiskWriteCategory, cause error, held *bool) bool {
+	b := fs.b
+	if errors.Is(cause, syscall.EFBIG) && journalNumber(filepath.Base(path)) > 0 {
+		return false // it goes on with another file
 	}
-	if b.fullUntil.Swap(time.Now().Add(fullFor).UnixNano()) == 0 {
+	if b.opened.Load() && b.fullUntil.Swap(time.Now().Add(fullFor).UnixNano()) == 0 {
 		b.opt.Logger.Error("mcq: the disk is full, nothing can be put", "path", path, "error", cause.Error())
 	}
 	b.full.Store(true)
-	name := filepath.Base(path)
-	if isTable(name) {
-		time.Sleep(tablePause)
+	merged := isTable(path) && category != flushCategory // what is in memory needs the space more
+	if !merged && b.reserve.give() {
+		return true
+	}
+	if isTable(path) {
+		fs.tableFailed.Store(time.Now().UnixNano())
 		return false
 	}
+	if !b.opened.Load() {
+		time.Sleep(fullPause)
+		return fs.tableWaits() // what there is of it goes
+	}
+	return b.wait(path, cause, held)
+}
+
+// wait has everything refused that would be written, and waits a while because path
+// cannot be. It reports whether to try again.
+func (b *Broker) wait(path string, cause error, held *bool) bool {
 	if !*held {
 		*held = true
 		b.held.Add(1)
@@ -70,7 +90,7 @@ func (b *Broker) wait(path string, cause error, held *bool) bool {
 		// Pebble ends the process if it has to know that its list of tables cannot
 		// be written: that is waited for, and Close does not wait.
 		b.fail(fmt.Errorf("closed while the disk was full: %w", cause))
-		if strings.HasSuffix(name, ".log") {
+		if strings.HasSuffix(path, ".log") {
 			return false
 		}
 		time.Sleep(fullPause)
@@ -78,6 +98,30 @@ func (b *Broker) wait(path string, cause error, held *bool) bool {
 	}
 	return true
 }
+
+// beginTable waits a while if tables could not be written just now. Those that are
+// made of others then are not even begun, as what is in memory needs the space, and none
+// is while the store is opened, which needs it more.
+func (fs *fullFS) beginTable(name string, category vfs.DiskWriteCategory) error {
+	failed := fs.tableFailed.Load()
+	if failed == 0 || !isTable(name) {
+		return nil
+	}
+	wait := time.Until(time.Unix(0, failed).Add(tablePause))
+	time.Sleep(wait)
+	if wait > 0 && category != flushCategory || !fs.b.opened.Load() {
+		return fmt.Errorf("%s: %w", name, syscall.ENOSPC)
+	}
+	return nil
+}
+
+// tableWaits reports whether a table could not be written just now.
+func (fs *fullFS) tableWaits() bool {
+	return time.Since(time.Unix(0, fs.tableFailed.Load())) < fullFor
+}
+
+// flushCategory is what Pebble calls tables of what is in memory.
+const flushCategory = "pebble-memtable-flush"
 
 func isTable(name string) bool {
 	return strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob")
@@ -93,44 +137,47 @@ func (b *Broker) spaceFor(what string, q *Queue) error {
 }
 
 func (fs *fullFS) Create(name string, category vfs.DiskWriteCategory) (f vfs.File, err error) {
-	err = fs.write(name, func() error {
+	if err := fs.beginTable(name, category); err != nil {
+		return nil, err
+	}
+	err = fs.write(name, category, func() error {
 		f, err = fs.FS.Create(name, category)
 		return err
 	})
-	return fs.wrap(f, name, err)
+	return fs.wrap(f, name, category, err)
 }
 
 func (fs *fullFS) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (f vfs.File, err error) {
-	err = fs.write(name, func() error {
+	err = fs.write(name, category, func() error {
 		f, err = fs.FS.OpenReadWrite(name, category, opts...)
 		return err
 	})
-	return fs.wrap(f, name, err)
+	return fs.wrap(f, name, category, err)
 }
 
 func (fs *fullFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (f vfs.File, err error) {
-	err = fs.write(newname, func() error {
+	err = fs.write(newname, category, func() error {
 		f, err = fs.FS.ReuseForWrite(oldname, newname, category)
 		return err
 	})
-	return fs.wrap(f, newname, err)
+	return fs.wrap(f, newname, category, err)
 }
 
 func (fs *fullFS) Link(oldname, newname string) error {
-	return fs.write(newname, func() error { return fs.FS.Link(oldname, newname) })
+	return fs.write(newname, vfs.WriteCategoryUnspecified, func() error { return fs.FS.Link(oldname, newname) })
 }
 
 func (fs *fullFS) Rename(oldname, newname string) error {
-	return fs.write(newname, func() error { return fs.FS.Rename(oldname, newname) })
+	return fs.write(newname, vfs.WriteCategoryUnspecified, func() error { return fs.FS.Rename(oldname, newname) })
 }
 
 func (fs *fullFS) Unwrap() vfs.FS { return fs.FS }
 
-func (fs *fullFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
+func (fs *fullFS) wrap(f vfs.File, name string, category vfs.DiskWriteCategory, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fullFile{File: f, fs: fs, name: name}, nil
+	return &fullFile{File: f, fs: fs, name: name, category: category}, nil
 }
 
 // fullFile is a file that is written.
@@ -139,10 +186,12 @@ type fullFile struct {
 	fs   *fullFS
 	name string
 	size int64 // that was written
+
+	category vfs.DiskWriteCategory
 }
 
 func (f *fullFile) Write(p []byte) (n int, err error) {
-	err = f.fs.write(f.name, func() error {
+	err = f.fs.write(f.name, f.category, func() error {
 		more, err := f.File.Write(p[n:])
 		n += more
 		return err

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -27,6 +28,9 @@ type journal struct {
 	size  int64                                    // when the next file is begun
 	salt  uint32                                   // of the sums
 	flush func() (done <-chan struct{}, err error) // what was appended, into tables
+	late  int                                      // how many files may wait for tables
+	wait  func(done <-chan struct{})               // until done, or until it is of no use to wait
+	short *atomic.Bool                             // there is not enough space on the disk
 
 	// Of whoever commits:
 	last    uint64 // number of the last group
@@ -38,6 +42,7 @@ type journal struct {
 	filled  int64          // up to where there are blocks
 	begun   int64          // up to where the system has begun to write, without Always
 	buf     []byte
+	whole   bool // load found no gap
 
 	mu       sync.Mutex // held by who replaces file, or syncs it and does not commit
 	failed   error      // of a sync: it is not tried again, as nobody knows what the disk has
@@ -58,8 +63,14 @@ const (
 	// journalSize is when the next file is begun. A file is larger only for one group.
 	journalSize = 16 << 20
 
-	// journalKept is how many files are kept to be written again.
-	journalKept = 5
+	// journalKept is how many files are kept to be written again while there is space.
+	journalKept = 4
+
+	// journalBehind is how many files may wait for tables before what is committed
+	// waits (of the size that the disk is for), and journalMost how many may if the disk is full: there tables need space,
+	// which comes with acknowledgements. Pebble takes one more (see storeOptions).
+	journalBehind = 2
+	journalMost   = 6
 
 	// journalAhead is how much of a file that grows is filled with zeros before it
 	// is needed: an fsync that has to note that a file has grown takes twice the time.
@@ -81,7 +92,15 @@ func (j *journal) append(payload []byte) error {
 			return err
 		}
 	}
-	return j.write(payload, j.flushed)
+	err := j.write(payload, j.flushed)
+	if errors.Is(err, syscall.EFBIG) && j.at > 0 {
+		// What has been written of it looks like an unfinished write.
+		if err := j.next(); err != nil {
+			return err
+		}
+		return j.write(payload, j.flushed)
+	}
+	return err
 }
 
 // end says that tables have all that was appended, durably.
@@ -115,13 +134,13 @@ func (j *journal) write(payload []byte, flushed uint64) error {
 	j.bytes.Add(uint64(n))
 	j.told.Store(flushed)
 	j.written.Store(j.last)
-	if j.sync != Always {
-		return j.begin()
-	}
-	if j.at > j.filled {
+	if j.at > j.filled && (j.sync == Always || j.short.Load()) {
 		if err := j.grow(); err != nil {
 			return err
 		}
+	}
+	if j.sync != Always {
+		return j.begin()
 	}
 	if err := j.file.SyncData(); err != nil {
 		j.mu.Lock()
@@ -137,10 +156,14 @@ func (j *journal) write(payload []byte, flushed uint64) error {
 var zeros [journalAhead]byte
 
 // grow fills the file with zeros behind its last group, as far as it goes: if the disk
-// is full, the next group will tell.
+// is full, the next group will tell. If it is nearly, that keeps the space from tables
+// that would not fit.
 func (j *journal) grow() error {
 	j.filled = j.at
 	most := min(journalAhead, j.size-j.at)
+	if j.short.Load() {
+		most = min(most, j.size/16)
+	}
 	if most <= 0 {
 		return nil
 	}
@@ -166,17 +189,16 @@ func (j *journal) begin() error {
 // next goes on with a file that is not needed any more, or a new one.
 func (j *journal) next() error {
 	if j.file != nil {
+		if behind := j.behind(); len(behind) >= j.late {
+			j.wait(behind[0].done)
+		}
 		done, err := j.flush()
 		if err != nil {
 			return err
 		}
 		j.used[len(j.used)-1].done = done
 	}
-	for _, f := range j.used {
-		if f.flushed() {
-			j.flushed = max(j.flushed, f.last)
-		}
-	}
+	j.look()
 	f := j.spare()
 	file, size, err := j.open(f)
 	if err != nil {
@@ -190,6 +212,27 @@ func (j *journal) next() error {
 	return nil
 }
 
+// look notes which groups tables have by now.
+func (j *journal) look() {
+	for _, f := range j.used {
+		if f.flushed() {
+			j.flushed = max(j.flushed, f.last)
+		}
+	}
+}
+
+// behind are the files, but for the one that is written, whose groups tables do not
+// have yet. Those that are found when a store is opened are as one.
+func (j *journal) behind() (files []*journalFile) {
+	for _, f := range j.used {
+		n := len(files)
+		if f.done != nil && !f.flushed() && (n == 0 || files[n-1].done != f.done) {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
 func (f *journalFile) flushed() bool {
 	select {
 	case <-f.done:
@@ -199,25 +242,55 @@ func (f *journalFile) flushed() bool {
 	}
 }
 
-// spare takes a file out of used that is not needed, even if the next group should
-// be lost: so the disk must know that tables have its groups. It removes those that
-// are too many. The file has no name if there is none.
+// spare takes a file out of used that is not needed. It removes those that are too
+// many. The file has no name if there is none.
 func (j *journal) spare() *journalFile {
-	recorded := j.recorded.Load()
-	free := func(f *journalFile) bool { return f.flushed() && f.last <= recorded }
-	spare := &journalFile{}
-	if i := slices.IndexFunc(j.used, free); i >= 0 {
+	spare, kept := &journalFile{}, journalKept
+	if j.short.Load() {
+		kept = 1
+	} else if i := slices.IndexFunc(j.used, j.free()); i >= 0 {
 		spare = &journalFile{name: j.used[i].name}
 		j.used = slices.Delete(j.used, i, i+1)
 	}
-	for len(j.used) >= journalKept {
+	j.drop(kept)
+	return spare
+}
+
+// free tells which files are not needed, even if the next group should be lost: so the
+// disk must know that tables have their groups, and the last group stays.
+func (j *journal) free() func(*journalFile) bool {
+	recorded := j.recorded.Load()
+	return func(f *journalFile) bool { return f.flushed() && f.last <= recorded && f.last < j.last }
+}
+
+// drop removes files that are not needed until fewer than so many are left.
+func (j *journal) drop(kept int) {
+	free := j.free()
+	for len(j.used) >= kept {
 		i := slices.IndexFunc(j.used, free)
 		if i < 0 || j.fs.Remove(j.path(j.used[i].name)) != nil {
 			break // it is tried again with the next file
 		}
 		j.used = slices.Delete(j.used, i, i+1)
 	}
-	return spare
+}
+
+// shrink removes what is not needed, and has tables made of the rest once that may give
+// space back: with what was consumed since they were to be made last, in bytes, or with
+// everything, they may be small enough to be written. It reports whether it has.
+func (j *journal) shrink(consumed int, everything bool) (bool, error) {
+	if err := j.syncNow(); err != nil {
+		return false, err
+	}
+	j.drop(1)
+	behind := len(j.behind())
+	switch {
+	case j.file == nil, behind == 0 && j.at < j.size/16, behind >= journalMost:
+		return false, nil
+	case behind > 0 && int64(consumed) < j.size/2<<behind && (!everything || consumed == 0):
+		return false, nil
+	}
+	return true, j.next()
 }
 
 // open opens f to be written from its beginning, and returns how large it is.

@@ -32,13 +32,14 @@ const (
 	trimBytes = 4 << 20
 )
 
-// trim puts into the batch the removal of what everybody has consumed, now and then.
-func (l *messageLog) trim(batch *pebble.Batch) error {
+// trim puts into the batch the removal of what everybody has consumed, now and then
+// or all of it.
+func (l *messageLog) trim(batch *pebble.Batch, all bool) error {
 	least := l.readers[0].acked.cursor
 	for _, q := range l.readers[1:] {
 		least = min(least, q.acked.cursor)
 	}
-	if least <= l.trimmed || least-l.trimmed < trimEvery && l.untrimmed < trimBytes {
+	if least <= l.trimmed || !all && least-l.trimmed < trimEvery && l.untrimmed < trimBytes {
 		return nil
 	}
 	from, to := recordKey(l.id, l.trimmed), recordKey(l.id, least)

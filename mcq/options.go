@@ -59,7 +59,7 @@ type Options struct {
 	Logger   *slog.Logger       // nil means slog.Default(); hears when the disk fails
 
 	fs      vfs.FS // tests put a file system that crashes here
-	journal int64  // the size of the journal's files, for tests; 0 means journalSize
+	journal int64  // the size of the journal's files, for tests; 0 means journalSizeOn
 }
 
 func (o *Options) filled() (Options, error) {
@@ -87,9 +87,6 @@ func (o *Options) filled() (Options, error) {
 	}
 	if out.Logger == nil {
 		out.Logger = slog.Default()
-	}
-	if out.journal == 0 {
-		out.journal = journalSize
 	}
 	if out.fs == nil {
 		out.fs = vfs.Default

@@ -29,7 +29,7 @@ type removal struct {
 
 const (
 	reclaimEvery = 2 * time.Second
-	reclaimFrom  = 4 << 20   // bytes in a span that are worth it
+	reclaimFrom  = 4 << 20   // bytes in a span that are worth it, on a small disk a quarter of the journal's file
 	reclaimBusy  = 4 << 20   // bytes written in reclaimEvery: then it waits,
 	reclaimMust  = 256 << 20 // unless so much has gathered in all spans
 	reclaimLarge = 16 << 20  // bytes in those that are worth it then
@@ -42,6 +42,9 @@ const (
 	// other: one is made each time Pebble writes what it has in memory.
 	reclaimLayers = 16
 )
+
+// worth is how many bytes in a span are worth it.
+func (b *Broker) worth() int { return int(min(reclaimFrom, b.journal.size/4)) }
 
 // removes notes that the group under way removes messages of a log.
 func (b *Broker) removes(log uint32, from, to []byte, bytes int) {
@@ -59,6 +62,7 @@ func (b *Broker) removed() {
 			s.from = r.from
 		}
 		b.spans[r.log] = span{s.from, r.to, s.bytes + r.bytes}
+		b.consumed += r.bytes
 	}
 	clear(b.removals)
 	b.removals = b.removals[:0]
@@ -80,16 +84,16 @@ func (b *Broker) loadRemoved() error {
 		if err != nil {
 			return err
 		}
-		if n >= reclaimFrom {
+		if int(n) >= b.worth() {
 			b.spans[l.id] = span{from, to, int(n)}
 		}
 		from = logEnd(l.id)
 	}
 	// The rest is of queues that are no more. It has to go now: their numbers may be
-	// given to others.
+	// given to others. If the disk is full it would wait for tables.
 	to := []byte{prefixRecord + 1}
 	n, err := b.db.EstimateDiskUsage(from, to)
-	if err != nil || n < reclaimFrom {
+	if err != nil || int(n) < b.worth() || b.full.Load() {
 		return err
 	}
 	return b.db.Excise(context.Background(), pebble.KeyRange{Start: from, End: to})
@@ -126,7 +130,7 @@ func (b *Broker) reclaim() {
 		if b.err() != nil {
 			return
 		}
-		if b.fullUntil.Load() != 0 { // groups would wait for what it writes
+		if b.files.tableWaits() { // groups would wait for what it writes
 			continue
 		}
 		// If it fails the space comes back later, and what fails will be heard of.
@@ -207,7 +211,7 @@ func (b *Broker) takeSpans(busy bool) (list []span) {
 	for _, s := range b.spans {
 		total += s.bytes
 	}
-	least := reclaimFrom
+	least := b.worth()
 	if busy && total < reclaimMust {
 		return nil
 	} else if busy {

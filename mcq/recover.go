@@ -89,7 +89,20 @@ func (j *journal) load(apply func(payload []byte) error) (stale bool, err error)
 		}
 		next++
 	}
+	j.whole = true
 	return len(groups) > 0, nil
+}
+
+// deferred ends what load has begun if tables cannot be written yet, and will have all
+// that it applied when flushed is closed: groups go on where those end that were found,
+// in another file. That needs them to be whole.
+func (j *journal) deferred(flushed <-chan struct{}) {
+	for _, f := range j.used {
+		f.done = flushed
+	}
+	j.written.Store(j.last)
+	j.synced.Store(j.last)
+	j.told.Store(j.flushed)
 }
 
 // files are the names of the journal's files.

@@ -42,7 +42,8 @@ func (b *Broker) beginJournal() error {
 	if err := b.db.Set([]byte{prefixFormat}, []byte{storeFormat}, pebble.NoSync); err != nil {
 		return err
 	}
-	return b.flush()
+	_, err = b.flush()
+	return err
 }
 
 func (b *Broker) makeSalt() error {
@@ -52,7 +53,8 @@ func (b *Broker) makeSalt() error {
 	if err := b.db.Set([]byte{prefixSalt}, salt[:], pebble.NoSync); err != nil {
 		return err
 	}
-	return b.flush()
+	_, err := b.flush()
+	return err
 }
 
 // replay puts into Pebble what only the journal has, durably.
@@ -74,7 +76,12 @@ func (b *Broker) replay() error {
 	if err != nil || !stale {
 		return err
 	}
-	if err := b.flush(); err != nil {
+	flushed, err := b.flush()
+	if isFull(err) && b.journal.whole {
+		b.journal.deferred(flushed)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	return b.journal.end()

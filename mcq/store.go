@@ -9,8 +9,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// A store is a directory of Pebble's, without logs, the files of the journal, and a
-// note of how much of the list of tables is on the disk (manifestmark.go).
+// A store is a directory of Pebble's, without logs, the files of the journal, a note of
+// how much of the list of tables is on the disk (manifestmark.go), and space that is
+// reserved (reserve.go).
 //
 // The store's keys. Numbers are big-endian, so that keys sort like them.
 //
@@ -76,7 +77,7 @@ func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
 		// memtable, and never reaches a table. A memtable has room for what a file of
 		// the journal has, and for what it takes besides.
 		MemTableSize:                24 << 20,
-		MemTableStopWritesThreshold: 3,
+		MemTableStopWritesThreshold: journalMost + 2, // the journal sees to it that it is not reached
 		// Keys come in order, so that tables hardly overlap (see cuts) and there is
 		// little to gain by writing them again.
 		L0CompactionThreshold: 64,
