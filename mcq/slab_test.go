@@ -25,3 +25,15 @@ func TestSlab(t *testing.T) {
 		}
 	}
 }
+
+// A body keeps no more memory than what was copied before it, or slabSize.
+func TestSlabGrows(t *testing.T) {
+	var s slab
+	copied := 0
+	for range 5000 {
+		s.copy(make([]byte, 10))
+		if copied += 10; cap(s) > max(slabLeast, min(2*copied, slabSize)) {
+			t.Fatalf("after %d bytes there is room for %d", copied, cap(s))
+		}
+	}
+}
