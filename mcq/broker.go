@@ -64,6 +64,7 @@ type Broker struct {
 	closeErr  error
 	wg        sync.WaitGroup
 	failed    atomic.Pointer[error] // why nothing can be acknowledged any more
+	broken    chan struct{}         // closed when that is known
 
 	tidying   atomic.Bool  // an op to tidy is under way
 	full      atomic.Bool  // the disk is, nearly: nothing can be put
@@ -86,7 +87,8 @@ func Open(dir string, opts *Options) (*Broker, error) {
 	}
 	b := &Broker{
 		opt: o, dir: dir, queues: make(map[string]*Queue), inbox: newInbox(), spans: make(map[uint32]span),
-		flushFailed: make(chan error, 1), committed: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
+		flushFailed: make(chan error, 1), broken: make(chan struct{}),
+		committed: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if b.release, err = use(o.fs, dir); err != nil {
 		return nil, fmt.Errorf("mcq: open %s: %w", dir, err)
@@ -97,6 +99,7 @@ func Open(dir string, opts *Options) (*Broker, error) {
 	b.files = &fullFS{FS: reads, b: b, mark: marker{fs: o.fs, dir: dir}}
 	popts.FS = b.files
 	popts.EventListener.FlushEnd = b.flushEnded
+	b.cuts.from = o.cut
 	popts.Experimental.SpanPolicyFunc = b.cuts.policy
 	fits := journalSizeOn(o.fs, dir)
 	size := cmp.Or(o.journal, fits)
@@ -270,10 +273,28 @@ func (b *Broker) Close() error {
 	}
 	b.wg.Wait()
 	b.inbox.close()
-	<-b.committed
+	b.awaitCommitter()
 	b.closeErr = b.closeStore()
 	close(b.ended)
 	return b.closeErr
+}
+
+// closePatience is how long Close waits for what may wait for the disk once the store
+// has failed.
+const closePatience = 2 * time.Second
+
+// awaitCommitter waits until the last group is committed. It may be in the journal and
+// wait for the list of tables, and that for space.
+func (b *Broker) awaitCommitter() {
+	select {
+	case <-b.committed:
+		return
+	case <-b.broken:
+	}
+	select {
+	case <-b.committed:
+	case <-time.After(closePatience):
+	}
 }
 
 // closeStore closes Pebble. After a failed write Pebble may hold its own locks
@@ -301,7 +322,7 @@ func (b *Broker) closeStore() error {
 	select {
 	case <-done:
 		return cause
-	case <-time.After(2 * time.Second):
+	case <-time.After(closePatience):
 		return fmt.Errorf("%w; the store could not be closed", cause)
 	}
 }
@@ -385,6 +406,7 @@ func (b *Broker) err() error {
 func (b *Broker) fail(cause error) error {
 	err := fmt.Errorf("%w: %w", ErrFailed, cause)
 	if b.failed.CompareAndSwap(nil, &err) {
+		close(b.broken)
 		b.opt.Logger.Error("mcq: the store failed, nothing is acknowledged any more", "error", cause.Error())
 	}
 	b.tellFlush(cause)

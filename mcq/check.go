@@ -43,7 +43,7 @@ func Check(dir string, opts *Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{b: &Broker{opt: o, queues: make(map[string]*Queue)}}
+	c := &checker{b: &Broker{opt: o, queues: make(map[string]*Queue), broken: make(chan struct{})}}
 	release, err := use(o.fs, dir)
 	if err == nil {
 		defer release()

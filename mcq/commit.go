@@ -435,7 +435,7 @@ func (q *Queue) writeDrop(batch *pebble.Batch) error {
 	}
 	l.gone = true
 	from, to := recordKey(l.id, l.trimmed), logEnd(l.id)
-	q.b.removes(l.id, from, to, reclaimFrom)
+	q.b.removes(l.id, from, to, q.b.opt.reclaim)
 	errs := []error{batch.DeleteRange(from, to, nil)}
 	for _, index := range []byte{prefixDelay, prefixSeen} {
 		bounds := indexBounds(index, l.id)

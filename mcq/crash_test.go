@@ -585,7 +585,11 @@ func isPrefix(got, want []string) bool {
 
 // readAll opens the store in fs and reads queue q.
 func readAll(t *testing.T, fs vfs.FS) (got []string, err error) {
-	b, err := mcq.Open("store", mcq.WithFS(&mcq.Options{Logger: silent}, fs))
+	return readWith(t, mcq.WithFS(&mcq.Options{Logger: silent}, fs))
+}
+
+func readWith(t *testing.T, opts *mcq.Options) (got []string, err error) {
+	b, err := mcq.Open("store", opts)
 	if err != nil {
 		return nil, err
 	}

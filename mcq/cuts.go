@@ -14,19 +14,25 @@ import (
 // over all that is between: it is read through all of them, and they are written again
 // to be put in order. Cut, the tables of records follow each other, and are written once.
 type cuts struct {
+	from int                      // how many bytes of records are worth a table
 	keys atomic.Pointer[[][]byte] // sorted
 
 	// The committer's own:
 	logs []*messageLog // that got enough since the last cut to have tables of their own
 }
 
-// cutFrom is how many bytes of records are worth a table.
-const cutFrom = 1 << 20
+const (
+	cutFrom = 1 << 20
+
+	// cutMost is how many logs get tables of their own at a time. Each table takes an
+	// fsync, and who puts may have to wait for all of them.
+	cutMost = 64
+)
 
 // count notes that a log gets so many bytes.
 func (c *cuts) count(l *messageLog, n int) {
 	before := l.uncut
-	if l.uncut += n; before < cutFrom && l.uncut >= cutFrom {
+	if l.uncut += n; before < c.from && l.uncut >= c.from {
 		c.logs = append(c.logs, l)
 	}
 }
@@ -37,11 +43,12 @@ func (c *cuts) set() {
 	if len(c.logs) > 0 {
 		keys = append(keys, []byte{prefixRecord}, []byte{prefixRecord + 1})
 	}
-	for i, l := range c.logs {
+	n := min(len(c.logs), cutMost)
+	for _, l := range c.logs[:n] {
 		keys = append(keys, recordKey(l.id, 0), recordKey(l.id, l.trimmed), logEnd(l.id))
-		l.uncut, c.logs[i] = 0, nil
+		l.uncut = 0
 	}
-	c.logs = c.logs[:0]
+	c.logs = slices.Delete(c.logs, 0, n)
 	slices.SortFunc(keys, bytes.Compare)
 	c.keys.Store(&keys)
 }

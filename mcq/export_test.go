@@ -2,6 +2,8 @@ package mcq
 
 import (
 	"bytes"
+	"context"
+	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -22,6 +24,20 @@ func WithJournal(o *Options, size int64) *Options {
 	out := *o
 	out.journal = size
 	return &out
+}
+
+// WithRemoval returns a copy of o whose store removes each so many messages, has tables
+// cut that have one byte of a log and reclaims what is one byte.
+func WithRemoval(o *Options, messages int) *Options {
+	out := *o
+	out.trim, out.reclaim, out.cut = messages, 1, 1
+	return &out
+}
+
+// Reclaim gives back the space of what was removed.
+func Reclaim(b *Broker) error {
+	ctx := context.Background()
+	return errors.Join(b.level(ctx), b.reclaimSpans(ctx, b.takeSpans(false)))
 }
 
 // ExpiriesHeld is how many leases q remembers to look at.
@@ -126,6 +142,16 @@ func BodiesHeld(s *Server) int64 { return s.bodies.held.Load() }
 
 // Flush writes what the store has in memory to tables.
 func Flush(b *Broker) error { return b.db.Flush() }
+
+// AckAnyway acknowledges a message although the disk is full.
+func AckAnyway(q *Queue, id uint64) error {
+	o := takeOp(q)
+	o.ack(id, 0)
+	return q.b.commit(o)
+}
+
+// GroupsWritten is how many groups the journal has.
+func GroupsWritten(b *Broker) uint64 { return b.journal.written.Load() }
 
 // StartFlush begins to write what the store has in memory to tables.
 func StartFlush(b *Broker) error {

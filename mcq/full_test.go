@@ -352,3 +352,48 @@ func TestCloseWithFullDiskForManifest(t *testing.T) {
 		t.Errorf("left are %q, %v", got, err)
 	}
 }
+
+// Close does not wait for space either while the list of tables is written for what is
+// reclaimed, behind which what is put waits.
+func TestCloseWithFullDiskWhileReclaiming(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewCrashableMem()
+	var armed, full atomic.Bool
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		switch list := strings.Contains(op.Path, "MANIFEST-"); {
+		case list && isSync(op) && armed.CompareAndSwap(true, false):
+			full.Store(true) // what comes before is that all is in tables
+		case list && op.Kind == errorfs.OpFileWrite && full.Load():
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	b, err := mcq.Open("store", mcq.WithRemoval(mcq.WithFS(&mcq.Options{Logger: silent}, fs), 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := queue(t, b, "q")
+	put(t, q, "1", "2", "3", "4", "5")
+	if err := mcq.Flush(b); err != nil {
+		t.Fatal(err)
+	}
+	drain(t, q, 3)
+	armed.Store(true)
+	waitFor(t, "the list of tables to wait", func() bool { return mcq.WritesHeld(b) > 0 })
+	if err := q.Put(t.Context(), mcq.Message{}); !errors.Is(err, mcq.ErrNoSpace) {
+		t.Errorf("put: %v", err)
+	}
+	groups := mcq.GroupsWritten(b) // one more came just before
+	waiting := make(chan error, 1)
+	go func() { waiting <- mcq.AckAnyway(q, 4) }()
+	waitFor(t, "the journal to have it", func() bool { return mcq.GroupsWritten(b) > groups })
+	if err := b.Close(); !errors.Is(err, mcq.ErrFailed) {
+		t.Errorf("close: %v", err)
+	}
+	crashed := crashClone(mem, 0, rand.New(rand.NewPCG(1, 2)))
+	full.Store(false) // what waits for it ends
+	<-waiting
+	if got, err := readAll(t, crashed); err != nil || !slices.Equal(got, []string{"5"}) {
+		t.Errorf("left are %q, %v", got, err)
+	}
+}

@@ -39,7 +39,7 @@ func (l *messageLog) trim(batch *pebble.Batch, all bool) error {
 	for _, q := range l.readers[1:] {
 		least = min(least, q.acked.cursor)
 	}
-	if least <= l.trimmed || !all && least-l.trimmed < trimEvery && l.untrimmed < trimBytes {
+	if least <= l.trimmed || !all && least-l.trimmed < uint64(l.readers[0].b.opt.trim) && l.untrimmed < trimBytes {
 		return nil
 	}
 	from, to := recordKey(l.id, l.trimmed), recordKey(l.id, least)

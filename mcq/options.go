@@ -1,6 +1,7 @@
 package mcq
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -60,6 +61,9 @@ type Options struct {
 
 	fs      vfs.FS // tests put a file system that crashes here
 	journal int64  // the size of the journal's files, for tests; 0 means journalSizeOn
+
+	// The like of trimEvery, reclaimFrom and cutFrom.
+	trim, reclaim, cut int
 }
 
 func (o *Options) filled() (Options, error) {
@@ -88,6 +92,7 @@ func (o *Options) filled() (Options, error) {
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
+	out.trim, out.reclaim, out.cut = cmp.Or(out.trim, trimEvery), cmp.Or(out.reclaim, reclaimFrom), cmp.Or(out.cut, cutFrom)
 	if out.fs == nil {
 		out.fs = vfs.Default
 	}

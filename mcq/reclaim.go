@@ -30,6 +30,7 @@ type removal struct {
 const (
 	reclaimEvery = 2 * time.Second
 	reclaimFrom  = 4 << 20   // bytes in a span that are worth it, on a small disk a quarter of the journal's file
+	reclaimLeast = 64 << 10  // bytes of it in tables without which it is left to Pebble
 	reclaimBusy  = 4 << 20   // bytes written in reclaimEvery: then it waits,
 	reclaimMust  = 256 << 20 // unless so much has gathered in all spans
 	reclaimLarge = 16 << 20  // bytes in those that are worth it then
@@ -44,7 +45,7 @@ const (
 )
 
 // worth is how many bytes in a span are worth it.
-func (b *Broker) worth() int { return int(min(reclaimFrom, b.journal.size/4)) }
+func (b *Broker) worth() int { return int(min(int64(b.opt.reclaim), b.journal.size/4)) }
 
 // removes notes that the group under way removes messages of a log.
 func (b *Broker) removes(log uint32, from, to []byte, bytes int) {
@@ -134,12 +135,9 @@ func (b *Broker) reclaim() {
 			continue
 		}
 		// If it fails the space comes back later, and what fails will be heard of.
-		guard(func() error {
-			if err := b.level(ctx); err != nil {
-				return err
-			}
-			return b.reclaimSpans(ctx, b.takeSpans(busy))
-		})
+		if b.level(ctx) == nil {
+			b.reclaimSpans(ctx, b.takeSpans(busy))
+		}
 	}
 }
 
@@ -185,6 +183,10 @@ func (b *Broker) reclaimSpans(ctx context.Context, spans []span) error {
 }
 
 func (b *Broker) reclaimSpan(ctx context.Context, s span) error {
+	// Of what was consumed soon tables have little more than that it is removed.
+	if n, err := b.db.EstimateDiskUsage(s.from, s.to); err != nil || n < uint64(min(b.worth(), reclaimLeast)) {
+		return err
+	}
 	levels, err := b.db.SSTables(pebble.WithKeyRangeFilter(s.from, s.to))
 	if err != nil {
 		return err
@@ -200,7 +202,21 @@ func (b *Broker) reclaimSpan(ctx context.Context, s span) error {
 	if others > reclaimCut {
 		return b.db.Compact(ctx, s.from, s.to, false)
 	}
-	return b.db.Excise(ctx, pebble.KeyRange{Start: s.from, End: s.to})
+	return b.excise(s)
+}
+
+// excise takes what is in the span off the list of tables, for which all groups wait. If
+// the list cannot be written the process ends, like when Pebble writes it: they would
+// wait for ever. If it waits for space, who closes the broker does not.
+func (b *Broker) excise(s span) error {
+	done := make(chan error, 1)
+	go func() { done <- b.db.Excise(context.Background(), pebble.KeyRange{Start: s.from, End: s.to}) }()
+	select {
+	case err := <-done:
+		return err
+	case <-b.broken:
+		return b.err()
+	}
 }
 
 // takeSpans returns what is to be reclaimed now.

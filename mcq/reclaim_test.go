@@ -3,11 +3,14 @@ package mcq_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/heddle-go/heddle/mcq"
 )
@@ -102,5 +105,32 @@ func TestReclaimLater(t *testing.T) {
 				expect(t, "the new queue", bodies(lease(t, queue(t, b, "new"), 9, mcq.LeaseOptions{})), "stays too")
 			})
 		})
+	}
+}
+
+// Nothing is reclaimed of queues that tables have hardly anything of.
+func TestReclaimNothing(t *testing.T) {
+	var lists atomic.Int32
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if strings.Contains(op.Path, "MANIFEST-") && isSync(op) {
+			lists.Add(1)
+		}
+		return nil
+	}))
+	b := openBroker(t, "store", mcq.WithFS(nil, fs))
+	const queues = 30
+	for i := range queues {
+		name := fmt.Sprint("q", i)
+		put(t, queue(t, b, name), "x")
+		if _, err := b.Drop(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lists.Store(0)
+	if err := mcq.Reclaim(b); err != nil {
+		t.Fatal(err)
+	}
+	if n := lists.Load(); n > queues/2 {
+		t.Errorf("the list of tables was written %d times", n)
 	}
 }
