@@ -578,3 +578,19 @@ func TestLongWait(t *testing.T) {
 	put(t, c.Queue("q"), "x")
 	expect(t, "waited for", bodies(<-synced), "x")
 }
+
+// That the dead letters are full is said to a client as it is to the queue's own reader.
+func TestRemoteDeadLettersFull(t *testing.T) {
+	b := memBroker(t, &mcq.Options{Logger: silent, Queues: map[string]mcq.QueueOptions{
+		"q": {MaxAttempts: 1, DeadLetters: "dead"}, "dead": {MaxLength: 1},
+	}})
+	q := dial(t, serve(t, b)).Queue("q")
+	put(t, q, "1", "2", "3")
+	msgs := lease(t, q, 3, mcq.LeaseOptions{})
+	if err := q.Reject(t.Context(), "no", ids(msgs[:2])...); !errors.Is(err, mcq.ErrFull) || !strings.Contains(err.Error(), "1 of 2 messages of q") {
+		t.Errorf("reject: %v", err)
+	}
+	if err := q.Nack(t.Context(), msgs[2].ID); !errors.Is(err, mcq.ErrFull) {
+		t.Errorf("nack: %v", err)
+	}
+}

@@ -80,11 +80,11 @@ func (q *Queue) bury(ids []uint64, reason string) error {
 		default:
 			q.unhold(ids)
 			missed += len(ids)
-			return fmt.Errorf("mcq: bury %d of %d messages of %s: %w", missed, all, q.name, err)
+			return fmt.Errorf("%w: bury %d of %d messages of %s", err, missed, all, q.name)
 		}
 	}
 	if missed > 0 {
-		return fmt.Errorf("mcq: bury %d of %d messages of %s: %w", missed, all, q.name, bad)
+		return fmt.Errorf("%w: bury %d of %d messages of %s", bad, missed, all, q.name)
 	}
 	return nil
 }
