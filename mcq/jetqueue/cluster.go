@@ -418,7 +418,7 @@ func (c *Cluster) QueueStats(ctx context.Context) (all []mcq.QueueStats, err err
 func (c *Cluster) queueStats(ctx context.Context, name string, stream jetstream.Stream, k *jetstream.ConsumerInfo) (mcq.QueueStats, error) {
 	s := stream.CachedInfo()
 	if k.Name == mainConsumer && c.opt.of(name).FanOut {
-		return mcq.QueueStats{Name: name, Put: s.State.LastSeq, Done: s.State.LastSeq, Partial: true}, nil
+		return mcq.QueueStats{Name: name, Put: s.State.LastSeq, Done: s.State.LastSeq, Paused: k.Paused, Partial: true}, nil
 	}
 	st := mcq.QueueStats{Name: name, Put: s.State.LastSeq, Leased: k.NumAckPending, Paused: k.Paused, Partial: true}
 	if q, _ := c.known(name); q != nil {

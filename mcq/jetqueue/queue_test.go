@@ -645,6 +645,12 @@ func TestFanOut(t *testing.T) {
 	if n := backlog(t, q); n != 0 {
 		t.Errorf("backlog %d", n)
 	}
+	if err := q.Pause(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := q.Stats(t.Context()); err != nil || !s.Paused || s.Put != 8 || s.Done != 8 {
+		t.Errorf("paused, its figures are %+v, %v", s, err)
+	}
 }
 
 func TestDrop(t *testing.T) {
