@@ -8,17 +8,23 @@ import (
 	"github.com/heddle-go/heddle/mcq"
 )
 
-// What a queue and a cache must answer alike, sent to a real memcached and to a
-// server: start one with
+// memcachedPeer is the address of a real memcached: start one with
 //
 //	memcached -l 127.0.0.1 -p 11311 & HEDDLE_TEST_MEMCACHED_MCQ=127.0.0.1:11311 go test ./mcq
 //
-// It must be one that nobody else uses: the test empties it.
-func TestLikeMemcached(t *testing.T) {
+// It must be one that nobody else uses: the tests empty it.
+func memcachedPeer(t *testing.T) string {
+	t.Helper()
 	peer := os.Getenv("HEDDLE_TEST_MEMCACHED_MCQ")
 	if peer == "" {
 		t.Skip("HEDDLE_TEST_MEMCACHED_MCQ is not set: start memcached -l 127.0.0.1 -p 11311 and set it to 127.0.0.1:11311")
 	}
+	return peer
+}
+
+// What a queue and a cache must answer alike, sent to a real memcached and to a server.
+func TestLikeMemcached(t *testing.T) {
+	peer := memcachedPeer(t)
 	_, ours := startServer(t, memBroker(t, nil), &mcq.ServerOptions{Logger: silent, AllowFlushAll: true})
 	cas := regexp.MustCompile(`(?m)^(VALUE \S+ \d+ \d+) \d+\r$`)
 	number := regexp.MustCompile(`VERSION \d+\.\d+\.\d+`)
