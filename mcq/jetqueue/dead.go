@@ -56,7 +56,7 @@ func (q *Queue) reject(ctx context.Context, reason string, k claimed) error {
 	if raw == nil {
 		return nil
 	}
-	return q.bury(ctx, burial{id: k.id, attempts: k.lease.attempts, reply: k.lease.reply, body: raw.Data, header: raw.Header, reason: reason})
+	return q.bury(ctx, burial{id: k.id, stored: raw.Time, attempts: k.lease.attempts, reply: k.lease.reply, body: raw.Data, header: raw.Header, reason: reason})
 }
 
 // buryAll buries messages whose last lease was given back. Those that it cannot
@@ -75,6 +75,7 @@ func (q *Queue) buryAll(ctx context.Context, reason string, list []claimed) (err
 // burial is a message on its way to the dead letters.
 type burial struct {
 	id       uint64
+	stored   time.Time // when the stream stored it
 	attempts int
 	reply    string // answers its delivery
 	body     []byte
@@ -124,7 +125,8 @@ func (q *Queue) bury(ctx context.Context, b burial) error {
 		h[headerDeadID] = []string{strconv.FormatUint(b.id, 10)}
 		h[headerDeadAttempts] = []string{strconv.Itoa(b.attempts)}
 		h[headerDeadReason] = []string{b.reason}
-		h[jetstream.MsgIDHeader] = []string{"d" + q.name + "/" + strconv.FormatUint(b.id, 10)}
+		// The time tells it from that of a queue which had the name before.
+		h[jetstream.MsgIDHeader] = []string{"d" + q.name + "/" + strconv.FormatUint(b.id, 10) + "/" + strconv.FormatInt(b.stored.UnixNano(), 36)}
 		err = q.c.try(ctx, func(ctx context.Context) error {
 			_, err := q.c.js.PublishMsg(ctx, &nats.Msg{Subject: dead.subject, Data: b.body, Header: h}, jetstream.WithRetryAttempts(0))
 			return err

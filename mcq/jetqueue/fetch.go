@@ -271,7 +271,7 @@ func (q *Queue) dealLocked(msg *nats.Msg, m mcq.Message, now time.Time) (answer 
 	}
 	if most := q.opt.MaxAttempts; most > 0 && m.Attempts > most {
 		b := burial{
-			id: m.ID, attempts: m.Attempts - 1, reply: msg.Reply, body: msg.Data, header: msg.Header,
+			id: m.ID, stored: m.Enqueued, attempts: m.Attempts - 1, reply: msg.Reply, body: msg.Data, header: msg.Header,
 			reason: "its last lease ran out or was given back",
 		}
 		q.c.wg.Go(func() { q.buryLater(b) })

@@ -392,6 +392,25 @@ func TestNackReason(t *testing.T) {
 	}
 }
 
+// The dead letters of a queue are not taken for those of one that had its name before.
+func TestDeadLettersOfNamesakes(t *testing.T) {
+	t.Parallel()
+	c := open(t, &jetqueue.Options{Queue: mcq.QueueOptions{DeadLetters: "dead"}})
+	for _, body := range []string{"first", "second"} {
+		q := queue(t, c, "q")
+		put(t, q, body)
+		if err := q.Reject(t.Context(), "no", leaseAll(t, q, 1)[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		if got := leaseAll(t, queue(t, c, "dead"), 1); bodies(got) != body {
+			t.Errorf("got %s", bodies(got))
+		}
+		if _, err := c.Drop(t.Context(), "q"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestSubscribers(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
