@@ -101,13 +101,7 @@ func Open(dir string, opts *Options) (*Broker, error) {
 	popts.EventListener.FlushEnd = b.flushEnded
 	b.cuts.from = o.cut
 	popts.Experimental.SpanPolicyFunc = b.cuts.policy
-	fits := journalSizeOn(o.fs, dir)
-	size := cmp.Or(o.journal, fits)
-	b.journal = &journal{fs: popts.FS, dir: dir, sync: o.Sync, size: size, late: max(journalBehind, journalBehind*int(fits/size)), short: &b.full, wait: b.awaitTables, flush: func() (<-chan struct{}, error) {
-		b.cuts.set()
-		return b.db.AsyncFlush()
-	}}
-	b.reserve = newReserve(o.fs, dir, size, &b.opened)
+	b.openJournal()
 	err = guard(func() (err error) {
 		if err = dropEmptyLogs(popts.FS, dir); err == nil {
 			b.db, err = pebble.Open(dir, popts)
@@ -140,6 +134,20 @@ func Open(dir string, opts *Options) (*Broker, error) {
 		b.wg.Go(b.syncNow)
 	}
 	return b, nil
+}
+
+// openJournal says how the journal is written, before it is read.
+func (b *Broker) openJournal() {
+	fits := journalSizeOn(b.opt.fs, b.dir)
+	size := cmp.Or(b.opt.journal, fits)
+	b.journal = &journal{
+		fs: b.files, dir: b.dir, sync: b.opt.Sync, size: size, late: max(journalBehind, journalBehind*int(fits/size)),
+		short: &b.full, wait: b.awaitTables, flush: func() (<-chan struct{}, error) {
+			b.cuts.set()
+			return b.db.AsyncFlush()
+		},
+	}
+	b.reserve = newReserve(b.opt.fs, b.dir, size, &b.opened)
 }
 
 // Queue returns the queue of that name, making it durably the first time.

@@ -32,7 +32,7 @@
 //	               Options.TotalMemory, what is read ahead included; besides about 100 bytes for
 //	               each message that is leased or delayed and for each key that is remembered
 //	disk           consumed messages are removed in runs of 4096, or of 4 MiB, and at once
-//	               while the disk is full. 27 MiB are reserved, less on disks below 512 MiB
+//	               while the disk is full. 26 MiB are reserved, less on disks below 512 MiB
 //	disk full      with less than Options.MinFree left, or the disk full to its end, Put fails
 //	               with ErrNoSpace, and works again when there is more, which consuming alone
 //	               sees to; reading and acknowledging go on in the space that is reserved, and
@@ -181,12 +181,13 @@
 // # Reading order
 //
 // message.go, options.go, policy.go, errors.go; queue.go, tally.go, window.go, memory.go,
-// heap.go, lease.go, slab.go, attempts.go, receipt.go, settle.go, delay.go, deadletter.go,
-// admin.go, check.go; broker.go, store.go, load.go, directory.go, lock_unix.go,
-// lock_other.go, inbox.go, commit.go, log.go, cuts.go, journal.go, group.go, recover.go, replay.go,
-// room.go, reclaim.go, fullfs.go, reserve.go, tidy.go, damage.go, manifest.go, manifestmark.go, intervals.go; backend.go, keyoptions.go, server.go, serverstats.go,
-// lane.go, loop_linux.go, loop_other.go, loopcommit_linux.go, quick.go, session.go,
-// binary.go, auth.go, storage.go, bodies.go, pipeline.go, commands.go, transaction.go, meta.go;
-// client.go, clientconn.go, remote.go, remotestats.go, remotebackend.go; consume.go,
-// consumebatch.go.
+// heap.go, lease.go, slab.go, attempts.go, receipt.go, settle.go, delay.go,
+// deadletter.go, admin.go, check.go; broker.go, store.go, load.go, directory.go,
+// lock_unix.go, lock_other.go, inbox.go, commit.go, log.go, cuts.go, journal.go,
+// group.go, recover.go, replay.go, room.go, reclaim.go, fullfs.go, reserve.go, tidy.go,
+// damage.go, manifest.go, manifestmark.go, intervals.go; backend.go, keyoptions.go,
+// server.go, serverstats.go, lane.go, loop_linux.go, loop_other.go, loopcommit_linux.go,
+// quick.go, session.go, binary.go, auth.go, storage.go, bodies.go, pipeline.go,
+// commands.go, transaction.go, meta.go; client.go, clientconn.go, remote.go,
+// remotestats.go, remotebackend.go; consume.go, consumebatch.go.
 package mcq

@@ -66,9 +66,10 @@ const (
 	// journalKept is how many files are kept to be written again while there is space.
 	journalKept = 4
 
-	// journalBehind is how many files may wait for tables before what is committed
-	// waits (of the size that the disk is for), and journalMost how many may if the disk is full: there tables need space,
-	// which comes with acknowledgements. Pebble takes one more (see storeOptions).
+	// journalBehind is how many files, of the size that the disk is for, may wait for
+	// tables before what is committed waits, and journalMost how many may if the disk is
+	// full: there tables need space, which comes with acknowledgements. Pebble takes one
+	// more (see storeOptions).
 	journalBehind = 2
 	journalMost   = 6
 

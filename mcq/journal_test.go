@@ -292,7 +292,7 @@ func crashAtAnyWrite(t *testing.T, mode mcq.Sync) {
 	began.Store(true)
 	steps, most := 90, 0
 	if longRun {
-		steps = 1000
+		steps = 200
 	}
 	gate := make(chan struct{})
 	for n := range steps {

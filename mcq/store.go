@@ -82,11 +82,13 @@ func storeOptions(o *Options, log pebble.Logger) *pebble.Options {
 		// little to gain by writing them again.
 		L0CompactionThreshold: 64,
 		L0StopWritesThreshold: 256,
-		TargetFileSizes:       [7]int64{32 << 20, 4 << 20, 8 << 20, 16 << 20, 32 << 20, 64 << 20, 128 << 20},
-		LBaseMaxBytes:         256 << 20,
-		FlushDelayDeleteRange: 2 * time.Second,
-		FormatMajorVersion:    pebble.FormatNewest,
-		Logger:                log,
+		// Nor does it matter how many there are.
+		L0CompactionFileThreshold: 4000,
+		TargetFileSizes:           [7]int64{32 << 20, 4 << 20, 8 << 20, 16 << 20, 32 << 20, 64 << 20, 128 << 20},
+		LBaseMaxBytes:             256 << 20,
+		FlushDelayDeleteRange:     2 * time.Second,
+		FormatMajorVersion:        pebble.FormatNewest,
+		Logger:                    log,
 		EventListener: &pebble.EventListener{
 			// Who reads gets the error; without this the process would end.
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
