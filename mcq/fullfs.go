@@ -63,7 +63,7 @@ func (fs *fullFS) again(path string, category vfs.DiskWriteCategory, cause error
 	}
 	b.full.Store(true)
 	merged := isTable(path) && category != flushCategory // what is in memory needs the space more
-	if !merged && b.reserve.give() {
+	if !merged && b.reserve.give(journalNumber(filepath.Base(path)) > 0) {
 		return true
 	}
 	if isTable(path) {

@@ -29,7 +29,7 @@ type reserve struct {
 type reservePart struct {
 	name string
 	size int64
-	open bool // for Open only, which needs some whatever the last process has used up
+	open bool // for Open, which needs some whatever the last process has used up, and as the last resort
 	have bool
 }
 
@@ -57,14 +57,16 @@ func newReserve(fs vfs.FS, dir string, journal int64, opened *atomic.Bool) *rese
 
 func (r *reserve) path(i int) string { return r.fs.PathJoin(r.dir, r.parts[i].name) }
 
-// give gives a part to who finds the disk full, and reports whether there was one.
-func (r *reserve) give() bool {
+// give gives a part to who finds the disk full, and reports whether there was one. What
+// is for Open the journal gets too: all waits for it, and what it has to say may be that
+// some of its files can go.
+func (r *reserve) give(journal bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lacks.Store(true)
 	for i := range r.parts {
 		p := &r.parts[i]
-		if !p.have || p.open && r.opened.Load() {
+		if !p.have || p.open && r.opened.Load() && !journal {
 			continue
 		}
 		p.have = false
