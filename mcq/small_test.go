@@ -12,8 +12,7 @@ import (
 	"github.com/heddle-go/heddle/mcq"
 )
 
-// finiteDisk has so many bytes: what is removed gives them back. Somebody else may
-// use some as well.
+// finiteDisk has so many bytes: what is removed gives them back.
 type finiteDisk struct {
 	vfs.FS
 	total int64
@@ -47,14 +46,6 @@ func (d *finiteDisk) extend(name string, end int64) (int64, error) {
 func (d *finiteDisk) free(name string) {
 	d.used -= d.sizes[name]
 	delete(d.sizes, name)
-}
-
-// burn takes what is left, for somebody else.
-func (d *finiteDisk) burn() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.sizes["others"] += d.total - d.used
-	d.used = d.total
 }
 
 func (d *finiteDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
@@ -204,7 +195,6 @@ func TestOpenOnFullDisk(t *testing.T) {
 					t.Fatal(err)
 				}
 				n := fill(t, queue(t, b, "q"), 16<<10)
-				disk.burn()
 				if crash {
 					// The process is gone, the system is not: nothing is lost.
 					frozen := newFiniteDisk(vfs.NewMem(), disk.total)
@@ -213,7 +203,6 @@ func TestOpenOnFullDisk(t *testing.T) {
 					disk = frozen
 				} else {
 					b.Close() // as well
-					disk.burn()
 				}
 				b = openBroker(t, "store", mcq.WithFS(opts, disk))
 				q := queue(t, b, "q")
