@@ -187,6 +187,7 @@ func TestCloseWithFullDisk(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	disk := &smallDisk{FS: mem}
 	disk.left.Store(roomy)
+	t.Cleanup(func() { disk.left.Store(roomy) }) // what waits for it ends
 	b, err := mcq.Open("store", mcq.WithFS(&mcq.Options{Logger: silent}, disk))
 	if err != nil {
 		t.Fatal(err)

@@ -48,6 +48,13 @@ func (d *finiteDisk) free(name string) {
 	delete(d.sizes, name)
 }
 
+// grow lets go on what waits for space, and may do so after its store was closed.
+func (d *finiteDisk) grow() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.total = 1 << 40
+}
+
 func (d *finiteDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -191,6 +198,7 @@ func TestOpenOnFullDisk(t *testing.T) {
 				t.Parallel()
 				mem := vfs.NewMem()
 				disk := newFiniteDisk(mem, 16<<20)
+				t.Cleanup(disk.grow)
 				opts := &mcq.Options{Sync: sync, MinFree: -1, Logger: silent}
 				b, err := mcq.Open("store", mcq.WithFS(opts, disk))
 				if err != nil {
